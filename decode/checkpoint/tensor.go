@@ -1,0 +1,193 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"unsafe"
+)
+
+// DType is an element type as safetensors spells it: "F32", "BF16", "I64".
+type DType string
+
+// The element types that the weights of a language model come in.
+const (
+	F64  DType = "F64"
+	F32  DType = "F32"
+	F16  DType = "F16"
+	BF16 DType = "BF16"
+)
+
+// dtypeNames lists the known types by the size of an element in bytes. The packed
+// types of less than a byte (F4, F6_E2M3, F6_E3M2) are left out: nothing here
+// could compute with them.
+var dtypeNames = [...]struct {
+	size  int
+	names []DType
+}{
+	{1, []DType{"BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"}},
+	{2, []DType{"I16", "U16", F16, BF16}},
+	{4, []DType{"I32", "U32", F32}},
+	{8, []DType{"I64", "U64", F64, "C64"}},
+}
+
+// Size is the number of bytes of one element, 0 for an unknown type.
+func (d DType) Size() int {
+	for _, row := range dtypeNames {
+		for _, name := range row.names {
+			if name == d {
+				return row.size
+			}
+		}
+	}
+	return 0
+}
+
+func knownDTypes() string {
+	var names []string
+	for _, row := range dtypeNames {
+		for _, name := range row.names {
+			names = append(names, string(name))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Tensor is one tensor of a checkpoint, row-major and little-endian.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int // empty for a scalar
+
+	// Data is a view into the read-only mapping of the file, valid until
+	// Weights.Close. Writing to it faults. Reading it faults too if another
+	// process shortens the file meanwhile: Go code should go through CopyTo and
+	// CopyAt, which turn that into an error; C code that reads Data dies of it.
+	Data []byte
+
+	shard *shard
+}
+
+// Elements is the number of elements, 1 for a scalar.
+func (t Tensor) Elements() int { return len(t.Data) / t.DType.Size() }
+
+// AlignedTo reports whether the data starts at an address that is a multiple of
+// n bytes. The format promises no alignment at all.
+func (t Tensor) AlignedTo(n int) bool {
+	return len(t.Data) == 0 || uintptr(unsafe.Pointer(unsafe.SliceData(t.Data)))%uintptr(n) == 0
+}
+
+// CopyTo copies the whole tensor into dst, which must have exactly its length.
+// It is an error if the file has changed since it was opened.
+func (t Tensor) CopyTo(dst []byte) error {
+	if len(dst) != len(t.Data) {
+		return fmt.Errorf("copying tensor %s: destination has %d bytes, the tensor %d", quote(t.Name), len(dst), len(t.Data))
+	}
+	return t.CopyAt(dst, 0)
+}
+
+// CopyAt fills dst with the tensor's bytes from byte offset off on. It serves
+// callers that convert piece by piece and must not hold a second copy.
+func (t Tensor) CopyAt(dst []byte, off int) error {
+	if off < 0 || off > len(t.Data) || len(dst) > len(t.Data)-off {
+		return fmt.Errorf("copying tensor %s: bytes %d to %d of %d do not exist", quote(t.Name), off, off+len(dst), len(t.Data))
+	}
+	err := t.shard.use(func() { copy(dst, t.Data[off:]) })
+	if err != nil {
+		return fmt.Errorf("copying tensor %s: %w", quote(t.Name), err)
+	}
+	return nil
+}
+
+// CheckFinite reports the first NaN or infinity of a floating-point tensor, by
+// index. Tensors of whole numbers pass. It reads at the speed of memory.
+func (t Tensor) CheckFinite() error {
+	var l lanes
+	switch t.DType {
+	case F64:
+		l = lanesF64
+	case F32:
+		l = lanesF32
+	case BF16:
+		l = lanesBF16
+	case F16:
+		l = lanesF16
+	case "BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64":
+		return nil
+	default:
+		return fmt.Errorf("%s: tensor %s: dtype %s cannot be checked for NaN and infinity; convert the checkpoint to F32, F16 or BF16", t.shard.path, quote(t.Name), t.DType)
+	}
+	bad := -1
+	if err := t.shard.use(func() { bad = l.firstBad(t.Data) }); err != nil {
+		return fmt.Errorf("checking tensor %s: %w", quote(t.Name), err)
+	}
+	if bad >= 0 {
+		return fmt.Errorf("%s: tensor %s: element %d of %d is NaN or infinite; download the file again, or the checkpoint itself is broken",
+			t.shard.path, quote(t.Name), bad, t.Elements())
+	}
+	return nil
+}
+
+// lanes finds elements whose exponent bits are all ones, several in each 64-bit
+// word: with the sign cleared, adding one to the exponent's lowest bit carries into the
+// sign's place for exactly those, and never beyond.
+type lanes struct {
+	size                  int
+	clear, add, signPlace uint64
+}
+
+var (
+	lanesF64  = lanes{8, 0x7fffffffffffffff, 0x0010000000000000, 0x8000000000000000}
+	lanesF32  = lanes{4, 0x7fffffff7fffffff, 0x0080000000800000, 0x8000000080000000}
+	lanesBF16 = lanes{2, 0x7fff7fff7fff7fff, 0x0080008000800080, 0x8000800080008000}
+	lanesF16  = lanes{2, 0x7fff7fff7fff7fff, 0x0400040004000400, 0x8000800080008000}
+)
+
+// firstBad returns the index of the first element that is not finite, or -1.
+func (l lanes) firstBad(data []byte) int {
+	const block = 4096
+	for base := 0; base < len(data); base += block {
+		b := data[base:min(base+block, len(data))]
+		var acc uint64
+		words := b
+		for ; len(words) >= 8; words = words[8:] {
+			acc |= binary.LittleEndian.Uint64(words)&l.clear + l.add
+		}
+		if len(words) > 0 {
+			var last [8]byte
+			copy(last[:], words)
+			acc |= binary.LittleEndian.Uint64(last[:])&l.clear + l.add
+		}
+		if acc&l.signPlace != 0 {
+			return base/l.size + l.firstBadOf(b)
+		}
+	}
+	return -1
+}
+
+// firstBadOf looks at one element at a time.
+func (l lanes) firstBadOf(b []byte) int {
+	for i := 0; i < len(b); i += l.size {
+		var word [8]byte
+		copy(word[:], b[i:i+l.size])
+		if (binary.LittleEndian.Uint64(word[:])&l.clear+l.add)&l.signPlace != 0 {
+			return i / l.size
+		}
+	}
+	return -1
+}
+
+// guarded runs f, which reads a mapping, and turns a memory fault (the file was
+// shortened, the disk failed) into an error instead of the end of the process.
+func guarded(f func()) (err error) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if r := recover(); r != nil {
+			err = fmt.Errorf("reading its mapping failed: %v", r)
+		}
+	}()
+	f()
+	return nil
+}
