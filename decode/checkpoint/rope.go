@@ -40,7 +40,9 @@ func (c *Config) readRope(f *fields, fam family) {
 	c.RopeTheta = fam.theta
 	c.RopeLocalTheta = fam.localTheta
 	c.PartialRotaryFactor = f.number("partial_rotary_factor", 1, 1e-3, 1)
-	c.InitialContextLength = f.integer("original_max_position_embeddings", fam.initial, 1, maxPositions)
+	if fam.initial != 0 {
+		c.InitialContextLength = f.integer("original_max_position_embeddings", fam.initial, 1, maxPositions)
+	}
 	theta := f.optionalNumber("rope_theta", minTheta, maxTheta)
 	if fam.localTheta != 0 {
 		c.RopeLocalTheta = f.number("rope_local_base_freq", fam.localTheta, minTheta, maxTheta)
@@ -158,8 +160,8 @@ func (c *Config) readScaling(f *fields) *RopeScaling {
 	return s
 }
 
-// originalPositions follows transformers: the key beside the scaling has priority
-// over the one in it, and max_position_embeddings stands in for both.
+// originalPositions follows transformers: phi3's key beside the scaling has
+// priority over the one in it, and max_position_embeddings stands in for both.
 func (c *Config) originalPositions(f *fields) int {
 	n := f.integer("original_max_position_embeddings", c.MaxPositions, 1, maxPositions)
 	if c.InitialContextLength != 0 {

@@ -185,7 +185,7 @@ func guarded(f func()) (err error) {
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if r := recover(); r != nil {
-			err = fmt.Errorf("reading its mapping failed: %v", r)
+			err = fmt.Errorf("reading its mapping failed: the file was shortened or the disk has an error (%v)", r)
 		}
 	}()
 	f()

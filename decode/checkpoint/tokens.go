@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -283,9 +284,14 @@ func (f *fields) addedToken(text string) (int, bool) {
 	if decoder == nil {
 		return 0, false
 	}
-	for key := range decoder.values {
+	for _, key := range slices.Sorted(maps.Keys(decoder.values)) {
 		token := decoder.sub(key)
-		if token == nil || token.text("content", "") != text {
+		if token == nil {
+			break
+		}
+		content := token.text("content", "")
+		decoder.take(token)
+		if content != text {
 			continue
 		}
 		id, err := strconv.ParseUint(key, 10, 31)
