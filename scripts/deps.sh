@@ -119,10 +119,12 @@ for so in "$torch"/lib/libtorch_cpu.so "$torch"/lib/libc10.so "$torch"/lib/libgo
   [ "$dst" -ef "$so" ] || ln -f "$so" "$dst" 2>/dev/null || ln -sfn "$so" "$dst"
 done
 
+# Without errno and floating-point traps, which nothing here reads, sqrtf and floorf are single instructions and the
+# shim's loops become vector code.
 cat > .deps/env.part <<ENV
 export CGO_ENABLED=1
 export CGO_CFLAGS='-O2 -g -w'
-export CGO_CXXFLAGS='-include $compat -I$torch/include -I$torch/include/torch/csrc/api/include -w'
+export CGO_CXXFLAGS='-include $compat -I$torch/include -I$torch/include/torch/csrc/api/include -fno-math-errno -fno-trapping-math -w'
 export CGO_LDFLAGS='-L$stubs -L$torch/lib -L$tok -Wl,--disable-new-dtags -Wl,-rpath,\$ORIGIN/../.deps/lib -Wl,-rpath,\$ORIGIN/../lib -Wl,-rpath,$torch/lib'
 ENV
 mv .deps/env.part .deps/env

@@ -1,0 +1,798 @@
+// The project's only C++: what gotch lacks or does too slowly. Float32 on a CPU has kernels of its own, written so that
+// a row's bits depend on that row alone, never on its neighbours, the batch or the number of threads; every other dtype
+// and device goes through plain libtorch operations.
+#include "shim.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+char* message(const std::string& what) {
+  char* m = static_cast<char*>(malloc(what.size() + 1));
+  if (m != nullptr) memcpy(m, what.c_str(), what.size() + 1);
+  return m;
+}
+
+// guard turns every C++ exception, not only std::exception, into a message.
+template <class F>
+char* guard(F&& f) {
+  try {
+    f();
+    return nullptr;
+  } catch (const c10::Error& e) {
+    return message(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    return message(e.what());
+  } catch (...) {
+    return message("an exception of unknown type");
+  }
+}
+
+at::Tensor& T(gsm_tensor t) {
+  TORCH_CHECK(t != nullptr, "a tensor is missing");
+  return *static_cast<at::Tensor*>(t);
+}
+
+void give(gsm_tensor* out, at::Tensor t) { *out = new at::Tensor(std::move(t)); }
+
+bool fast(const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); }
+
+at::Device device_of(int d) { return d < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(d)); }
+
+at::Tensor int_tensor(const int32_t* v, int64_t n, at::Device device) {
+  return at::from_blob(const_cast<int32_t*>(v), {n}, at::kInt).to(at::kLong).to(device);
+}
+
+}  // namespace
+
+// The hot loops are compiled for several instruction sets; the best one is chosen when the program starts.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+// ---------------------------------------------------------------- elementary functions
+
+static constexpr int kLanes = 16;
+
+// expf, relative error below 2e-7 on [-87, 88] (Cephes' polynomial); smaller arguments give the smallest normal's order.
+INLINE float fast_exp(float x) {
+  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+  const float n = __builtin_floorf(x * 1.44269504088896341f + 0.5f);
+  float r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  float two_n;
+  memcpy(&two_n, &bits, sizeof two_n);
+  return p * two_n;
+}
+
+// ln u for u in (0, 1], u a multiple of 2^-24 (Cephes' polynomial): relative error below 2e-7, also near u = 1.
+INLINE float fast_log(float u) {
+  int32_t bits;
+  memcpy(&bits, &u, sizeof bits);
+  int32_t e = ((bits >> 23) & 0xff) - 126;
+  bits = (bits & 0x007fffff) | 0x3f000000;  // mantissa in [0.5, 1)
+  float m;
+  memcpy(&m, &bits, sizeof m);
+  const bool low = m < 0.707106781186547524f;
+  e -= low ? 1 : 0;
+  const float x = low ? m + m - 1.0f : m - 1.0f;
+  const float z = x * x;
+  float y = 7.0376836292e-2f;
+  y = y * x - 1.1514610310e-1f;
+  y = y * x + 1.1676998740e-1f;
+  y = y * x - 1.2420140846e-1f;
+  y = y * x + 1.4249322787e-1f;
+  y = y * x - 1.6668057665e-1f;
+  y = y * x + 2.0000714765e-1f;
+  y = y * x - 2.4999993993e-1f;
+  y = y * x + 3.3333331174e-1f;
+  y = y * x * z;
+  const float fe = static_cast<float>(e);
+  y = y + -2.12194440e-4f * fe;
+  y = y - 0.5f * z;
+  return x + y + 0.693359375f * fe;
+}
+
+// cos and sin of 2 pi u for u in [0, 1), u a multiple of 2^-24: the reduction to an eighth of a turn is exact.
+INLINE void fast_turn(float u, float* c, float* s) {
+  const float q = __builtin_floorf(u * 4.0f + 0.5f);              // nearest quarter turn, 0..4
+  const float x = (u - q * 0.25f) * 6.283185307179586477f;  // in [-pi/4, pi/4]
+  const float z = x * x;
+  float sp = -1.9515295891e-4f;
+  sp = sp * z + 8.3321608736e-3f;
+  sp = sp * z - 1.6666654611e-1f;
+  sp = sp * z * x + x;
+  float cp = 2.443315711809948e-5f;
+  cp = cp * z - 1.388731625493765e-3f;
+  cp = cp * z + 4.166664568298827e-2f;
+  cp = cp * z * z - 0.5f * z + 1.0f;
+  const int32_t k = static_cast<int32_t>(q) & 3;
+  const float a = (k & 1) ? sp : cp;  // |cos|
+  const float b = (k & 1) ? cp : sp;  // |sin|
+  *c = (k == 1 || k == 2) ? -a : a;
+  *s = (k & 2) ? -b : b;
+}
+
+// ---------------------------------------------------------------- Philox4x32-10 and Box-Muller
+
+static constexpr int kBlocks = 32;  // blocks of four words handled together
+
+struct Stream {
+  uint32_t c1, c2, c3;
+  uint32_t k0, k1;
+};
+
+INLINE void philox_lanes(const Stream& st, uint32_t block0, uint32_t w[4][kBlocks]) {
+  for (int i = 0; i < kBlocks; i++) {
+    uint32_t c0 = block0 + static_cast<uint32_t>(i), c1 = st.c1, c2 = st.c2, c3 = st.c3;
+    uint32_t k0 = st.k0, k1 = st.k1;
+    for (int r = 0; r < 10; r++) {
+      const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0;
+      const uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57u) * c2;
+      c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+      c1 = static_cast<uint32_t>(p1);
+      c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+      c3 = static_cast<uint32_t>(p0);
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+    w[0][i] = c0;
+    w[1][i] = c1;
+    w[2][i] = c2;
+    w[3][i] = c3;
+  }
+}
+
+// 4 * kBlocks normals in element order: out[4 b + j] is normal j of block block0 + b.
+INLINE void normals_lanes(const Stream& st, uint32_t block0, float* out) {
+  uint32_t w[4][kBlocks];
+  float n[4][kBlocks];
+  philox_lanes(st, block0, w);
+  for (int j = 0; j < 4; j += 2) {
+    for (int i = 0; i < kBlocks; i++) {
+      const float u1 = static_cast<float>(static_cast<int32_t>((w[j][i] >> 8) + 1)) * 0x1p-24f;
+      const float u2 = static_cast<float>(static_cast<int32_t>(w[j + 1][i] >> 8)) * 0x1p-24f;
+      const float radius = __builtin_sqrtf(-2.0f * fast_log(u1));
+      float c, s;
+      fast_turn(u2, &c, &s);
+      n[j][i] = radius * c;
+      n[j + 1][i] = radius * s;
+    }
+  }
+  for (int i = 0; i < kBlocks; i++)
+    for (int j = 0; j < 4; j++) out[4 * i + j] = n[j][i];
+}
+
+// y[i] = x[i] + amp * normal(first + i) for i in [0, n), first a multiple of four; returns the sum of (y - x)^2.
+CLONES static double add_noise_span(const float* x, float* y, int64_t n, uint32_t block0, float amp, Stream st) {
+  double total = 0;
+  float buf[4 * kBlocks];
+  for (int64_t i = 0; i < n; i += 4 * kBlocks, block0 += kBlocks) {
+    normals_lanes(st, block0, buf);
+    const int64_t m = std::min<int64_t>(4 * kBlocks, n - i);
+    float sum[kLanes] = {0};
+    int64_t j = 0;
+    for (; j + kLanes <= m; j += kLanes)
+      for (int l = 0; l < kLanes; l++) {
+        const float before = x[i + j + l], after = before + amp * buf[j + l];
+        y[i + j + l] = after;
+        sum[l] += (after - before) * (after - before);
+      }
+    for (; j < m; j++) {
+      const float before = x[i + j], after = before + amp * buf[j];
+      y[i + j] = after;
+      sum[0] += (after - before) * (after - before);
+    }
+    float s = 0;
+    for (int l = 0; l < kLanes; l++) s += sum[l];
+    total += s;
+  }
+  return total;
+}
+
+CLONES static void words_span(uint32_t* out, int64_t blocks, uint32_t block0, Stream st) {
+  uint32_t w[4][kBlocks];
+  for (int64_t b = 0; b < blocks; b += kBlocks) {
+    philox_lanes(st, block0 + static_cast<uint32_t>(b), w);
+    for (int64_t i = 0; i < std::min<int64_t>(kBlocks, blocks - b); i++)
+      for (int j = 0; j < 4; j++) out[4 * (b + i) + j] = w[j][i];
+  }
+}
+
+CLONES static void normals_span(float* out, int64_t blocks, uint32_t block0, Stream st) {
+  float buf[4 * kBlocks];
+  for (int64_t b = 0; b < blocks; b += kBlocks) {
+    normals_lanes(st, block0 + static_cast<uint32_t>(b), buf);
+    memcpy(out + 4 * b, buf, sizeof(float) * static_cast<size_t>(4 * std::min<int64_t>(kBlocks, blocks - b)));
+  }
+}
+
+static Stream stream_of(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3) {
+  return Stream{c1, c2, c3, static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
+}
+
+// The reference in plain libtorch operations, for any device. Counters and keys are int64 tensors that broadcast.
+namespace {
+
+// High and low words of the product of a 32-bit constant and 32-bit values held in int64 tensors: by 16-bit halves,
+// since the full product does not fit a signed 64-bit integer.
+std::pair<at::Tensor, at::Tensor> mul_hi_lo(int64_t m, const at::Tensor& c) {
+  const auto low = at::bitwise_and(c, 0xffff) * m;                                  // < 2^48
+  const auto high = at::__rshift__(c, 16) * m + at::__rshift__(low, 16);            // < 2^49
+  return {at::__rshift__(high, 16), at::bitwise_or(at::__lshift__(at::bitwise_and(high, 0xffff), 16), at::bitwise_and(low, 0xffff))};
+}
+
+std::array<at::Tensor, 4> words_reference(at::Tensor c0, at::Tensor c1, at::Tensor c2, at::Tensor c3, at::Tensor k0, at::Tensor k1) {
+  constexpr int64_t mask = 0xffffffffLL;
+  for (int r = 0; r < 10; r++) {
+    auto [hi0, lo0] = mul_hi_lo(0xD2511F53LL, c0);
+    auto [hi1, lo1] = mul_hi_lo(0xCD9E8D57LL, c2);
+    auto n0 = at::bitwise_xor(at::bitwise_xor(hi1, c1), k0);
+    auto n2 = at::bitwise_xor(at::bitwise_xor(hi0, c3), k1);
+    c0 = n0;
+    c1 = lo1;
+    c2 = n2;
+    c3 = lo0;
+    k0 = at::bitwise_and(k0 + 0x9E3779B9LL, mask);
+    k1 = at::bitwise_and(k1 + 0xBB67AE85LL, mask);
+  }
+  return {c0, c1, c2, c3};
+}
+
+// Four normals of each block, interleaved along a new last dimension of length four.
+at::Tensor normals_reference(const std::array<at::Tensor, 4>& w) {
+  std::vector<at::Tensor> n;
+  for (int j = 0; j < 4; j += 2) {
+    const auto u1 = (at::__rshift__(w[j], 8) + 1).to(at::kFloat) * 0x1p-24;
+    const auto u2 = at::__rshift__(w[j + 1], 8).to(at::kFloat) * 0x1p-24;
+    const auto radius = at::sqrt(-2 * at::log(u1));
+    // The exact reduction to an eighth of a turn, as in the fused kernel: 2 pi u rounded to float32 would cost 2e-6.
+    const auto q = at::floor(u2 * 4 + 0.5);
+    const auto x = (u2 - q * 0.25) * 6.283185307179586477;
+    const auto k = at::bitwise_and(q.to(at::kLong), 3);
+    const auto odd = at::bitwise_and(k, 1).to(at::kBool);
+    const auto c = at::where(odd, at::sin(x), at::cos(x)), s = at::where(odd, at::cos(x), at::sin(x));
+    n.push_back(radius * at::where(at::logical_or(k == 1, k == 2), -c, c));
+    n.push_back(radius * at::where(k >= 2, -s, s));
+  }
+  return at::stack(n, -1);
+}
+
+at::Tensor scalar64(int64_t v, at::Device d) { return at::full({1}, v, at::TensorOptions().dtype(at::kLong).device(d)); }
+
+at::Tensor blocks_from(uint32_t block0, int64_t n, at::Device d) {
+  return at::bitwise_and(at::arange(n, at::TensorOptions().dtype(at::kLong).device(d)) + static_cast<int64_t>(block0), 0xffffffffLL);
+}
+
+// [n] normals of one stream.
+at::Tensor normals_reference(int64_t blocks, uint32_t block0, Stream st, at::Device d) {
+  return normals_reference(words_reference(blocks_from(block0, blocks, d), scalar64(st.c1, d), scalar64(st.c2, d),
+                                           scalar64(st.c3, d), scalar64(st.k0, d), scalar64(st.k1, d)))
+      .reshape({-1});
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- row kernels
+
+INLINE float lane_sum(const float* acc) {
+  float s = 0;
+  for (int l = 0; l < kLanes; l++) s += acc[l];
+  return s;
+}
+
+INLINE float dot(const float* a, const float* b, int64_t n) {
+  float acc[kLanes] = {0};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) acc[l] += a[i + l] * b[i + l];
+  for (; i < n; i++) acc[0] += a[i] * b[i];
+  return lane_sum(acc);
+}
+
+CLONES static void rms_norm_row(const float* x, const float* w, float* y, int64_t n, float eps) {
+  const float scale = 1.0f / __builtin_sqrtf(dot(x, x, n) / static_cast<float>(n) + eps);
+  for (int64_t i = 0; i < n; i++) y[i] = w[i] * (x[i] * scale);
+}
+
+// One head of one row: x' = x cos + rotate_half(x) sin.
+CLONES static void rope_row(float* x, const float* cos, const float* sin, int64_t heads, int64_t hd) {
+  const int64_t half = hd / 2;
+  for (int64_t h = 0; h < heads; h++, x += hd)
+    for (int64_t i = 0; i < half; i++) {
+      const float a = x[i], b = x[i + half];
+      x[i] = a * cos[i] - b * sin[i];
+      x[i + half] = b * cos[i + half] + a * sin[i + half];
+    }
+}
+
+// One query row against one key-value head: q [G, hd], k and v [n, hd] -> out [G, hd]; scores is scratch, [n].
+CLONES static void attend(const float* q, const float* k, const float* v, float* out, float* scores,
+                          int64_t group, int64_t hd, int64_t n, float scale) {
+  for (int64_t g = 0; g < group; g++, q += hd, out += hd) {
+    float top = -INFINITY;
+    for (int64_t p = 0; p < n; p++) {
+      scores[p] = dot(q, k + p * hd, hd) * scale;
+      top = scores[p] > top ? scores[p] : top;
+    }
+    // A NaN must stay one: the comparison above skips it, the exponential does not.
+    float acc[kLanes] = {0};
+    int64_t p = 0;
+    for (; p + kLanes <= n; p += kLanes)
+      for (int l = 0; l < kLanes; l++) {
+        const float s = scores[p + l];
+        const float e = s == s ? fast_exp(s - top) : s;
+        scores[p + l] = e;
+        acc[l] += e;
+      }
+    for (; p < n; p++) {
+      const float s = scores[p];
+      const float e = s == s ? fast_exp(s - top) : s;
+      scores[p] = e;
+      acc[0] += e;
+    }
+    const float inv = 1.0f / lane_sum(acc);
+    for (int64_t i = 0; i < hd; i++) out[i] = 0;
+    for (p = 0; p < n; p++) {
+      const float w = scores[p] * inv;
+      const float* vp = v + p * hd;
+      for (int64_t i = 0; i < hd; i++) out[i] += w * vp[i];
+    }
+  }
+}
+
+CLONES static void silu_mul_span(const float* g, const float* u, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const float x = g[i];
+    y[i] = x / (1.0f + (x == x ? fast_exp(-x) : x)) * u[i];
+  }
+}
+
+CLONES static double row_sum(const float* x, int64_t n) {
+  double acc[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int l = 0; l < 8; l++) acc[l] += static_cast<double>(x[i + l]);
+  for (; i < n; i++) acc[0] += static_cast<double>(x[i]);
+  return ((acc[0] + acc[1]) + (acc[2] + acc[3])) + ((acc[4] + acc[5]) + (acc[6] + acc[7]));
+}
+
+CLONES static double row_squares(const float* x, int64_t n, double mean) {
+  double acc[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int l = 0; l < 8; l++) {
+      const double d = static_cast<double>(x[i + l]) - mean;
+      acc[l] += d * d;
+    }
+  for (; i < n; i++) acc[0] += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean);
+  return ((acc[0] + acc[1]) + (acc[2] + acc[3])) + ((acc[4] + acc[5]) + (acc[6] + acc[7]));
+}
+
+CLONES static float row_absmax(const float* x, int64_t n) {
+  float acc[kLanes] = {0};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) {
+      const float a = __builtin_fabsf(x[i + l]);
+      acc[l] = a > acc[l] ? a : acc[l];
+    }
+  for (; i < n; i++) acc[0] = std::max(acc[0], __builtin_fabsf(x[i]));
+  return *std::max_element(acc, acc + kLanes);
+}
+
+// Rows a thread takes at least, for rows of n elements: below about 16,000 elements waking a thread costs more.
+static int64_t grain(int64_t n) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(n, 1)); }
+
+// Unbiased standard deviation (or the largest magnitude) of each group of rows: rows [groups[g], groups[g + 1]) of x.
+// Partial results are per row and are joined in row order, so that the number of threads does not matter.
+static void spread_rows(float* out, const float* x, int64_t d, const int32_t* groups, int64_t n_groups, bool absmax) {
+  const int64_t first = groups[0], rows = groups[n_groups] - first;
+  std::vector<double> part(static_cast<size_t>(rows));
+  x += first * d;
+  if (absmax) {
+    at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; r++) part[r] = row_absmax(x + r * d, d);
+    });
+    for (int64_t g = 0; g < n_groups; g++) {
+      double top = 0;
+      for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) top = std::max(top, part[r]);
+      out[g] = static_cast<float>(top);
+    }
+    return;
+  }
+  at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; r++) part[r] = row_sum(x + r * d, d);
+  });
+  std::vector<double> mean(static_cast<size_t>(rows));
+  for (int64_t g = 0; g < n_groups; g++) {
+    double sum = 0;
+    for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) sum += part[r];
+    const double m = sum / (static_cast<double>(groups[g + 1] - groups[g]) * static_cast<double>(d));
+    for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) mean[r] = m;
+  }
+  at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; r++) part[r] = row_squares(x + r * d, d, mean[r]);
+  });
+  for (int64_t g = 0; g < n_groups; g++) {
+    double sum = 0;
+    for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) sum += part[r];
+    const double n = static_cast<double>(groups[g + 1] - groups[g]) * static_cast<double>(d);
+    out[g] = n > 1 ? static_cast<float>(std::sqrt(sum / (n - 1))) : 0.0f;
+  }
+}
+
+// ---------------------------------------------------------------- the interface
+
+char* gsm_init_thread(int threads) {
+  return guard([&] {
+    // Lives as long as the thread, which lives as long as the process.
+    static thread_local c10::InferenceMode inference(true);
+    if (threads > 0) at::set_num_threads(threads);
+  });
+}
+
+int gsm_threads(void) { return at::get_num_threads(); }
+
+char* gsm_cpu_capability(char* out, int n) {
+  return guard([&] { snprintf(out, static_cast<size_t>(n), "%s", at::get_cpu_capability().c_str()); });
+}
+
+char* gsm_from_bytes(gsm_tensor* out, const void* data, const int64_t* shape, int dims, int src_type, int dst_type, int device) {
+  return guard([&] {
+    const at::IntArrayRef sizes(shape, static_cast<size_t>(dims));
+    const auto src_dtype = static_cast<at::ScalarType>(src_type), dst_dtype = static_cast<at::ScalarType>(dst_type);
+    auto t = at::empty(sizes, at::TensorOptions().dtype(src_dtype));
+    if (t.numel() > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(t.nbytes()));
+    give(out, t.to(at::TensorOptions().dtype(dst_dtype).device(device_of(device))));
+  });
+}
+
+char* gsm_copy_bytes_(gsm_tensor dst, const void* data, int src_type) {
+  return guard([&] {
+    auto& t = T(dst);
+    const auto src_dtype = static_cast<at::ScalarType>(src_type);
+    if (t.is_cpu() && t.is_contiguous() && t.scalar_type() == src_dtype) {
+      memcpy(t.data_ptr(), data, static_cast<size_t>(t.nbytes()));
+      return;
+    }
+    auto src = at::empty(t.sizes(), at::TensorOptions().dtype(src_dtype));
+    memcpy(src.data_ptr(), data, static_cast<size_t>(src.nbytes()));
+    t.copy_(src);
+  });
+}
+
+char* gsm_read_floats(gsm_tensor t, float* out, int64_t n) {
+  return guard([&] {
+    const auto src = T(t).to(at::TensorOptions().dtype(at::kFloat).device(at::kCPU)).contiguous();
+    TORCH_CHECK(src.numel() == n, "tensor has ", src.numel(), " elements, not ", n);
+    memcpy(out, src.data_ptr<float>(), sizeof(float) * static_cast<size_t>(n));
+  });
+}
+
+char* gsm_hash(gsm_tensor t, uint64_t* out) {  // FNV-1a over the bytes
+  return guard([&] {
+    const auto src = T(t).to(at::kCPU).contiguous();
+    const auto* p = static_cast<const unsigned char*>(src.data_ptr());
+    uint64_t h = 0xcbf29ce484222325ULL;
+    for (size_t i = 0; i < static_cast<size_t>(src.nbytes()); i++) h = (h ^ p[i]) * 0x100000001b3ULL;
+    *out = h;
+  });
+}
+
+// 1 / theta^(2 i / dim) in float32, by the operations that transformers uses, so that the last bits agree.
+char* gsm_inv_freq(gsm_tensor* out, double theta, int64_t dim) {
+  return guard([&] {
+    const auto exponent = at::arange(0, dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) / dim;
+    give(out, 1.0 / at::pow(at::Scalar(theta), exponent));
+  });
+}
+
+char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, double eps) {
+  return guard([&] {
+    const auto &x = T(x_), &w = T(w_);
+    const int64_t n = x.size(-1);
+    TORCH_CHECK(w.numel() == n, "rms_norm: weight has ", w.numel(), " elements, the input's last dimension ", n);
+    if (fast(x) && fast(w)) {
+      auto y = at::empty_like(x);
+      const float *xp = x.data_ptr<float>(), *wp = w.data_ptr<float>();
+      float* yp = y.data_ptr<float>();
+      at::parallel_for(0, x.numel() / n, grain(n), [&](int64_t from, int64_t to) {
+        for (int64_t r = from; r < to; r++) rms_norm_row(xp + r * n, wp, yp + r * n, n, static_cast<float>(eps));
+      });
+      give(out, std::move(y));
+      return;
+    }
+    const auto f = x.to(at::kFloat);
+    give(out, w * (f * at::rsqrt(f.pow(2).mean(-1, true) + eps)).to(x.scalar_type()));
+  });
+}
+
+char* gsm_rope_(gsm_tensor x_, gsm_tensor cos_, gsm_tensor sin_, const int32_t* pos, int64_t rows) {
+  return guard([&] {
+    auto& x = T(x_);  // [R, H, hd]
+    const auto &cos = T(cos_), &sin = T(sin_);  // [P, hd]
+    TORCH_CHECK(x.dim() == 3 && x.size(0) == rows && cos.size(1) == x.size(2), "rope: the shapes do not fit");
+    const int64_t heads = x.size(1), hd = x.size(2);
+    for (int64_t r = 0; r < rows; r++) TORCH_CHECK(pos[r] >= 0 && pos[r] < cos.size(0), "rope: position ", pos[r], " is past the table's ", cos.size(0));
+    if (fast(x)) {
+      float* xp = x.data_ptr<float>();
+      const float *cp = cos.data_ptr<float>(), *sp = sin.data_ptr<float>();
+      at::parallel_for(0, rows, grain(heads * hd), [&](int64_t from, int64_t to) {
+        for (int64_t r = from; r < to; r++) rope_row(xp + r * heads * hd, cp + pos[r] * hd, sp + pos[r] * hd, heads, hd);
+      });
+      return;
+    }
+    const auto at_pos = int_tensor(pos, rows, x.device());
+    const auto c = cos.index_select(0, at_pos).to(x.scalar_type()).unsqueeze(1), s = sin.index_select(0, at_pos).to(x.scalar_type()).unsqueeze(1);
+    const auto half = at::cat({-x.narrow(-1, hd / 2, hd - hd / 2), x.narrow(-1, 0, hd / 2)}, -1);
+    x.copy_(x * c + half * s);
+  });
+}
+
+// cache [slots, KV, capacity, hd] <- x [R, KV, hd], row r at (slot[r], pos[r]).
+char* gsm_kv_store(gsm_tensor cache_, gsm_tensor x_, const int32_t* slot, const int32_t* pos, int64_t rows) {
+  return guard([&] {
+    auto& cache = T(cache_);
+    const auto& x = T(x_);
+    const int64_t slots = cache.size(0), kv = cache.size(1), cap = cache.size(2), hd = cache.size(3);
+    TORCH_CHECK(x.size(0) == rows && x.size(1) == kv && x.size(2) == hd, "kv_store: the shapes do not fit");
+    for (int64_t r = 0; r < rows; r++) {
+      TORCH_CHECK(slot[r] >= 0 && slot[r] < slots, "kv_store: slot ", slot[r], " of ", slots);
+      TORCH_CHECK(pos[r] >= 0 && pos[r] < cap, "kv_store: position ", pos[r], " is past the cache's ", cap);
+    }
+    if (fast(x) && fast(cache)) {
+      const float* xp = x.data_ptr<float>();
+      float* cp = cache.data_ptr<float>();
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t h = 0; h < kv; h++)
+          memcpy(cp + ((slot[r] * kv + h) * cap + pos[r]) * hd, xp + (r * kv + h) * hd, sizeof(float) * static_cast<size_t>(hd));
+      return;
+    }
+    cache.index_put_({int_tensor(slot, rows, cache.device()).unsqueeze(1),
+                      at::arange(kv, at::TensorOptions().dtype(at::kLong).device(cache.device())).unsqueeze(0),
+                      int_tensor(pos, rows, cache.device()).unsqueeze(1)},
+                     x.to(cache.scalar_type()));
+  });
+}
+
+// Row r attends, in its slot, to positions 0..pos[r]. q [R, H, hd], caches [slots, KV, capacity, hd] -> out [R, H * hd].
+char* gsm_attention(gsm_tensor* out, gsm_tensor q_, gsm_tensor k_, gsm_tensor v_, const int32_t* slot, const int32_t* pos, int64_t rows, double scale) {
+  return guard([&] {
+    const auto &q = T(q_), &k = T(k_), &v = T(v_);
+    const int64_t heads = q.size(1), hd = q.size(2), slots = k.size(0), kv = k.size(1), cap = k.size(2);
+    TORCH_CHECK(q.size(0) == rows && heads % kv == 0 && k.size(3) == hd && v.sizes() == k.sizes(), "attention: the shapes do not fit");
+    const int64_t group = heads / kv;
+    int64_t longest = 0;
+    for (int64_t r = 0; r < rows; r++) {
+      TORCH_CHECK(slot[r] >= 0 && slot[r] < slots && pos[r] >= 0 && pos[r] < cap, "attention: row ", r, " is outside the cache");
+      longest = std::max<int64_t>(longest, pos[r] + 1);
+    }
+    if (fast(q) && fast(k) && fast(v)) {
+      auto y = at::empty({rows, heads * hd}, q.options());
+      const float *qp = q.data_ptr<float>(), *kp = k.data_ptr<float>(), *vp = v.data_ptr<float>();
+      float* yp = y.data_ptr<float>();
+      at::parallel_for(0, rows * kv, grain(longest * hd * group), [&](int64_t from, int64_t to) {
+        std::vector<float> scores(static_cast<size_t>(longest));
+        for (int64_t i = from; i < to; i++) {
+          const int64_t r = i / kv, h = i % kv, base = (slot[r] * kv + h) * cap * hd, row = r * heads * hd + h * group * hd;
+          attend(qp + row, kp + base, vp + base, yp + row, scores.data(), group, hd, pos[r] + 1, static_cast<float>(scale));
+        }
+      });
+      give(out, std::move(y));
+      return;
+    }
+    // Rows of one slot at consecutive positions (a prefill) go together; a decode step is a run of length one each.
+    std::vector<at::Tensor> parts;
+    for (int64_t r = 0; r < rows;) {
+      int64_t end = r + 1;
+      while (end < rows && slot[end] == slot[r] && pos[end] == pos[end - 1] + 1) end++;
+      const int64_t n = end - r, keys = pos[end - 1] + 1;
+      const auto kk = k.select(0, slot[r]).narrow(1, 0, keys), vv = v.select(0, slot[r]).narrow(1, 0, keys);  // [KV, n, hd]
+      // The heads of a group become query rows of their key-value head: [KV, G * n, hd].
+      const auto qq = q.narrow(0, r, n).reshape({n, kv, group, hd}).permute({1, 2, 0, 3}).reshape({kv, group * n, hd});
+      auto s = at::matmul(qq, kk.transpose(1, 2)).to(at::kFloat) * scale;
+      const auto column = at::arange(keys, at::TensorOptions().dtype(at::kLong).device(q.device()));
+      const auto limit = int_tensor(pos + r, n, q.device()).repeat({group}).unsqueeze(1);
+      s = s.masked_fill(column.unsqueeze(0) > limit, -INFINITY);
+      const auto o = at::matmul(at::softmax(s, -1).to(q.scalar_type()), vv);  // [KV, G * n, hd]
+      parts.push_back(o.reshape({kv, group, n, hd}).permute({2, 0, 1, 3}).reshape({n, heads * hd}));
+      r = end;
+    }
+    give(out, at::cat(parts, 0));
+  });
+}
+
+char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
+  return guard([&] {
+    const auto &gate = T(gate_), &up = T(up_);
+    if (fast(gate) && fast(up) && gate.sizes() == up.sizes()) {
+      auto y = at::empty_like(gate);
+      const float *gp = gate.data_ptr<float>(), *up_p = up.data_ptr<float>();
+      float* yp = y.data_ptr<float>();
+      at::parallel_for(0, gate.numel(), 16384, [&](int64_t from, int64_t to) { silu_mul_span(gp + from, up_p + from, yp + from, to - from); });
+      give(out, std::move(y));
+      return;
+    }
+    give(out, at::silu(gate) * up);
+  });
+}
+
+// out [G] <- spread of each group of rows of x [R, D].
+char* gsm_spread(float* out, gsm_tensor x_, const int32_t* groups, int64_t n_groups, int absmax) {
+  return guard([&] {
+    const auto& x = T(x_);
+    TORCH_CHECK(x.dim() == 2, "spread: the input must be [rows, features]");
+    for (int64_t g = 0; g < n_groups; g++)
+      TORCH_CHECK(groups[g] >= 0 && groups[g] < groups[g + 1] && groups[g + 1] <= x.size(0), "spread: group ", g, " is not a range of rows");
+    if (fast(x)) {
+      spread_rows(out, x.data_ptr<float>(), x.size(1), groups, n_groups, absmax != 0);
+      return;
+    }
+    std::vector<at::Tensor> parts;
+    for (int64_t g = 0; g < n_groups; g++) {
+      const auto f = x.narrow(0, groups[g], groups[g + 1] - groups[g]).to(at::kFloat);
+      parts.push_back(absmax != 0 ? f.abs().max() : f.std(true));
+    }
+    const auto all = at::stack(parts).to(at::kCPU);
+    memcpy(out, all.data_ptr<float>(), sizeof(float) * static_cast<size_t>(n_groups));
+  });
+}
+
+// out = x + scale * spread[r] * N(keys[r], pos[r], site, step[r], element); sumsq[r] gets the sum of squares of the change.
+char* gsm_noise(gsm_tensor* out, gsm_tensor x_, double scale, const float* spread, const uint64_t* keys, const uint32_t* pos,
+                const uint32_t* step, uint32_t site, int64_t rows, int reference, double* sumsq) {
+  return guard([&] {
+    const auto& x = T(x_);
+    TORCH_CHECK(x.dim() == 2 && x.size(0) == rows, "noise: the input must be [", rows, ", features]");
+    const int64_t d = x.size(1);
+    if (fast(x) && reference == 0) {
+      auto y = at::empty_like(x);
+      const float* xp = x.data_ptr<float>();
+      float* yp = y.data_ptr<float>();
+      at::parallel_for(0, rows, grain(4 * d), [&](int64_t from, int64_t to) {
+        for (int64_t r = from; r < to; r++)
+          sumsq[r] = add_noise_span(xp + r * d, yp + r * d, d, 0, static_cast<float>(scale * spread[r]), stream_of(keys[r], pos[r], site, step[r]));
+      });
+      give(out, std::move(y));
+      return;
+    }
+    const auto dev = x.device();
+    std::vector<int64_t> k0(rows), k1(rows), c1(rows), c3(rows);
+    std::vector<float> amp(rows);
+    for (int64_t r = 0; r < rows; r++) {
+      k0[r] = static_cast<uint32_t>(keys[r]);
+      k1[r] = static_cast<uint32_t>(keys[r] >> 32);
+      c1[r] = pos[r];
+      c3[r] = step[r];
+      amp[r] = static_cast<float>(scale * spread[r]);
+    }
+    const auto column = [&](std::vector<int64_t>& v) { return at::from_blob(v.data(), {rows, 1}, at::kLong).to(dev, at::kLong, false, true); };
+    const auto w = words_reference(blocks_from(0, (d + 3) / 4, dev).unsqueeze(0), column(c1), scalar64(site, dev).unsqueeze(0), column(c3), column(k0), column(k1));
+    const auto n = normals_reference(w).reshape({rows, -1}).narrow(1, 0, d);
+    const auto a = at::from_blob(amp.data(), {rows, 1}, at::kFloat).to(dev, at::kFloat, false, true);
+    auto y = (x.to(at::kFloat) + a * n).to(x.scalar_type());
+    const auto change = (y.to(at::kFloat) - x.to(at::kFloat)).to(at::kDouble).pow(2).sum(-1).to(at::kCPU);
+    memcpy(sumsq, change.data_ptr<double>(), sizeof(double) * static_cast<size_t>(rows));
+    give(out, std::move(y));
+  });
+}
+
+// w += scale * spread * N(key, element), spread over the whole tensor or over each of its rows. Counters: block of four
+// elements in the flattened tensor. *sumsq: of the change; *spread: root mean square of the spreads over the elements.
+char* gsm_weight_noise_(gsm_tensor w_, double scale, int absmax, int per_row, uint64_t key, int reference, double* sumsq, double* spread) {
+  return guard([&] {
+    auto& w = T(w_);
+    const int64_t n = w.numel();
+    *sumsq = 0;
+    *spread = 0;
+    if (n == 0) return;
+    TORCH_CHECK((n + 3) / 4 <= INT64_C(0xffffffff), "weight noise: a tensor of ", n, " elements is beyond the counter");
+    const int64_t rows = per_row != 0 && w.dim() > 1 ? w.size(0) : 1, d = n / rows;
+    std::vector<float> amp(static_cast<size_t>(rows));
+    std::vector<int32_t> groups(static_cast<size_t>(rows) + 1);
+    for (int64_t r = 0; r <= rows; r++) groups[r] = static_cast<int32_t>(r);
+    if (fast(w)) {
+      if (rows == 1 && w.dim() > 1) {  // the whole tensor is one group: let its rows be summed in parallel
+        const int32_t whole[2] = {0, static_cast<int32_t>(w.size(0))};
+        spread_rows(amp.data(), w.data_ptr<float>(), n / w.size(0), whole, 1, absmax != 0);
+      } else {
+        spread_rows(amp.data(), w.data_ptr<float>(), d, groups.data(), rows, absmax != 0);
+      }
+    } else {
+      const auto f = w.reshape({rows, d}).to(at::kFloat);
+      const auto s = (absmax != 0 ? std::get<0>(f.abs().max(1)) : f.std(1, true)).to(at::kCPU).contiguous();
+      memcpy(amp.data(), s.data_ptr<float>(), sizeof(float) * static_cast<size_t>(rows));
+    }
+    double sq = 0;
+    for (auto& a : amp) {
+      if (!std::isfinite(a)) a = 0;  // one element has no standard deviation
+      sq += static_cast<double>(a) * static_cast<double>(a);
+    }
+    *spread = std::sqrt(sq / static_cast<double>(rows));
+    const Stream st = stream_of(key, 0, 0, 0);
+    if (fast(w) && reference == 0) {
+      float* p = w.data_ptr<float>();
+      if (rows == 1) {
+        constexpr int64_t chunk = 1 << 16;  // fixed, so that the sum does not depend on the number of threads
+        const int64_t chunks = (n + chunk - 1) / chunk;
+        std::vector<double> part(static_cast<size_t>(chunks));
+        at::parallel_for(0, chunks, 1, [&](int64_t from, int64_t to) {
+          for (int64_t c = from; c < to; c++)
+            part[c] = add_noise_span(p + c * chunk, p + c * chunk, std::min(chunk, n - c * chunk), static_cast<uint32_t>(c * (chunk / 4)), static_cast<float>(scale * amp[0]), st);
+        });
+        for (double v : part) *sumsq += v;
+        return;
+      }
+      std::vector<double> part(static_cast<size_t>(rows));
+      at::parallel_for(0, rows, grain(4 * d), [&](int64_t from, int64_t to) {
+        std::vector<float> buf(static_cast<size_t>((d + 8) / 4 * 4 + 4));
+        for (int64_t r = from; r < to; r++) {
+          const int64_t block0 = r * d / 4, skip = r * d % 4;  // a row may begin inside a block
+          normals_span(buf.data(), (skip + d + 3) / 4, static_cast<uint32_t>(block0), st);
+          const float a = static_cast<float>(scale * amp[r]);
+          double sum = 0;
+          for (int64_t i = 0; i < d; i++) {
+            const float before = p[r * d + i], after = before + a * buf[skip + i];
+            p[r * d + i] = after;
+            sum += static_cast<double>(after - before) * static_cast<double>(after - before);
+          }
+          part[r] = sum;
+        }
+      });
+      for (double v : part) *sumsq += v;
+      return;
+    }
+    const auto a = at::from_blob(amp.data(), {rows, 1}, at::kFloat).to(w.device(), at::kFloat, false, true);
+    const auto before = w.reshape({rows, d}).to(at::kFloat);
+    const auto noise = normals_reference((n + 3) / 4, 0, st, w.device()).narrow(0, 0, n).reshape({rows, d});
+    const auto after = (before + a * scale * noise).to(w.scalar_type());
+    *sumsq = (after.to(at::kFloat) - before).to(at::kDouble).pow(2).sum().item<double>();
+    w.copy_(after.reshape(w.sizes()));
+  });
+}
+
+char* gsm_philox_words(uint32_t* out, int64_t blocks, uint32_t block0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, int reference) {
+  return guard([&] {
+    const Stream st = stream_of(key, c1, c2, c3);
+    if (reference == 0) {
+      words_span(out, blocks, block0, st);
+      return;
+    }
+    const at::Device d(at::kCPU);
+    const auto w = words_reference(blocks_from(block0, blocks, d), scalar64(c1, d), scalar64(c2, d), scalar64(c3, d), scalar64(st.k0, d), scalar64(st.k1, d));
+    const auto all = at::stack({w[0], w[1], w[2], w[3]}, -1).contiguous();
+    for (int64_t i = 0; i < 4 * blocks; i++) out[i] = static_cast<uint32_t>(all.data_ptr<int64_t>()[i]);
+  });
+}
+
+char* gsm_normals(float* out, int64_t blocks, uint32_t block0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, int reference) {
+  return guard([&] {
+    const Stream st = stream_of(key, c1, c2, c3);
+    if (reference == 0) {
+      normals_span(out, blocks, block0, st);
+      return;
+    }
+    const auto n = normals_reference(blocks, block0, st, at::Device(at::kCPU)).contiguous();
+    memcpy(out, n.data_ptr<float>(), sizeof(float) * static_cast<size_t>(4 * blocks));
+  });
+}
