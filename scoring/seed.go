@@ -1,0 +1,88 @@
+package scoring
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// The expressions of the notebook's extract_answer, with Python's Unicode
+// meaning of \s and \d spelled out. The notebook lowers the text before it
+// looks for "answer is"; since the only other letter whose lower case begins
+// with one of these is İ (to i and a combining dot, which cannot match),
+// ignoring case in ASCII is the same, and offsets stay those of the text.
+// Go's own (?i) would be wrong: it takes ſ for s.
+var (
+	seedHash   = regexp.MustCompile(`####[` + pySpace + `]*([\p{Nd},.\-]+)`)
+	seedStated = regexp.MustCompile(`[aA][nN][sS][wW][eE][rR] [iI][sS][:` + pySpace + `]*([\p{Nd},.\-]+)`)
+	seedBoxed  = regexp.MustCompile(`\\boxed\{([\p{Nd},.\-]+)\}`)
+	seedNumber = regexp.MustCompile(`[\p{Nd},]+\.?\p{Nd}*`)
+)
+
+// pySpace is the inside of a character class equal to Python's \s for str.
+const pySpace = `\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}`
+
+// isPySpace is Python's str.isspace for one character.
+func isPySpace(r rune) bool {
+	return unicode.IsSpace(r) || (0x1c <= r && r <= 0x1f)
+}
+
+// seedRungs is the notebook's extract_answer, rung by rung.
+func seedRungs() []Rung {
+	return []Rung{
+		{Name: "hash", Explicit: true, Find: func(t string) (Answer, bool) { return firstGroup(seedHash, t) }},
+		{Name: "answer_is", Explicit: true, Find: func(t string) (Answer, bool) { return firstGroup(seedStated, t) }},
+		{Name: "boxed", Explicit: true, Find: func(t string) (Answer, bool) { return firstGroup(seedBoxed, t) }},
+		{Name: "last_number", Find: seedLastNumber},
+	}
+}
+
+// firstGroup is re.search(...).group(1) without its commas.
+func firstGroup(re *regexp.Regexp, text string) (Answer, bool) {
+	m := re.FindStringSubmatchIndex(text)
+	if m == nil {
+		return Answer{}, false
+	}
+	return seedAnswer(text, m[2], m[3]), true
+}
+
+// seedLastNumber is re.findall(...)[-1] without its commas.
+func seedLastNumber(text string) (Answer, bool) {
+	start, end := -1, 0
+	for {
+		m := seedNumber.FindStringIndex(text[end:])
+		if m == nil {
+			break
+		}
+		start, end = end+m[0], end+m[1]
+	}
+	if start < 0 {
+		return Answer{}, false
+	}
+	return seedAnswer(text, start, end), true
+}
+
+func seedAnswer(text string, start, end int) Answer {
+	return Answer{Value: strings.ReplaceAll(text[start:end], ",", ""), Start: start, End: end}
+}
+
+// Errors of Gold.
+var (
+	errNoGold    = errors.New(`no "#### number" in the answer column`)
+	errEmptyGold = errors.New(`what follows "####" in the answer column is not a number`)
+)
+
+// Gold returns the reference answer in a GSM8K answer column: the notebook's
+// extract_ground_truth. Where the notebook would go on with nothing, or with a
+// text such as "-" that no number equals, it returns an error.
+func Gold(answerColumn string) (string, error) {
+	a, ok := firstGroup(seedHash, answerColumn)
+	if !ok {
+		return "", errNoGold
+	}
+	if _, ok := parsePyFloat(a.Value); !ok {
+		return "", errEmptyGold
+	}
+	return a.Value, nil
+}
