@@ -1,0 +1,193 @@
+// Package config reads the description of a run: one strict structure, filled from
+// a YAML file, the environment and --set, checked in full before anything is loaded.
+//
+// Precedence is --set, then GSMEVAL_* variables, then the file, then the default.
+//
+//	--set noise.1.scale=0.1          dots lead into sections, numbers into lists
+//	GSMEVAL_MODEL__PATH=models/x     two underscores lead into a section or list
+//
+// A value is YAML (--set 'noise=[{kind: none}]'), except that a key of text takes
+// the value as it stands. Relative paths (model.path, dataset.path,
+// calibration.data, output) are relative to the current directory, as in any
+// command line, and not to the file.
+package config
+
+// Config is a run. Every field has its key in the yaml tag.
+type Config struct {
+	Name string `yaml:"name"` // the file's base name by default
+	Seed uint64 `yaml:"seed"`
+
+	Model       Model         `yaml:"model"`
+	Dataset     Dataset       `yaml:"dataset"`
+	Prompt      Prompt        `yaml:"prompt"`
+	Generation  Generation    `yaml:"generation"`
+	Noise       []Noise       `yaml:"noise"`       // the grid's first axis
+	NoiseSeeds  int           `yaml:"noise_seeds"` // second axis: replicates 0 to n - 1
+	Temperature []Temperature `yaml:"temperature"` // third axis; the first one is the reference
+	Calibration Calibration   `yaml:"calibration"`
+	Scoring     Scoring       `yaml:"scoring"`
+
+	Output      string `yaml:"output"`        // run directory, runs/NAME by default
+	Threads     int    `yaml:"threads"`       // 0: as many as the machine has cores
+	FailOnError bool   `yaml:"fail_on_error"` // stop at the first sample that fails
+	Progress    string `yaml:"progress"`      // auto, bar, plain, none
+	LogLevel    string `yaml:"log_level"`     // debug, info, warn, error
+}
+
+// Model says which checkpoint is run, and how.
+type Model struct {
+	Path     string `yaml:"path"`     // a directory, or a hub id
+	Revision string `yaml:"revision"` // of a hub id
+	DType    string `yaml:"dtype"`    // compute type: float32, bfloat16, float16
+	Device   string `yaml:"device"`   // auto, cpu, cuda, cuda:N
+}
+
+// Dataset says which questions are asked.
+type Dataset struct {
+	Path        string  `yaml:"path"` // a directory, a file, a glob, or a hub id
+	Split       string  `yaml:"split"`
+	Config      string  `yaml:"config"`   // of a hub id: main, socratic
+	Revision    string  `yaml:"revision"` // of a hub id
+	Limit       int     `yaml:"limit"`    // questions at most, 0 for all
+	Range       string  `yaml:"range"`    // rows FROM:TO, TO not included, either end may be left out; "" for all
+	IDs         []int   `yaml:"ids"`      // row numbers, empty for all
+	ShuffleSeed *uint64 `yaml:"shuffle_seed"`
+}
+
+// Prompt says how a question is put to the model.
+type Prompt struct {
+	Style        string  `yaml:"style"`       // auto, chat, plain
+	Instruction  string  `yaml:"instruction"` // with {question} in it
+	FewShot      int     `yaml:"few_shot"`    // worked examples from the train split
+	FewShotSeed  *uint64 `yaml:"few_shot_seed"`
+	FewShotStyle string  `yaml:"few_shot_style"` // text, turns
+	System       string  `yaml:"system"`
+}
+
+// Generation says how a completion is sampled.
+type Generation struct {
+	MaxNewTokens      int       `yaml:"max_new_tokens"`
+	BatchSize         BatchSize `yaml:"batch_size"`
+	KVCache           bool      `yaml:"kv_cache"`
+	TopK              int       `yaml:"top_k"`              // 0: off
+	TopP              float64   `yaml:"top_p"`              // 1: off
+	MinP              float64   `yaml:"min_p"`              // 0: off
+	RepetitionPenalty float64   `yaml:"repetition_penalty"` // 1: off
+	Stop              []string  `yaml:"stop"`
+}
+
+// BatchSize is a number of sequences, or BatchAuto.
+type BatchSize int
+
+// BatchAuto leaves the batch size to a rule of model, memory and token limit. It is
+// spelled "auto".
+const BatchAuto BatchSize = 0
+
+// MarshalYAML spells BatchAuto as the file does.
+func (b BatchSize) MarshalYAML() (any, error) {
+	if b == BatchAuto {
+		return "auto", nil
+	}
+	return int(b), nil
+}
+
+// The kinds of noise.
+const (
+	NoiseNone       = "none"
+	NoiseWeight     = "weight"
+	NoiseActivation = "activation"
+	NoiseCombined   = "combined"
+	NoiseOutput     = "output"
+)
+
+// Noise is one noise condition. Scales are relative, see RelativeTo.
+type Noise struct {
+	Kind            string   `yaml:"kind"`
+	Scale           float64  `yaml:"scale,omitempty"`            // weight, activation, output
+	WeightScale     float64  `yaml:"weight_scale,omitempty"`     // combined
+	ActivationScale float64  `yaml:"activation_scale,omitempty"` // combined
+	RelativeTo      string   `yaml:"relative_to,omitempty"`      // std, absmax; "" for none
+	Per             string   `yaml:"per,omitempty"`              // tensor, row (of a weight); "" for none
+	Include         []string `yaml:"include,omitempty"`          // parameters and sites by name, empty for all
+	Exclude         []string `yaml:"exclude,omitempty"`
+}
+
+// The temperature policies.
+const (
+	PolicyConstant      = "constant"
+	PolicyConstantTStar = "constant_tstar"
+	PolicyDynamicTStar  = "dynamic_tstar"
+	PolicyGreedy        = "greedy"
+)
+
+// Temperature is one temperature condition. Form, Base and Smooth override the
+// calibration's; loading clears one that only repeats it.
+type Temperature struct {
+	Name   string  `yaml:"name,omitempty"` // label in tables, if the usual one will not do
+	Policy string  `yaml:"policy"`
+	Value  float64 `yaml:"value,omitempty"` // constant
+	Form   string  `yaml:"form,omitempty"`
+	Base   float64 `yaml:"base,omitempty"`
+	Smooth string  `yaml:"smooth,omitempty"` // dynamic_tstar
+}
+
+// Calibration says how alpha is measured and what temperature follows from it.
+type Calibration struct {
+	Prompts    int      `yaml:"prompts"`
+	Positions  int      `yaml:"positions"` // generated tokens
+	Draws      int      `yaml:"draws"`     // noise draws for each prompt
+	Smooth     string   `yaml:"smooth"`    // none, moving_average, exponential
+	Window     int      `yaml:"window"`    // positions in the moving average
+	Form       string   `yaml:"form"`      // sqrt, linear, exact, fitted
+	Base       float64  `yaml:"base"`      // T_base
+	Split      string   `yaml:"split"`
+	Data       string   `yaml:"data"`        // data set to take prompts from, "" for dataset.path
+	PromptList []string `yaml:"prompt_list"` // questions to use instead
+}
+
+// Scoring says how answers are read.
+type Scoring struct {
+	Ladder string `yaml:"ladder"` // seed, robust
+}
+
+// defaults is the config of an empty file.
+func defaults() *Config {
+	return &Config{
+		Seed:    42,
+		Model:   Model{DType: "float32", Device: "auto"},
+		Dataset: Dataset{Split: "test", Config: "main"},
+		Prompt: Prompt{
+			Style:        "auto",
+			Instruction:  "Solve this math problem step by step:\n{question}",
+			FewShotStyle: "text",
+		},
+		Generation: Generation{
+			MaxNewTokens: 512, BatchSize: 32, KVCache: true, TopP: 1, RepetitionPenalty: 1,
+		},
+		Noise:       []Noise{{Kind: NoiseNone}},
+		NoiseSeeds:  1,
+		Temperature: []Temperature{{Policy: PolicyConstant, Value: 1}},
+		Calibration: Calibration{
+			Prompts: 16, Positions: 150, Draws: 3, Smooth: "none", Window: 10, Form: "sqrt", Base: 1, Split: "train",
+		},
+		Scoring:  Scoring{Ladder: "seed"},
+		Progress: "auto",
+		LogLevel: "info",
+	}
+}
+
+// Calibrated returns the calibration that holds under a temperature condition: the
+// run's own with the condition's overrides.
+func (c *Config) Calibrated(t Temperature) Calibration {
+	cal := c.Calibration
+	if t.Form != "" {
+		cal.Form = t.Form
+	}
+	if t.Base != 0 {
+		cal.Base = t.Base
+	}
+	if t.Smooth != "" {
+		cal.Smooth = t.Smooth
+	}
+	return cal
+}

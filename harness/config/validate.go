@@ -1,0 +1,374 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The largest values believed: far above every use, low enough for arithmetic.
+const (
+	maxCount = 1 << 30
+	maxScale = 1000
+	maxTemp  = 1000
+)
+
+func validText(s string) bool { return utf8.ValidString(s) }
+
+// bad records a value out of its range.
+func (s *source) bad(path, format string, args ...any) {
+	s.fail(s.place(path), path, format, args...)
+}
+
+// whole checks a whole number.
+func (s *source) whole(path string, n, lo, hi int) {
+	if n < lo || n > hi {
+		s.bad(path, "expected a whole number from %d to %d, found %d", lo, hi, n)
+	}
+}
+
+// above checks a number that is above lo and at most hi.
+func (s *source) above(path string, x, lo, hi float64) {
+	if !(x > lo && x <= hi) {
+		s.bad(path, "expected a number above %g and at most %g, found %g", lo, hi, x)
+	}
+}
+
+func (s *source) needed(path, value, what string) {
+	if value == "" {
+		s.bad(path, "the key is missing; expected %s", what)
+	}
+}
+
+// line checks text that ends up in file names or on one line of a table.
+func (s *source) line(path, value string, most int) {
+	if len(value) > most || strings.ContainsFunc(value, unicode.IsControl) {
+		s.bad(path, "expected one line of at most %d bytes, found %q", most, shorten(value))
+	}
+}
+
+func (s *source) validate(c *Config) {
+	s.name(c.Name)
+	s.needed("model.path", c.Model.Path, "a model directory or a hub id")
+	s.oneOf("model.dtype", c.Model.DType, "float32", "bfloat16", "float16")
+	s.device(c.Model.Device)
+	s.dataset(c.Dataset)
+	s.prompt(c.Prompt)
+	s.generation(c.Generation)
+	s.noises(c.Noise)
+	s.whole("noise_seeds", c.NoiseSeeds, 1, 1_000_000)
+	s.temperatures(c)
+	s.calibration(c.Calibration)
+	s.oneOf("scoring.ladder", c.Scoring.Ladder, "seed", "robust")
+	s.whole("threads", c.Threads, 0, 4096)
+	s.oneOf("progress", c.Progress, "auto", "bar", "plain", "none")
+	s.oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error")
+}
+
+// name checks the run's name, which is a directory under runs/.
+func (s *source) name(name string) {
+	s.line("name", name, 200)
+	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsAny(name, `/\`) {
+		s.bad("name", "expected a plain name without slashes or a leading dot, found %q", shorten(name))
+	}
+}
+
+func (s *source) device(device string) {
+	if slices.Contains([]string{"auto", "cpu", "cuda"}, device) {
+		return
+	}
+	index, ok := strings.CutPrefix(device, "cuda:")
+	if n, err := strconv.ParseUint(index, 10, 8); !ok || err != nil || index != strconv.FormatUint(n, 10) {
+		s.bad("model.device", "expected auto, cpu, cuda or cuda:N, found %q", shorten(device))
+	}
+}
+
+func (s *source) dataset(d Dataset) {
+	s.needed("dataset.path", d.Path, "a directory, a .parquet or .jsonl file, or a hub id")
+	s.needed("dataset.split", d.Split, "the name of a split, such as test")
+	s.whole("dataset.limit", d.Limit, 0, maxCount)
+	if _, _, err := d.Rows(); err != nil {
+		s.bad("dataset.range", "%s", err)
+	}
+	if d.Range != "" && len(d.IDs) > 0 {
+		s.bad("dataset.ids", "range and ids are both given; keep one")
+	}
+	seen := map[int]int{}
+	for i, id := range d.IDs {
+		path := fmt.Sprintf("dataset.ids[%d]", i)
+		s.whole(path, id, 0, maxCount)
+		if first, dup := seen[id]; dup {
+			s.bad(path, "row %d is already dataset.ids[%d]", id, first)
+			continue
+		}
+		seen[id] = i
+	}
+}
+
+// Rows returns the first row of Range and the one after its last; to is
+// math.MaxInt where the range is open or empty.
+func (d Dataset) Rows() (from, to int, err error) {
+	if d.Range == "" {
+		return 0, math.MaxInt, nil
+	}
+	a, b, ok := strings.Cut(d.Range, ":")
+	from, errFrom := rowNumber(a, 0)
+	to, errTo := rowNumber(b, math.MaxInt)
+	if !ok || errFrom != nil || errTo != nil || from >= to {
+		return 0, 0, fmt.Errorf("expected FROM:TO, row numbers from 0 on, FROM below TO (100:200 are rows 100 to 199), found %q", shorten(d.Range))
+	}
+	return from, to, nil
+}
+
+func rowNumber(s string, def int) (int, error) {
+	if s == "" {
+		return def, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 30)
+	return int(n), err
+}
+
+func (s *source) prompt(p Prompt) {
+	s.oneOf("prompt.style", p.Style, "auto", "chat", "plain")
+	if !strings.Contains(p.Instruction, "{question}") {
+		s.bad("prompt.instruction", "expected text with {question} in it, found %q", shorten(p.Instruction))
+	}
+	s.whole("prompt.few_shot", p.FewShot, 0, 1000)
+	s.oneOf("prompt.few_shot_style", p.FewShotStyle, "text", "turns")
+	if p.FewShotStyle == "turns" && p.Style == "plain" {
+		s.bad("prompt.few_shot_style", "turns need a chat template, but prompt.style is plain; use text")
+	}
+}
+
+func (s *source) generation(g Generation) {
+	s.whole("generation.max_new_tokens", g.MaxNewTokens, 1, 1<<24)
+	s.whole("generation.batch_size", int(g.BatchSize), int(BatchAuto), 65536)
+	s.whole("generation.top_k", g.TopK, 0, maxCount)
+	s.above("generation.top_p", g.TopP, 0, 1)
+	if !(g.MinP >= 0 && g.MinP < 1) {
+		s.bad("generation.min_p", "expected a number from 0 to below 1, found %g", g.MinP)
+	}
+	s.above("generation.repetition_penalty", g.RepetitionPenalty, 0, 100)
+	s.texts("generation.stop", g.Stop)
+}
+
+// texts checks a list of texts: none empty, none twice.
+func (s *source) texts(path string, list []string) {
+	for i, text := range list {
+		if text == "" {
+			s.bad(fmt.Sprintf("%s[%d]", path, i), "expected text, found none")
+		} else if first := slices.Index(list, text); first < i {
+			s.bad(fmt.Sprintf("%s[%d]", path, i), "%q is already %s[%d]", shorten(text), path, first)
+		}
+	}
+}
+
+func (s *source) noises(list []Noise) {
+	if len(list) == 0 {
+		s.bad("noise", "expected at least one condition; leave the key out for no noise")
+	}
+	labels := map[string]int{}
+	for i, n := range list {
+		path := fmt.Sprintf("noise[%d]", i)
+		before := len(s.problems)
+		s.noise(path, n)
+		if len(s.problems) > before {
+			continue
+		}
+		n.normalise()
+		if first, dup := labels[n.Label()]; dup {
+			s.bad(path, "the same condition as noise[%d], %s; remove one", first, n.Label())
+			continue
+		}
+		labels[n.Label()] = i
+	}
+}
+
+func (s *source) noise(path string, n Noise) {
+	if n.Kind == "" {
+		s.bad(path+".kind", "the key is missing; expected one of none, weight, activation, combined, output")
+		return
+	}
+	s.oneOf(path+".kind", n.Kind, NoiseNone, NoiseWeight, NoiseActivation, NoiseCombined, NoiseOutput)
+	for _, scale := range []struct {
+		key    string
+		value  float64
+		wanted bool
+	}{
+		{"scale", n.Scale, n.Kind == NoiseWeight || n.Kind == NoiseActivation || n.Kind == NoiseOutput},
+		{"weight_scale", n.WeightScale, n.Kind == NoiseCombined},
+		{"activation_scale", n.ActivationScale, n.Kind == NoiseCombined},
+	} {
+		key := path + "." + scale.key
+		switch {
+		case scale.wanted && scale.value == 0 && s.places[key] == "":
+			s.bad(key, "the key is missing; %s noise needs a number above 0", n.Kind)
+		case scale.wanted:
+			s.above(key, scale.value, 0, maxScale)
+		case scale.value != 0:
+			s.bad(key, "%s noise has no %s; expected %s", n.Kind, scale.key, scalesOf(n.Kind))
+		}
+	}
+	if n.RelativeTo != "" {
+		s.oneOf(path+".relative_to", n.RelativeTo, "std", "absmax")
+	}
+	if n.Per != "" {
+		s.oneOf(path+".per", n.Per, "tensor", "row")
+		if n.Per == "row" && n.Kind != NoiseWeight && n.Kind != NoiseCombined {
+			s.bad(path+".per", "%s noise has no rows; expected tensor", n.Kind)
+		}
+	}
+	s.texts(path+".include", n.Include)
+	s.texts(path+".exclude", n.Exclude)
+	if n.Kind == NoiseNone && (n.RelativeTo != "" || n.Per != "" || len(n.Include) > 0 || len(n.Exclude) > 0) {
+		s.bad(path, "kind none takes no other key")
+	}
+}
+
+func scalesOf(kind string) string {
+	switch kind {
+	case NoiseNone:
+		return "none at all"
+	case NoiseCombined:
+		return "weight_scale and activation_scale"
+	default:
+		return "scale"
+	}
+}
+
+func (s *source) temperatures(c *Config) {
+	if len(c.Temperature) == 0 {
+		s.bad("temperature", "expected at least one condition; leave the key out for T = 1")
+	}
+	labels := map[string]int{}
+	for i, t := range c.Temperature {
+		path := fmt.Sprintf("temperature[%d]", i)
+		before := len(s.problems)
+		s.temperature(path, t)
+		if len(s.problems) > before {
+			continue
+		}
+		t.normalise(c.Calibration)
+		same := slices.IndexFunc(c.Temperature[:i], func(other Temperature) bool {
+			other.normalise(c.Calibration)
+			other.Name = t.Name
+			return other == t
+		})
+		first, dup := labels[t.Label()]
+		switch {
+		case same >= 0:
+			s.bad(path, "the same condition as temperature[%d]; remove one", same)
+		case dup:
+			s.bad(path+".name", "%q is already the label of temperature[%d]", shorten(t.Label()), first)
+		default:
+			labels[t.Label()] = i
+		}
+	}
+}
+
+func (s *source) temperature(path string, t Temperature) {
+	s.line(path+".name", t.Name, 100)
+	if t.Policy == "" {
+		s.bad(path+".policy", "the key is missing; expected one of constant, constant_tstar, dynamic_tstar, greedy")
+		return
+	}
+	s.oneOf(path+".policy", t.Policy, PolicyConstant, PolicyConstantTStar, PolicyDynamicTStar, PolicyGreedy)
+	tstar := t.Policy == PolicyConstantTStar || t.Policy == PolicyDynamicTStar
+	value := path + ".value"
+	switch {
+	case t.Policy == PolicyConstant && t.Value == 0 && s.places[value] == "":
+		s.bad(value, "the key is missing; policy constant needs a number above 0")
+	case t.Policy == PolicyConstant:
+		s.above(value, t.Value, 0, maxTemp)
+	case t.Value != 0:
+		s.bad(value, "only policy constant has a value, this is %s", t.Policy)
+	}
+	switch {
+	case t.Form == "":
+	case !tstar:
+		s.bad(path+".form", "only constant_tstar and dynamic_tstar have a form, this is %s", t.Policy)
+	default:
+		s.form(path+".form", t.Form)
+	}
+	switch {
+	case t.Base == 0 && s.places[path+".base"] == "":
+	case !tstar:
+		s.bad(path+".base", "only constant_tstar and dynamic_tstar have a base, this is %s", t.Policy)
+	default:
+		s.above(path+".base", t.Base, 0, maxTemp)
+	}
+	switch {
+	case t.Smooth == "":
+	case t.Policy != PolicyDynamicTStar:
+		s.bad(path+".smooth", "only dynamic_tstar is smoothed, this is %s", t.Policy)
+	default:
+		s.smooth(path+".smooth", t.Smooth)
+	}
+}
+
+func (s *source) form(path, form string) {
+	s.oneOf(path, form, "sqrt", "linear", "exact", "fitted")
+}
+
+func (s *source) smooth(path, smooth string) {
+	s.oneOf(path, smooth, "none", "moving_average", "exponential")
+}
+
+func (s *source) calibration(c Calibration) {
+	s.whole("calibration.prompts", c.Prompts, 1, 1_000_000)
+	s.whole("calibration.positions", c.Positions, 1, 1<<20)
+	s.whole("calibration.draws", c.Draws, 1, 1_000_000)
+	s.smooth("calibration.smooth", c.Smooth)
+	s.whole("calibration.window", c.Window, 1, 1<<20)
+	s.form("calibration.form", c.Form)
+	s.above("calibration.base", c.Base, 0, maxTemp)
+	s.needed("calibration.split", c.Split, "the name of a split, such as train")
+	s.texts("calibration.prompt_list", c.PromptList)
+	if c.Data != "" && len(c.PromptList) > 0 {
+		s.bad("calibration.prompt_list", "data and prompt_list are both given; keep one")
+	}
+}
+
+// normalise gives equal conditions one spelling.
+func (c *Config) normalise() {
+	for i := range c.Noise {
+		c.Noise[i].normalise()
+	}
+	for i := range c.Temperature {
+		c.Temperature[i].normalise(c.Calibration)
+	}
+}
+
+func (n *Noise) normalise() {
+	if len(n.Include) == 0 {
+		n.Include = nil
+	}
+	if len(n.Exclude) == 0 {
+		n.Exclude = nil
+	}
+	if n.Kind == NoiseNone {
+		return
+	}
+	if n.RelativeTo == "" {
+		n.RelativeTo = "std"
+	}
+	if n.Per == "" {
+		n.Per = "tensor"
+	}
+}
+
+func (t *Temperature) normalise(c Calibration) {
+	if t.Form == c.Form {
+		t.Form = ""
+	}
+	if t.Base == c.Base {
+		t.Base = 0
+	}
+	if t.Smooth == c.Smooth {
+		t.Smooth = ""
+	}
+}
