@@ -48,6 +48,22 @@ func (s *Scope) ReadFloats(t Tensor, out []float32) {
 	}
 }
 
+// FloatView is the memory of a contiguous float32 tensor on the CPU, valid until the tensor is freed.
+func (s *Scope) FloatView(t Tensor) []float32 {
+	if s.err != nil {
+		return nil
+	}
+	n := int64(1)
+	for _, d := range t.Shape() {
+		n *= d
+	}
+	if DType(lib.AtScalarType(t.c)) != Float32 || !lib.AtIsContiguous(t.c) {
+		s.Fail(opError("float view", "the tensor is not contiguous float32"))
+		return nil
+	}
+	return unsafe.Slice((*float32)(lib.AtDataPtr(t.c)), n)
+}
+
 // Hash is a hash of a tensor's bytes: equal for bit-equal tensors.
 func (s *Scope) Hash(t Tensor) uint64 {
 	var h C.uint64_t
@@ -60,6 +76,16 @@ func (s *Scope) Hash(t Tensor) uint64 {
 // Zeros makes a tensor of zeros.
 func (s *Scope) Zeros(shape []int64, dt DType, d Device) Tensor {
 	return s.run("zeros", func(out *lib.Ctensor) { lib.AtgZeros(out, shape, len(shape), int32(dt), int32(d)) })
+}
+
+// Empty makes a tensor of whatever the memory holds.
+func (s *Scope) Empty(shape []int64, dt DType, d Device) Tensor {
+	return s.run("empty", func(out *lib.Ctensor) { lib.AtgEmpty(out, shape, len(shape), int32(dt), int32(d)) })
+}
+
+// To converts a tensor's elements; one that has the dtype already is not copied.
+func (s *Scope) To(t Tensor, dt DType) Tensor {
+	return s.run("to", func(out *lib.Ctensor) { lib.AtgToDtype(out, t.c, int32(dt), 0, 0) })
 }
 
 // Embedding picks the rows of w [V, D] that ids [R] name: [R, D].

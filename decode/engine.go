@@ -1,0 +1,340 @@
+// Package decode generates: a fixed number of batch slots, a key-value cache, and for each sequence its own noise keys,
+// temperatures and random numbers.
+//
+// A sample depends on its request and on nothing else: not on its neighbours in the batch, its slot, the order of the
+// requests or what was done before. Three rules make it so. A prompt is computed alone, in one pass of its own length. A
+// decode step always has the same number of rows, dead slots included, because a matrix product's bits may depend on the
+// number of rows but not on what stands in the others. And every kernel between the products works row by row.
+package decode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/philox"
+)
+
+// Finish says why a sequence ended.
+type Finish string
+
+// The ends of a sequence.
+const (
+	Stop      Finish = "stop"      // an end token
+	Length    Finish = "length"    // the token limit
+	Nonfinite Finish = "nonfinite" // a logit was not finite
+)
+
+// Request is one sequence to generate.
+type Request struct {
+	Prompt    []int
+	MaxNew    int
+	Schedule  Schedule
+	Filter    Filter
+	SampleKey philox.Key // random numbers of the sampling
+	NoiseKey  philox.Key // random numbers of the activation noise
+	Logprobs  bool       // report the log probability of each token
+}
+
+// Result is a generated sequence.
+type Result struct {
+	IDs      []int     // generated tokens, the end token included
+	Logprobs []float64 // log softmax of the untempered logits, for each id
+	Finish   Finish
+
+	TMin, TMax, TMean float64 // temperatures used; NaN when greedy
+
+	// The activation noise of the sequence's own rows: elements perturbed, sums of squares of the noise and of the spread.
+	Elements        int64
+	Noise2, Spread2 float64
+}
+
+// Options configure an Engine.
+type Options struct {
+	Slots     int  // sequences decoded together; every decode step has this many rows
+	Capacity  int  // longest sequence, prompt and generated tokens together
+	Recompute bool // no key-value cache: each step computes the whole prefix anew, under noise of its own
+	Ends      func(id int) bool
+}
+
+// Engine decodes on one model. It is used by one goroutine at a time.
+type Engine struct {
+	worker *torch.Worker
+	model  *model.Model
+	opt    Options
+	cache  *model.Cache
+	slots  []slot
+	rows   *noise.Rows // of a decode step
+	batch  model.Batch // of a decode step
+}
+
+type slot struct {
+	live bool
+	req  *Request
+	res  Result
+	tag  any
+	next int // token that the next step feeds
+	pos  int // its position
+}
+
+// NewEngine takes the memory of the cache.
+func NewEngine(w *torch.Worker, m *model.Model, o Options) (*Engine, error) {
+	if o.Slots < 1 || o.Capacity < 2 {
+		return nil, fmt.Errorf("an engine of %d slots and %d positions is too small", o.Slots, o.Capacity)
+	}
+	e := &Engine{worker: w, model: m, opt: o, slots: make([]slot, o.Slots)}
+	cached := o.Slots
+	if o.Recompute {
+		cached = 1
+	}
+	if err := w.Do(func(s *torch.Scope) (err error) {
+		e.cache, err = m.NewCache(s, cached, o.Capacity)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	e.rows = noise.NewRows(o.Slots)
+	e.rows.Dead = make([]bool, o.Slots)
+	e.rows.Each()
+	e.batch = model.Batch{
+		Tokens: make([]int64, o.Slots), Slots: make([]int32, o.Slots), Positions: make([]int32, o.Slots),
+		To: o.Slots, Rows: e.rows,
+	}
+	for i := range e.batch.Slots {
+		e.batch.Slots[i] = int32(i)
+	}
+	return e, nil
+}
+
+// Close frees the cache.
+func (e *Engine) Close() error {
+	return e.worker.Do(func(*torch.Scope) error {
+		e.cache.Free()
+		return nil
+	})
+}
+
+// Source hands out requests until there are none; tag comes back with the result.
+type Source func() (req *Request, tag any, ok bool)
+
+// Sink takes a finished sequence; an error ends the generation.
+type Sink func(tag any, r Result) error
+
+// Generate decodes every request of next under the injector's noise (nil: none), and gives each result to done as it
+// ends. It returns between two steps when ctx is done.
+func (e *Engine) Generate(ctx context.Context, in *noise.Injector, next Source, done Sink) error {
+	for i := range e.slots {
+		e.slots[i] = slot{}
+	}
+	more := true
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		live := 0
+		for i := range e.slots {
+			for more && !e.slots[i].live {
+				req, tag, ok := next()
+				if !ok {
+					more = false
+					break
+				}
+				if err := e.start(i, req, tag, in, done); err != nil {
+					return err
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+			}
+			if e.slots[i].live {
+				live++
+			}
+		}
+		if live == 0 {
+			return nil
+		}
+		if err := e.step(in, done); err != nil {
+			return err
+		}
+	}
+}
+
+// start prefills slot i and chooses the first token.
+func (e *Engine) start(i int, req *Request, tag any, in *noise.Injector, done Sink) error {
+	n := len(req.Prompt)
+	if n == 0 {
+		return errors.New("a prompt without tokens cannot be continued")
+	}
+	if req.MaxNew < 1 {
+		return fmt.Errorf("a limit of %d new tokens leaves nothing to generate", req.MaxNew)
+	}
+	if n+req.MaxNew > e.opt.Capacity {
+		return fmt.Errorf("a prompt of %d tokens with %d new ones does not fit the %d positions that were reserved", n, req.MaxNew, e.opt.Capacity)
+	}
+	for _, id := range req.Prompt {
+		if id < 0 || id >= e.model.Config.VocabSize {
+			return fmt.Errorf("token id %d is outside the model's vocabulary of %d", id, e.model.Config.VocabSize)
+		}
+	}
+	sl := &e.slots[i]
+	*sl = slot{live: true, req: req, tag: tag, pos: n - 1}
+	sl.res.TMin, sl.res.TMax, sl.res.TMean = math.Inf(1), math.Inf(-1), 0
+	if req.Schedule.IsGreedy() {
+		sl.res.TMin, sl.res.TMax, sl.res.TMean = math.NaN(), math.NaN(), math.NaN()
+	}
+	return e.prefix(i, req.Prompt, in, done)
+}
+
+// prefix runs a whole prefix through the model in one pass and chooses the next token of slot i.
+func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done Sink) error {
+	sl := &e.slots[i]
+	n := len(ids)
+	cacheSlot, step := int32(i), uint32(0)
+	if e.opt.Recompute {
+		cacheSlot, step = 0, uint32(len(sl.res.IDs))
+	}
+	b := Prefix(ids, cacheSlot)
+	b.Rows = NoiseRows(sl.req.NoiseKey, n, step)
+	return e.worker.Do(func(s *torch.Scope) error {
+		z := s.FloatView(e.model.Forward(s, b, e.cache, in))
+		if s.Err() != nil {
+			return s.Err()
+		}
+		sl.collect(b.Rows, 0, n)
+		e.choose(sl, z)
+		return e.flush(i, done)
+	})
+}
+
+// Prefix is the batch of one sequence's tokens from position 0 on, with the logits of the last.
+func Prefix(ids []int, slot int32) *model.Batch {
+	n := len(ids)
+	b := &model.Batch{Tokens: make([]int64, n), Slots: make([]int32, n), Positions: make([]int32, n), From: n - 1, To: n}
+	for p, id := range ids {
+		b.Tokens[p], b.Slots[p], b.Positions[p] = int64(id), slot, int32(p)
+	}
+	return b
+}
+
+// NoiseRows says what the noise of positions 0..n-1 of one sequence is drawn for, with one spread over all of them.
+func NoiseRows(key philox.Key, n int, step uint32) *noise.Rows {
+	rows := noise.NewRows(n)
+	for p := range n {
+		rows.Keys[p], rows.Positions[p], rows.Steps[p] = uint64(key), uint32(p), step
+	}
+	rows.Together(n)
+	return rows
+}
+
+// step feeds the last token of every live slot and chooses the next.
+func (e *Engine) step(in *noise.Injector, done Sink) error {
+	if e.opt.Recompute {
+		for i := range e.slots {
+			if sl := &e.slots[i]; sl.live {
+				ids := append(append([]int{}, sl.req.Prompt...), sl.res.IDs...)
+				if err := e.prefix(i, ids, in, done); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	b := &e.batch
+	for i := range e.slots {
+		sl := &e.slots[i]
+		e.rows.Dead[i] = !sl.live
+		b.Tokens[i], b.Positions[i], e.rows.Keys[i], e.rows.Positions[i] = 0, 0, 0, 0
+		if sl.live {
+			sl.pos++
+			b.Tokens[i], b.Positions[i] = int64(sl.next), int32(sl.pos)
+			e.rows.Keys[i], e.rows.Positions[i] = uint64(sl.req.NoiseKey), uint32(sl.pos)
+		}
+	}
+	e.rows.Reset()
+	return e.worker.Do(func(s *torch.Scope) error {
+		z := s.FloatView(e.model.Forward(s, b, e.cache, in))
+		if s.Err() != nil {
+			return s.Err()
+		}
+		v := e.model.Config.VocabSize
+		var wg sync.WaitGroup
+		for i := range e.slots {
+			if sl := &e.slots[i]; sl.live {
+				sl.collect(e.rows, i, i+1)
+				wg.Go(func() { e.choose(sl, z[i*v:(i+1)*v]) })
+			}
+		}
+		wg.Wait()
+		for i := range e.slots {
+			if err := e.flush(i, done); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// collect adds up the noise of the slot's rows.
+func (sl *slot) collect(rows *noise.Rows, from, to int) {
+	for r := from; r < to; r++ {
+		sl.res.Noise2 += rows.Noise2[r]
+		sl.res.Spread2 += rows.Spread2[r]
+		sl.res.Elements += rows.Elements[r]
+	}
+}
+
+// choose picks the slot's next token from its logits z [V], and ends the sequence where it must.
+func (e *Engine) choose(sl *slot, z []float32) {
+	r, req := &sl.res, sl.req
+	if p := req.Filter.RepetitionPenalty; p > 0 && p != 1 {
+		penalize(z, p, append(append([]int{}, req.Prompt...), r.IDs...))
+	}
+	top, finite := scan(z)
+	if !finite {
+		r.Finish = Nonfinite
+		return
+	}
+	id, t := top, len(r.IDs)
+	if !req.Schedule.IsGreedy() {
+		temperature := req.Schedule.At(t)
+		r.TMin, r.TMax, r.TMean = min(r.TMin, temperature), max(r.TMax, temperature), r.TMean+temperature
+		if req.Filter.narrows() {
+			id = filteredMax(z, temperature, req.Filter, uint32(t), req.SampleKey)
+		} else {
+			id = gumbelMax(z, top, temperature, uint32(t), req.SampleKey)
+		}
+	}
+	r.IDs = append(r.IDs, id)
+	if req.Logprobs {
+		r.Logprobs = append(r.Logprobs, logProb(z, top, id))
+	}
+	switch {
+	case e.opt.Ends != nil && e.opt.Ends(id):
+		r.Finish = Stop
+	case len(r.IDs) == req.MaxNew:
+		r.Finish = Length
+	default:
+		sl.next = id
+	}
+}
+
+// flush hands a finished sequence over and frees its slot.
+func (e *Engine) flush(i int, done Sink) error {
+	sl := &e.slots[i]
+	if !sl.live || sl.res.Finish == "" {
+		return nil
+	}
+	if n := len(sl.res.IDs); n > 0 {
+		sl.res.TMean /= float64(n)
+	} else {
+		sl.res.TMin, sl.res.TMax, sl.res.TMean = math.NaN(), math.NaN(), math.NaN()
+	}
+	tag, res := sl.tag, sl.res
+	*sl = slot{}
+	return done(tag, res)
+}

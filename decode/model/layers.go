@@ -1,0 +1,96 @@
+package model
+
+import (
+	"math"
+
+	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
+)
+
+// The Linears of a layer in their fixed order: site = 8 * layer + index. Architectures whose checkpoint has q, k and v (or
+// gate and up) in one Linear use the first index.
+const (
+	siteQ = iota
+	siteK
+	siteV
+	siteO
+	siteGate
+	siteUp
+	siteDown
+	sitesPerLayer = 8
+
+	headSite = math.MaxUint32
+)
+
+// linear is y = x w^T + b: w [out, in], b [out] or none.
+type linear struct {
+	site noise.Site
+	w, b torch.Tensor
+}
+
+// pass is one forward pass: the batch, and where its noise comes from.
+type pass struct {
+	s  *torch.Scope
+	b  *Batch
+	kv *Cache
+	in *noise.Injector
+	m  *Model
+}
+
+// activation is the input of one or more Linears, [R, D]. They share its spread; each has noise of its own.
+type activation struct {
+	x      torch.Tensor
+	spread []float32 // found when first needed
+}
+
+func (p *pass) embed(w torch.Tensor) torch.Tensor {
+	return p.s.Embedding(w, p.s.Ints(p.b.Tokens, p.m.Device))
+}
+
+// linear applies a Linear to rows [0, R).
+func (p *pass) linear(a *activation, l linear) torch.Tensor {
+	return p.linearRows(a, l, 0, len(p.b.Tokens))
+}
+
+// linearRows applies a Linear to rows [from, to). The spread of the noise is over all rows all the same.
+func (p *pass) linearRows(a *activation, l linear, from, to int) torch.Tensor {
+	x := a.x
+	if from != 0 || to != len(p.b.Tokens) {
+		x = p.s.Rows(x, from, to)
+	}
+	if p.in.Input(l.site) {
+		if a.spread == nil {
+			a.spread = p.in.Spread(p.s, a.x, p.b.Rows)
+		}
+		x = p.in.Perturb(p.s, x, a.spread, p.b.Rows, from, to, l.site)
+	}
+	if !p.in.Output(l.site) {
+		return p.s.Linear(x, l.w, l.b)
+	}
+	all := p.s.Linear(a.x, l.w, l.b)
+	spread := p.in.Spread(p.s, all, p.b.Rows)
+	if from != 0 || to != len(p.b.Tokens) {
+		all = p.s.Rows(all, from, to)
+	}
+	return p.in.Perturb(p.s, all, spread, p.b.Rows, from, to, l.site)
+}
+
+// heads splits [R, n*hd] into [R, n, hd].
+func (p *pass) heads(x torch.Tensor, n int) torch.Tensor {
+	return p.s.View(x, int64(len(p.b.Tokens)), int64(n), int64(p.m.Config.HeadDim))
+}
+
+// attend rotates q [R, H, hd] and k [R, KV, hd] to the rows' positions, stores k and v and attends: [R, H*hd].
+func (p *pass) attend(layer int, q, k, v torch.Tensor) torch.Tensor {
+	s, b := p.s, p.b
+	s.Rope(q, p.m.rope.cos, p.m.rope.sin, b.Positions)
+	s.Rope(k, p.m.rope.cos, p.m.rope.sin, b.Positions)
+	s.StoreKV(p.kv.k[layer], k, b.Slots, b.Positions)
+	s.StoreKV(p.kv.v[layer], v, b.Slots, b.Positions)
+	return s.Attention(q, p.kv.k[layer], p.kv.v[layer], b.Slots, b.Positions, 1/math.Sqrt(float64(p.m.Config.HeadDim)))
+}
+
+// logits projects only the rows that are wanted: [To-From, V].
+func (p *pass) logits(x torch.Tensor, head linear) torch.Tensor {
+	return p.linearRows(&activation{x: x}, head, p.b.From, p.b.To)
+}

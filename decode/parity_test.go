@@ -1,0 +1,259 @@
+package decode
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/gsmeval/gsmeval/decode/checkpoint"
+	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/torch"
+)
+
+// tolerance bounds max |difference| / max |logit| against transformers in float32.
+const tolerance = 1e-4
+
+type golden struct {
+	Made, Torch, Transformers string
+	Last                      []struct {
+		Prompt []int
+		Logits []float64
+	}
+	All struct {
+		Prompt []int
+		Logits [][]float64
+	}
+	Greedy struct{ Prompt, IDs []int }
+}
+
+// fixture is a model from testdata/parity on a worker of its own.
+type fixture struct {
+	worker *torch.Worker
+	model  *model.Model
+	golden golden
+}
+
+func load(t testing.TB, name string) *fixture {
+	t.Helper()
+	dir := filepath.Join("testdata", "parity", name)
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{}
+	if err := json.Unmarshal(data, &f.golden); err != nil {
+		t.Fatal(err)
+	}
+	f.worker, f.model = open(t, dir)
+	return f
+}
+
+func open(t testing.TB, dir string) (*torch.Worker, *model.Model) {
+	t.Helper()
+	cfg, err := checkpoint.ReadConfig(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights, err := checkpoint.OpenWeights(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := torch.Start(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m *model.Model
+	if err := w.Do(func(s *torch.Scope) (err error) {
+		m, err = model.Load(s, cfg, weights, torch.Float32, torch.CPU, nil)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Do(func(*torch.Scope) error { m.Free(); return nil }); err != nil {
+			t.Error(err)
+		}
+		w.Close()
+		if err := weights.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w, m
+}
+
+// forward returns the logits of rows [from, len(ids)) of one sequence in a fresh cache.
+func (f *fixture) forward(t testing.TB, ids []int, from int) [][]float64 {
+	t.Helper()
+	var rows [][]float64
+	if err := f.worker.Do(func(s *torch.Scope) error {
+		kv, err := f.model.NewCache(s, 1, len(ids))
+		if err != nil {
+			return err
+		}
+		defer kv.Free()
+		b := Prefix(ids, 0)
+		b.From = from
+		z := s.FloatView(f.model.Forward(s, b, kv, nil))
+		for v := f.model.Config.VocabSize; len(z) > 0; z = z[v:] {
+			row := make([]float64, v)
+			for i := range row {
+				row[i] = float64(z[i])
+			}
+			rows = append(rows, row)
+		}
+		return s.Err()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func relative(want, got []float64) float64 {
+	diff, top := 0.0, 0.0
+	for i := range want {
+		diff, top = max(diff, math.Abs(want[i]-got[i])), max(top, math.Abs(want[i]))
+	}
+	if len(want) != len(got) || math.IsNaN(diff) {
+		return math.Inf(1)
+	}
+	return diff / top
+}
+
+func generate(t testing.TB, w *torch.Worker, m *model.Model, o Options, reqs ...*Request) []Result {
+	t.Helper()
+	e, err := NewEngine(w, m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return collect(t, e, reqs...)
+}
+
+func collect(t testing.TB, e *Engine, reqs ...*Request) []Result {
+	t.Helper()
+	out := make([]Result, len(reqs))
+	i := 0
+	err := e.Generate(context.Background(), nil, func() (*Request, any, bool) {
+		if i == len(reqs) {
+			return nil, nil, false
+		}
+		i++
+		return reqs[i-1], i - 1, true
+	}, func(tag any, r Result) error {
+		out[tag.(int)] = r
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func parityCases(t *testing.T) []string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join("testdata", "parity", "*"))
+	if err != nil || len(dirs) < 6 {
+		t.Fatalf("found %d parity checkpoints (%v), want at least 6", len(dirs), err)
+	}
+	names := make([]string, len(dirs))
+	for i, d := range dirs {
+		names[i] = filepath.Base(d)
+	}
+	return names
+}
+
+// TestParityWithTransformers holds every checkpoint of scripts/goldens/parity.py against what transformers computed.
+func TestParityWithTransformers(t *testing.T) {
+	for _, name := range parityCases(t) {
+		t.Run(name, func(t *testing.T) {
+			f := load(t, name)
+			g := f.golden
+			worst := 0.0
+			for _, c := range g.Last {
+				rel := relative(c.Logits, f.forward(t, c.Prompt, len(c.Prompt)-1)[0])
+				worst = max(worst, rel)
+				if rel > tolerance {
+					t.Errorf("last logits of a prompt of %d tokens differ by %.2g of the largest", len(c.Prompt), rel)
+				}
+			}
+			for i, got := range f.forward(t, g.All.Prompt, 0) {
+				if rel := relative(g.All.Logits[i], got); rel > tolerance {
+					t.Errorf("logits at position %d differ by %.2g of the largest", i, rel)
+				}
+			}
+			req := &Request{Prompt: g.Greedy.Prompt, MaxNew: len(g.Greedy.IDs)}
+			o := Options{Slots: 1, Capacity: len(req.Prompt) + req.MaxNew}
+			cached := generate(t, f.worker, f.model, o, req)[0]
+			if !slices.Equal(g.Greedy.IDs, cached.IDs) {
+				t.Errorf("greedy tokens differ from transformers':\nwant %v\ngot  %v", g.Greedy.IDs, cached.IDs)
+			}
+			o.Recompute = true
+			if again := generate(t, f.worker, f.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
+				t.Errorf("greedy tokens without a cache differ from transformers':\nwant %v\ngot  %v", g.Greedy.IDs, again.IDs)
+			}
+			t.Logf("%s: logits within %.1e of the largest, %d greedy tokens identical (goldens of transformers %s, torch %s, %s)",
+				name, worst, len(g.Greedy.IDs), g.Transformers, g.Torch, g.Made)
+		})
+	}
+}
+
+// TestNeighboursDoNotMatter decodes a needle alone and among changing neighbours, slots and orders: its tokens and the
+// bits of its log probabilities are the same at one number of slots.
+func TestNeighboursDoNotMatter(t *testing.T) {
+	f := load(t, "qwen2-tied-gqa2")
+	request := func(n, salt, limit int) *Request {
+		r := &Request{MaxNew: limit, Logprobs: true, Schedule: Constant(0.8), SampleKey: 77}
+		for i := range n {
+			r.Prompt = append(r.Prompt, (i*31+salt*17+5)%f.model.Config.VocabSize)
+		}
+		return r
+	}
+	o := Options{Slots: 5, Capacity: 400}
+	e, err := NewEngine(f.worker, f.model, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := collect(t, e, request(23, 1, 60))[0]
+	for round := range 4 {
+		var reqs []*Request
+		for i := range 4 + 3*round {
+			reqs = append(reqs, request(1+(37*i+11*round)%300, i+round, 5+(13*i)%50))
+		}
+		at := (5 * round) % len(reqs)
+		reqs = slices.Insert(reqs, at, request(23, 1, 60))
+		got := collect(t, e, reqs...)[at]
+		if !slices.Equal(alone.IDs, got.IDs) {
+			t.Fatalf("round %d: tokens differ among neighbours:\nalone %v\ngot   %v", round, alone.IDs, got.IDs)
+		}
+		for i := range alone.Logprobs {
+			if math.Float64bits(alone.Logprobs[i]) != math.Float64bits(got.Logprobs[i]) {
+				t.Fatalf("round %d: log probability %d is %v among neighbours, %v alone", round, i, got.Logprobs[i], alone.Logprobs[i])
+			}
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Another number of slots is another shape of matrix product: equal up to rounding.
+	other := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 400}, request(23, 1, 60))[0]
+	for i := range min(20, len(other.Logprobs)) {
+		if d := math.Abs(other.Logprobs[i] - alone.Logprobs[i]); d > 1e-3 {
+			t.Errorf("log probability %d with one slot differs by %v", i, d)
+		}
+	}
+}
+
+func ExampleSchedule_At() {
+	s := Schedule{T: []float64{1.3, 1.2, 1.1}}
+	fmt.Println(s.At(0), s.At(2), s.At(500))
+	// Output: 1.3 1.1 1.1
+}

@@ -1,0 +1,58 @@
+package noise
+
+import (
+	"fmt"
+	"math"
+)
+
+// SiteEffect is what a noise did at one parameter or Linear.
+type SiteEffect struct {
+	Name     string
+	Elements int64   // perturbed, draws counted
+	Spread2  float64 // sum over the elements of the squared spread of what was perturbed
+	Noise2   float64 // sum of the squares of what was added
+}
+
+// Spread is the root mean square of the spread (standard deviation or largest magnitude) that the scale refers to.
+func (e SiteEffect) Spread() float64 { return rootMean(e.Spread2, e.Elements) }
+
+// RMS is the root mean square of what was added.
+func (e SiteEffect) RMS() float64 { return rootMean(e.Noise2, e.Elements) }
+
+// Ratio is RMS over Spread: the scale, as measured. NaN where there is no spread.
+func (e SiteEffect) Ratio() float64 { return math.Sqrt(e.Noise2 / e.Spread2) }
+
+// SNR is the signal-to-noise ratio in dB, 20 log10(Spread/RMS).
+func (e SiteEffect) SNR() float64 { return -20 * math.Log10(e.Ratio()) }
+
+func rootMean(sum float64, n int64) float64 {
+	if n == 0 {
+		return 0
+	}
+	return math.Sqrt(sum / float64(n))
+}
+
+// Effect is what a noise did, site by site, in the model's order.
+type Effect []SiteEffect
+
+// Total sums the sites.
+func (e Effect) Total() SiteEffect {
+	t := SiteEffect{Name: "total"}
+	for _, s := range e {
+		t.Elements += s.Elements
+		t.Spread2 += s.Spread2
+		t.Noise2 += s.Noise2
+	}
+	return t
+}
+
+// Check returns ErrNoEffect where nothing changed.
+func (e Effect) Check() error {
+	if e.Total().Noise2 > 0 {
+		return nil
+	}
+	if len(e) == 0 {
+		return fmt.Errorf("%w: no parameter or Linear was touched (do include and exclude match any name?)", ErrNoEffect)
+	}
+	return fmt.Errorf("%w: %d tensors were touched, and all stayed as they were", ErrNoEffect, len(e))
+}
