@@ -1,0 +1,138 @@
+// Package chat renders a conversation as the prompt text a model was trained
+// on, by the chat template that comes with the model, byte for byte as
+// transformers' apply_chat_template(tokenize=False) does.
+//
+// A template is somebody else's program. It is run by package jinja, which
+// gives it no file, no clock and no more than a bounded amount of work.
+package chat
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/gsmeval/gsmeval/decode/chat/jinja"
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// Tokens are the special tokens a template may name, such as "bos_token", and
+// their texts. A token the tokenizer does not have is left out.
+type Tokens map[string]string
+
+// ErrNoDate is the error of a template that asks for today's date where none
+// was given by WithDate.
+var ErrNoDate = errors.New("the chat template prints the date; set one, so that the prompt is the same on another day")
+
+// RefusedError is the error of a template that rejects the messages, for
+// instance because it knows no system role. The message is the template's own.
+type RefusedError struct{ Message string }
+
+// Error implements error.
+func (e *RefusedError) Error() string { return "the chat template refuses the messages: " + e.Message }
+
+// Template is a parsed chat template with the special tokens of its model. It
+// is immutable and may be used by several goroutines at a time.
+type Template struct {
+	source string
+	parsed *jinja.Template
+	tokens Tokens
+	date   time.Time
+}
+
+// Parse parses the source of a chat template. An error names the line and what
+// is wrong there or not supported.
+func Parse(source string, tokens Tokens) (t *Template, err error) {
+	defer recovered("parsing the chat template", &err)
+	parsed, err := jinja.Parse(source)
+	if err != nil {
+		return nil, fmt.Errorf("parsing the chat template: %w", err)
+	}
+	return &Template{source: source, parsed: parsed, tokens: maps.Clone(tokens)}, nil
+}
+
+// recovered turns a panic into an error: a flaw in the interpreter must not
+// take down a run because of somebody's template.
+func recovered(doing string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%s: internal error: %v", doing, p)
+	}
+}
+
+// Source returns the text of the template.
+func (t *Template) Source() string { return t.source }
+
+// SHA256 returns the hash of the source in lower-case hex.
+func (t *Template) SHA256() string {
+	sum := sha256.Sum256([]byte(t.source))
+	return hex.EncodeToString(sum[:])
+}
+
+// Tokens returns the special tokens the template is given.
+func (t *Template) Tokens() Tokens { return maps.Clone(t.tokens) }
+
+// UsesClock reports whether the template may print the date. Such a template
+// needs WithDate.
+func (t *Template) UsesClock() bool { return t.parsed.Mentions("strftime_now") }
+
+// WithDate returns the template with a fixed date and time in place of now.
+func (t *Template) WithDate(date time.Time) *Template {
+	dated := *t
+	dated.date = date
+	return &dated
+}
+
+// Render returns the prompt for the messages, with the beginning of the
+// assistant's turn at its end where addGenerationPrompt is set. A *RefusedError
+// is the template's own complaint about the messages.
+func (t *Template) Render(messages []Message, addGenerationPrompt bool) (text string, err error) {
+	defer recovered("rendering the chat template", &err)
+	turns := make([]jinja.Value, len(messages))
+	for i, m := range messages {
+		turns[i] = jinja.NewDict("role", m.Role, "content", m.Content)
+	}
+	vars := map[string]jinja.Value{}
+	for name, token := range t.tokens {
+		vars[name] = token
+	}
+	vars["messages"] = jinja.List(turns...)
+	vars["add_generation_prompt"] = addGenerationPrompt
+	vars["tools"] = nil
+	vars["documents"] = nil
+	vars["raise_exception"] = jinja.Function{Name: "raise_exception", Params: []string{"message"}, Call: refuse}
+	vars["strftime_now"] = jinja.Function{Name: "strftime_now", Params: []string{"format"}, Call: t.strftimeNow}
+	text, err = t.parsed.Render(vars)
+	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
+		return "", refused
+	}
+	if err != nil {
+		return "", fmt.Errorf("rendering the chat template: %w", err)
+	}
+	return text, nil
+}
+
+func refuse(args []jinja.Value) (jinja.Value, error) {
+	message, ok := args[0].(string)
+	if !ok {
+		return nil, errors.New("raise_exception needs a message")
+	}
+	return nil, &RefusedError{Message: message}
+}
+
+func (t *Template) strftimeNow(args []jinja.Value) (jinja.Value, error) {
+	format, ok := args[0].(string)
+	if !ok {
+		return nil, errors.New("strftime_now needs a format")
+	}
+	if t.date.IsZero() {
+		return nil, ErrNoDate
+	}
+	return strftime(t.date, format)
+}
