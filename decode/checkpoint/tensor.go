@@ -101,7 +101,7 @@ func (t Tensor) CopyAt(dst []byte, off int) error {
 }
 
 // CheckFinite reports the first NaN or infinity of a floating-point tensor, by
-// index. Tensors of whole numbers pass. It reads at the speed of memory.
+// index. Tensors of whole numbers pass. It reads gigabytes a second.
 func (t Tensor) CheckFinite() error {
 	var l lanes
 	switch t.DType {
@@ -151,6 +151,13 @@ func (l lanes) firstBad(data []byte) int {
 		b := data[base:min(base+block, len(data))]
 		var acc uint64
 		words := b
+		for ; len(words) >= 32; words = words[32:] {
+			w := words[:32:32] // one bounds check for four loads
+			acc |= binary.LittleEndian.Uint64(w)&l.clear + l.add
+			acc |= binary.LittleEndian.Uint64(w[8:])&l.clear + l.add
+			acc |= binary.LittleEndian.Uint64(w[16:])&l.clear + l.add
+			acc |= binary.LittleEndian.Uint64(w[24:])&l.clear + l.add
+		}
 		for ; len(words) >= 8; words = words[8:] {
 			acc |= binary.LittleEndian.Uint64(words)&l.clear + l.add
 		}

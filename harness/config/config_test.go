@@ -155,6 +155,7 @@ func TestPrecedence(t *testing.T) {
 		{"seed zero is a seed", "dataset: {path: d, shuffle_seed: 0}", Options{}, func(c *Config) any { return *c.Dataset.ShuffleSeed }, uint64(0)},
 		{"auto over a number", "generation: {batch_size: 8}", Options{Set: []string{"generation.batch_size=auto"}}, func(c *Config) any { return c.Generation.BatchSize }, BatchAuto},
 		{"number over auto", "generation: {batch_size: auto}", Options{Env: env{"GSMEVAL_GENERATION__BATCH_SIZE=8"}}, func(c *Config) any { return c.Generation.BatchSize }, BatchSize(8)},
+		{"byte order mark", "seed: 1", Options{}, func(c *Config) any { return c.Seed }, uint64(1)},
 		{"false over true", "", Options{Set: []string{"generation.kv_cache=false"}}, func(c *Config) any { return c.Generation.KVCache }, false},
 		{"whole number for a number", "", Options{Set: []string{"calibration.base=2"}}, func(c *Config) any { return c.Calibration.Base }, 2.0},
 		{"other variables", "", Options{Env: env{"HOME=/x", "GSMEVAL_SHARED=/x", "GSMEVAL_TEST_KILLS=50", "NOVALUE"}}, func(c *Config) any { return c.Name }, "test"},
@@ -165,6 +166,9 @@ func TestPrecedence(t *testing.T) {
 			text := least
 			if strings.HasPrefix(tc.file, "dataset") {
 				text = "model: {path: m}\n"
+			}
+			if tc.name == "byte order mark" {
+				text = "\ufeff" + text
 			}
 			c := mustLoad(t, text+tc.file, tc.opts)
 			if diff := cmp.Diff(tc.want, tc.get(c)); diff != "" {
@@ -238,6 +242,9 @@ func TestRefused(t *testing.T) {
 		{"batch size zero", "generation: {batch_size: 0}", Options{}, []string{"generation.batch_size", "from 1 on", "auto", "found 0"}},
 		{"batch size a word", "generation: {batch_size: big}", Options{}, []string{"generation.batch_size", "auto", "big"}},
 		{"batch size huge", "generation: {batch_size: 100000}", Options{}, []string{"generation.batch_size", "65536"}},
+		{"octal", "threads: 010", Options{}, []string{"threads: expected a whole number, found 010"}},
+		{"octal for a float", "calibration: {base: 010}", Options{}, []string{"calibration.base", "found 010"}},
+		{"octal batch size", "generation: {batch_size: 010}", Options{}, []string{"generation.batch_size", "found 010"}},
 		{"name with a slash", "name: a/b", Options{}, []string{"test.yaml:3", "name", "without slashes"}},
 		{"name with a dot", "name: ..", Options{}, []string{"name", "leading dot"}},
 		{"name of two lines", "name: \"a\\nb\"", Options{}, []string{"name", "one line"}},
@@ -320,7 +327,9 @@ func TestRefused(t *testing.T) {
 		{"set with a capital", "", set("Seed=1"), []string{"--set Seed", "seed", "lower case"}},
 		{"set not UTF-8", "", set("model.path=\xff"), []string{"model.path", "UTF-8"}},
 		{"unknown variable", "", env("GSMEVAL_SEDE=1"), []string{"environment variable GSMEVAL_SEDE", "did you mean seed?"}},
-		{"variable with one underscore", "", env("GSMEVAL_MODEL_PATH=x"), []string{"GSMEVAL_MODEL_PATH", "unknown key"}},
+		{"variable with one underscore", "", env("GSMEVAL_MODEL_PATH=x"), []string{"GSMEVAL_MODEL_PATH", "unknown key", "did you mean GSMEVAL_MODEL__PATH?"}},
+		{"variable with two underscores", "", env("GSMEVAL_NOISE__SEEDS=x"), []string{"GSMEVAL_NOISE__SEEDS", "no entry seeds"}},
+		{"variable with none", "", env("GSMEVAL_FAILONERROR=x"), []string{"GSMEVAL_FAILONERROR", "did you mean GSMEVAL_FAIL_ON_ERROR?"}},
 		{"variable in small letters", "", env("GSMEVAL_seed=1"), []string{"GSMEVAL_seed", "GSMEVAL_SEED"}},
 		{"variable without a key", "", env("GSMEVAL_=1"), []string{"GSMEVAL_", "unknown key"}},
 		{"variable of the wrong type", "", env("GSMEVAL_SEED='1'"), []string{"GSMEVAL_SEED", "seed", "whole number"}},

@@ -41,8 +41,38 @@ func (s *source) applyEnv(tree map[string]any, env []string) {
 			s.fail("environment variable "+name, "", "expected capital letters: %s", strings.ToUpper(name))
 			continue
 		}
-		s.apply(tree, "environment variable "+name, strings.Split(strings.ToLower(key), "__"), values[name])
+		keys := strings.Split(strings.ToLower(key), "__")
+		if right := rightVariable(keys); right != "" {
+			s.fail("environment variable "+name, "", "unknown key; did you mean %s? Two underscores lead into a section", right)
+			continue
+		}
+		s.apply(tree, "environment variable "+name, keys, values[name])
 	}
+}
+
+// rightVariable returns the variable that differs from an unknown one in its
+// underscores alone, as GSMEVAL_MODEL__PATH does from GSMEVAL_MODEL_PATH.
+func rightVariable(keys []string) string {
+	config := reflect.TypeFor[Config]()
+	if _, known := fieldOf(config, keys[0]); known {
+		return ""
+	}
+	bare := strings.ReplaceAll(strings.Join(keys, ""), "_", "")
+	for _, section := range keysOf(config) {
+		t, _ := fieldOf(config, section)
+		if strings.ReplaceAll(section, "_", "") == bare {
+			return envPrefix + strings.ToUpper(section)
+		}
+		if t.Kind() != reflect.Struct {
+			continue
+		}
+		for _, key := range keysOf(t) {
+			if strings.ReplaceAll(section+key, "_", "") == bare {
+				return envPrefix + strings.ToUpper(section+"__"+key)
+			}
+		}
+	}
+	return ""
 }
 
 // applySet lays the --set values over the tree.

@@ -120,10 +120,13 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 	}
 	if t == reflect.TypeFor[BatchSize]() {
 		var x int
-		return n.ShortTag() == "!!str" && n.Value == "auto" || n.ShortTag() == "!!int" && n.Decode(&x) == nil && x > 0
+		return n.ShortTag() == "!!str" && n.Value == "auto" || n.ShortTag() == "!!int" && !octal(n.Value) && n.Decode(&x) == nil && x > 0
 	}
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
+	}
+	if n.ShortTag() == "!!int" && octal(n.Value) {
+		return false
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -143,6 +146,13 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 	default:
 		return false
 	}
+}
+
+// octal reports a number that begins with a zero: YAML 1.1 reads 010 as eight,
+// YAML 1.2 as ten, so here it is neither.
+func octal(s string) bool {
+	s = strings.TrimLeft(s, "+-")
+	return len(s) > 1 && s[0] == '0' && (s[1] == '_' || s[1] >= '0' && s[1] <= '9')
 }
 
 // typeName says what is expected of a key.
