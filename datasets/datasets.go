@@ -1,0 +1,217 @@
+// Package datasets reads GSM8K and data sets like it: rows of a question and an
+// answer whose last line is "#### " and a number.
+package datasets
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gsmeval/gsmeval/scoring"
+)
+
+// Bounds on a data set. GSM8K has 8,792 rows and 5 MB of text.
+const (
+	maxFileBytes = 256 << 20
+	maxRows      = 1_000_000
+	maxTextBytes = 256 << 20 // of questions and answers in one file
+	maxCellBytes = 1 << 20
+)
+
+var errTooMuchText = fmt.Errorf("more than %d MB of text in one file", maxTextBytes>>20)
+
+// Example is one problem.
+type Example struct {
+	ID       int // row number in the whole data set, from 0; stable under every selection
+	Question string
+	Answer   string // the worked solution, with its "#### number"
+	Gold     string // the number in Answer
+}
+
+// Spec says which data set and which rows of it.
+type Spec struct {
+	Path   string // a .parquet or .jsonl file, a glob of such files, or a directory
+	Split  string // of a directory: test, train; empty means test
+	Config string // subset of a directory: main, socratic; empty means main
+
+	From, To    int     // rows From up to, not including, To; To 0 means to the end
+	IDs         []int   // only these rows, in this order; empty means all
+	ShuffleSeed *uint64 // shuffle, before Limit is applied
+	Limit       int     // rows at most, 0 for all
+}
+
+// File is a file that a set was read from.
+type File struct {
+	Path   string
+	Size   int64
+	SHA256 string // in hexadecimal
+	Rows   int
+}
+
+// Set is a data set, or a selection of its rows.
+type Set struct {
+	Examples []Example
+	Files    []File
+	SHA256   string // of the files' hashes in order: names the data, whatever the selection
+}
+
+// row is a row as it is in the file.
+type row struct{ question, answer string }
+
+// Load reads a data set. Every row of it is checked, also the ones that are not
+// selected.
+func Load(ctx context.Context, s Spec) (*Set, error) {
+	paths, err := find(s.Path, cmp.Or(s.Split, "test"), cmp.Or(s.Config, "main"))
+	if err != nil {
+		return nil, err
+	}
+	set := new(Set)
+	for _, path := range paths {
+		if err := set.add(ctx, path); err != nil {
+			return nil, fmt.Errorf("reading data set %s: %w", path, err)
+		}
+	}
+	sum := sha256.New()
+	for _, f := range set.Files {
+		fmt.Fprintln(sum, f.SHA256)
+	}
+	set.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	if set.Examples, err = s.choose(set.Examples); err != nil {
+		return nil, fmt.Errorf("data set %s: %w", s.Path, err)
+	}
+	return set, nil
+}
+
+// add appends the rows of a file.
+func (set *Set) add(ctx context.Context, path string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	data, err := readFile(path)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	place := "row"
+	if filepath.Ext(path) == ".jsonl" {
+		rows, err = readJSONL(ctx, data)
+		place = "record"
+	} else {
+		rows, err = readParquet(ctx, data)
+	}
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		return errors.New("the file holds no rows")
+	}
+	if len(rows) > maxRows-len(set.Examples) {
+		return fmt.Errorf("it brings the data set to more than the %d rows that are read", maxRows)
+	}
+	for i, r := range rows {
+		gold, err := scoring.Gold(r.answer)
+		if err != nil {
+			return fmt.Errorf("%s %d: %w", place, i, err)
+		}
+		if strings.TrimSpace(r.question) == "" {
+			return fmt.Errorf("%s %d: the question is empty", place, i)
+		}
+		set.Examples = append(set.Examples, Example{ID: len(set.Examples), Question: r.question, Answer: r.answer, Gold: gold})
+	}
+	sum := sha256.Sum256(data)
+	set.Files = append(set.Files, File{Path: path, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), Rows: len(rows)})
+	return nil
+}
+
+// readFile reads a regular file of at most maxFileBytes.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	var b bytes.Buffer
+	b.Grow(int(min(info.Size(), maxFileBytes)) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(f, maxFileBytes+1)); err != nil {
+		return nil, err
+	}
+	if b.Len() > maxFileBytes {
+		return nil, fmt.Errorf("%d bytes, at most %d are read", info.Size(), maxFileBytes)
+	}
+	return b.Bytes(), nil
+}
+
+// choose applies the selection to all rows of the data set.
+func (s Spec) choose(all []Example) ([]Example, error) {
+	switch {
+	case s.Limit < 0:
+		return nil, fmt.Errorf("a limit of %d", s.Limit)
+	case len(s.IDs) > 0 && (s.From != 0 || (s.To != 0 && s.To != math.MaxInt)):
+		return nil, errors.New("both a range and ids: choose one")
+	}
+	var chosen []Example
+	if len(s.IDs) > 0 {
+		seen := make(map[int]bool)
+		for _, id := range s.IDs {
+			if id < 0 || id >= len(all) {
+				return nil, fmt.Errorf("no row %d: rows are 0 to %d", id, len(all)-1)
+			}
+			if seen[id] {
+				return nil, fmt.Errorf("row %d is listed twice", id)
+			}
+			seen[id] = true
+			chosen = append(chosen, all[id])
+		}
+	} else {
+		to := len(all)
+		if s.To != 0 && s.To != math.MaxInt {
+			to = s.To
+		}
+		if s.From < 0 || s.From >= to || to > len(all) {
+			return nil, fmt.Errorf("no rows %d up to %d: rows are 0 to %d", s.From, to, len(all)-1)
+		}
+		chosen = slices.Clone(all[s.From:to])
+	}
+	if s.ShuffleSeed != nil {
+		shuffle(chosen, *s.ShuffleSeed)
+	}
+	if s.Limit > 0 && s.Limit < len(chosen) {
+		chosen = chosen[:s.Limit]
+	}
+	return chosen, nil
+}
+
+// shuffle orders the examples by a hash of seed and row number. So a row's
+// place among others does not depend on which others were selected, and a
+// larger limit adds rows to a smaller one's.
+func shuffle(examples []Example, seed uint64) {
+	keys := make(map[int][sha256.Size]byte, len(examples))
+	for _, e := range examples {
+		var b [16]byte
+		binary.LittleEndian.PutUint64(b[:8], seed)
+		binary.LittleEndian.PutUint64(b[8:], uint64(e.ID))
+		keys[e.ID] = sha256.Sum256(b[:])
+	}
+	slices.SortFunc(examples, func(a, b Example) int {
+		ka, kb := keys[a.ID], keys[b.ID]
+		return bytes.Compare(ka[:], kb[:])
+	})
+}

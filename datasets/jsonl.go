@@ -1,0 +1,129 @@
+package datasets
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// maxLineBytes bounds a line of JSON.
+const maxLineBytes = 10 << 20
+
+// eachLine calls visit with the keys of every line, each of which must hold one
+// JSON object. Blank lines are skipped. Errors name the line, from 1.
+func eachLine(ctx context.Context, r io.Reader, visit func(line []byte, keys map[string]json.RawMessage) error) error {
+	scan := bufio.NewScanner(r)
+	scan.Buffer(make([]byte, 0, 64<<10), maxLineBytes)
+	number := 0
+	for scan.Scan() {
+		number++
+		if number%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		line := scan.Bytes()
+		if number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\uFEFF"))
+		}
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		keys, err := object(line)
+		if err == nil {
+			err = visit(line, keys)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+	}
+	if errors.Is(scan.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("line %d: more than %d bytes", number+1, maxLineBytes)
+	}
+	return scan.Err()
+}
+
+// object decodes a line as one JSON object. Unlike json.Unmarshal it takes keys
+// as they are written and refuses one that is there twice.
+func object(line []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(line) {
+		return nil, errors.New("not UTF-8")
+	}
+	if line[0] != '{' {
+		return nil, errors.New("not a JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(line))
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	keys := make(map[string]json.RawMessage)
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, notJSON(err)
+		}
+		key, ok := t.(string)
+		if !ok {
+			return nil, errors.New("not a JSON object")
+		}
+		if _, ok := keys[key]; ok {
+			return nil, fmt.Errorf("key %.60q is there twice", key)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, notJSON(err)
+		}
+		keys[key] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, notJSON(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one JSON object")
+	}
+	return keys, nil
+}
+
+// notJSON names an error of the decoder, for which a line that ends early is
+// the end of its input.
+func notJSON(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("not JSON: the object is not closed")
+	}
+	return fmt.Errorf("not JSON: %w", err)
+}
+
+// stringKey decodes keys[name], which must be a string.
+func stringKey(keys map[string]json.RawMessage, name string) (string, error) {
+	raw, ok := keys[name]
+	if !ok {
+		return "", fmt.Errorf("no key %q", name)
+	}
+	var s *string
+	if err := json.Unmarshal(raw, &s); err != nil || s == nil {
+		return "", fmt.Errorf("key %q is not a string", name)
+	}
+	return *s, nil
+}
+
+// readJSONL returns the rows of a file with an object of question and answer a
+// line. Other keys are ignored.
+func readJSONL(ctx context.Context, file []byte) ([]row, error) {
+	var rows []row
+	err := eachLine(ctx, bytes.NewReader(file), func(_ []byte, keys map[string]json.RawMessage) error {
+		question, err := stringKey(keys, "question")
+		if err != nil {
+			return err
+		}
+		answer, err := stringKey(keys, "answer")
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row{question, answer})
+		return nil
+	})
+	return rows, err
+}

@@ -1,0 +1,81 @@
+package datasets
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/gsmeval/gsmeval/scoring"
+)
+
+// Text is a generated text to be scored.
+type Text struct {
+	ID     int // row number in the data set; several texts may answer one question
+	Text   string
+	Finish string          // "stop" or "length"
+	Raw    json.RawMessage // the whole line
+}
+
+// maxTextsBytes bounds the lines of a file of texts, which are held in memory.
+const maxTextsBytes = 1 << 30
+
+// ReadTexts reads a JSONL file with the keys id and text, and maybe finish, a
+// line. Other keys stay in Raw.
+func ReadTexts(path string) ([]Text, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading texts: %w", err)
+	}
+	defer f.Close()
+	var texts []Text
+	total := 0
+	err = eachLine(context.Background(), f, func(line []byte, keys map[string]json.RawMessage) error {
+		if total += len(line); total > maxTextsBytes {
+			return fmt.Errorf("more than %d MB of texts in one file", maxTextsBytes>>20)
+		}
+		t, err := parseText(keys)
+		if err != nil {
+			return err
+		}
+		t.Raw = append(t.Raw, line...)
+		texts = append(texts, t)
+		return nil
+	})
+	if err == nil && len(texts) == 0 {
+		err = errors.New("the file holds no texts")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading texts %s: %w", path, err)
+	}
+	return texts, nil
+}
+
+func parseText(keys map[string]json.RawMessage) (Text, error) {
+	t := Text{Finish: string(scoring.FinishStop)}
+	raw, ok := keys["id"]
+	if !ok {
+		return t, errors.New(`no key "id"`)
+	}
+	var id *int
+	if err := json.Unmarshal(raw, &id); err != nil || id == nil || *id < 0 {
+		return t, fmt.Errorf(`key "id" is %.40s, expected a row number`, raw)
+	}
+	t.ID = *id
+	var err error
+	if t.Text, err = stringKey(keys, "text"); err != nil {
+		return t, err
+	}
+	if raw, ok := keys["finish"]; ok && string(raw) != "null" {
+		if t.Finish, err = stringKey(keys, "finish"); err != nil {
+			return t, err
+		}
+		switch scoring.Finish(t.Finish) {
+		case scoring.FinishStop, scoring.FinishLength:
+		default:
+			return t, fmt.Errorf(`key "finish" is %.40q, expected "stop" or "length"`, t.Finish)
+		}
+	}
+	return t, nil
+}
