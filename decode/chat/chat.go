@@ -94,6 +94,10 @@ func (t *Template) WithDate(date time.Time) *Template {
 // is the template's own complaint about the messages.
 func (t *Template) Render(messages []Message, addGenerationPrompt bool) (text string, err error) {
 	defer recovered("rendering the chat template", &err)
+	return t.render(messages, addGenerationPrompt)
+}
+
+func (t *Template) render(messages []Message, addGenerationPrompt bool) (string, error) {
 	turns := make([]jinja.Value, len(messages))
 	for i, m := range messages {
 		turns[i] = jinja.NewDict("role", m.Role, "content", m.Content)
@@ -108,7 +112,7 @@ func (t *Template) Render(messages []Message, addGenerationPrompt bool) (text st
 	vars["documents"] = nil
 	vars["raise_exception"] = jinja.Function{Name: "raise_exception", Params: []string{"message"}, Call: refuse}
 	vars["strftime_now"] = jinja.Function{Name: "strftime_now", Params: []string{"format"}, Call: t.strftimeNow}
-	text, err = t.parsed.Render(vars)
+	text, err := t.parsed.Render(vars)
 	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
 		return "", refused
 	}

@@ -12,7 +12,7 @@ func strftime(t time.Time, format string) (string, error) {
 		"a": "Mon", "A": "Monday", "b": "Jan", "h": "Jan", "B": "January", "d": "02", "e": "_2", "m": "01", "y": "06", "Y": "2006",
 		"H": "15", "I": "03", "M": "04", "S": "05", "p": "PM", "j": "002", "F": "2006-01-02", "T": "15:04:05", "D": "01/02/06",
 		"R": "15:04", "c": "Mon Jan _2 15:04:05 2006", "x": "01/02/06", "X": "15:04:05",
-		"-d": "2", "-m": "1", "-I": "3", "-y": "6",
+		"-d": "2", "-m": "1", "-I": "3",
 	}
 	var b strings.Builder
 	for format != "" {
@@ -42,6 +42,8 @@ func strftime(t time.Time, format string) (string, error) {
 			b.WriteByte('\n')
 		case directive == "-H":
 			fmt.Fprint(&b, t.Hour())
+		case directive == "-y":
+			fmt.Fprint(&b, t.Year()%100)
 		case directive == "-M":
 			fmt.Fprint(&b, t.Minute())
 		case ok:

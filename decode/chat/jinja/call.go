@@ -121,6 +121,9 @@ func builtins() map[string]Value {
 }
 
 func (r *run) call(callee Value, args arguments) (Value, error) {
+	if err := r.charge(callCost); err != nil {
+		return nil, err
+	}
 	switch f := callee.(type) {
 	case undefined:
 		return nil, errors.New(f.message)
@@ -311,7 +314,7 @@ func (r *run) callMethod(m method, args arguments) (Value, error) {
 		if len(args.keywords) > 0 {
 			return nil, fmt.Errorf("loop.%s takes no keyword arguments", m.name)
 		}
-		return l.call(r, m.name, args.positional)
+		return l.call(m.name, args.positional)
 	}
 	methods := seqMethods
 	switch o := m.receiver.(type) {

@@ -8,7 +8,7 @@ import (
 
 // test applies a test by name; its value is a bool.
 func (r *run) test(name string, v Value, args arguments) (Value, error) {
-	if err := r.charge(nodeCost); err != nil {
+	if err := r.charge(callCost); err != nil {
 		return nil, err
 	}
 	holds, err := r.applyTest(name, v, args)

@@ -663,8 +663,7 @@ func (r *run) sliceOf(object Value, e *sliceExpr, s *scope) (Value, error) {
 		}
 		return &seq{kind: o.kind, items: picked}, err
 	}
-	// jinja2 makes this undefined, Python's slices of such values being errors.
-	return undefined{fmt.Sprintf("%s cannot be sliced", objectName(object))}, nil
+	return nil, fmt.Errorf("%s cannot be sliced", objectName(object))
 }
 
 // slicePositions lists the positions Python's start:stop:step picks from n

@@ -57,6 +57,9 @@ func (r *run) filter(name string, v Value, args arguments) (Value, error) {
 		return nil, err
 	}
 	defer r.leave()
+	if err := r.charge(callCost); err != nil {
+		return nil, err
+	}
 	result, err := r.applyFilter(name, v, args)
 	if err != nil {
 		return nil, fmt.Errorf("filter %s: %w", name, err)
@@ -181,28 +184,18 @@ func filterList(r *run, v Value, _ []Value) (Value, error) {
 
 func filterFirst(r *run, v Value, _ []Value) (Value, error) {
 	none := undefined{"No first item, sequence was empty."}
-	switch v := v.(type) {
-	case string:
-		if v == "" {
-			return none, nil
-		}
-		c, _ := utf8.DecodeRuneInString(v)
+	if s, ok := v.(string); ok && s != "" {
+		c, _ := utf8.DecodeRuneInString(s)
 		return string(c), nil
-	case *seq:
-		if len(v.items) == 0 {
-			return none, nil
-		}
-		first := v.items[0]
-		if v.kind == iterKind {
-			v.items = v.items[1:]
-		}
-		return first, nil
 	}
-	items, err := r.items(v)
-	if err != nil || len(items) == 0 {
-		return none, err
+	it, err := r.iterate(v)
+	if err != nil {
+		return nil, err
 	}
-	return items[0], nil
+	if first, ok, err := r.next(it); err != nil || ok {
+		return first, err
+	}
+	return none, nil
 }
 
 func filterLast(r *run, v Value, _ []Value) (Value, error) {
@@ -601,24 +594,17 @@ func (r *run) filterMap(v Value, args arguments) (Value, error) {
 		}
 		args.positional = args.positional[1:]
 	}
-	items, err := r.copied(v)
-	if err != nil {
-		return nil, err
-	}
-	for i, item := range items {
+	return r.lazily(v, func(item Value) (Value, bool, error) {
 		if name != "" {
-			items[i], err = r.filter(name, item, args)
-		} else {
-			items[i], err = r.path(item, attribute)
-			if _, ok := items[i].(undefined); ok && otherwise != (absent{}) {
-				items[i] = otherwise
-			}
+			mapped, err := r.filter(name, item, args)
+			return mapped, true, err
 		}
-		if err != nil {
-			return nil, err
+		mapped, err := r.path(item, attribute)
+		if _, ok := mapped.(undefined); ok && otherwise != (absent{}) {
+			mapped = otherwise
 		}
-	}
-	return iterOf(items), nil
+		return mapped, true, err
+	})
 }
 
 // filterSelect is select, reject, selectattr and rejectattr.
@@ -639,27 +625,19 @@ func (r *run) filterSelect(v Value, args arguments, byAttribute, keep bool) (Val
 		}
 		args.positional = args.positional[1:]
 	}
-	items, err := r.copied(v)
-	if err != nil {
-		return nil, err
-	}
-	var kept []Value
-	for _, item := range items {
+	return r.lazily(v, func(item Value) (Value, bool, error) {
 		value, err := r.path(item, attribute)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		holds := truth(value)
 		if test != "" {
 			result, err := r.test(test, value, args)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			holds = result == true
 		}
-		if holds == keep {
-			kept = append(kept, item)
-		}
-	}
-	return iterOf(kept), nil
+		return item, holds == keep, nil
+	})
 }

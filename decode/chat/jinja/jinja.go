@@ -22,15 +22,17 @@ import (
 )
 
 // Limits on a template. Work counts about one unit per byte produced or
-// scanned and nodeCost per node evaluated, so it bounds both time and memory.
+// scanned, nodeCost per node evaluated, callCost per filter or call and itemCost
+// per element of a list, so it bounds both time and memory.
 const (
 	MaxSource = 256 << 10 // bytes of template source
 	MaxOutput = 1 << 20   // bytes of rendered text
 	maxNest   = 200       // nested expressions and blocks in the source
 	maxDepth  = 1000      // nested evaluations, macro calls included
-	maxWork   = 64 << 20  // units of work in one rendering
+	maxWork   = 32 << 20  // units of work in one rendering
 	maxRange  = 100_000   // elements of a range, as in jinja2's sandbox
 	nodeCost  = 16
+	callCost  = 160
 	itemCost  = 32
 )
 

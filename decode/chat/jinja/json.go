@@ -180,7 +180,7 @@ func (w *jsonWriter) newLine(depth int) error {
 }
 
 func (w *jsonWriter) str(s string) error {
-	if err := w.r.charge(2 * len(s)); err != nil {
+	if err := w.r.charge(4 * len(s)); err != nil {
 		return err
 	}
 	w.b.WriteByte('"')
@@ -188,19 +188,28 @@ func (w *jsonWriter) str(s string) error {
 		switch {
 		case c == '"' || c == '\\':
 			w.b.WriteByte('\\')
-			w.b.WriteRune(c)
-		case strings.ContainsRune("\n\r\t\b\f", c):
-			w.b.WriteByte('\\')
-			w.b.WriteByte("nrtbf"[strings.IndexRune("\n\r\t\b\f", c)])
-		case c < 0x20 || w.ascii && c > 0x7e && c < 0x10000:
-			fmt.Fprintf(&w.b, `\u%04x`, c)
+			w.b.WriteByte(byte(c))
+		case c < 0x20:
+			w.control(c)
 		case w.ascii && c >= 0x10000:
 			high, low := utf16.EncodeRune(c)
 			fmt.Fprintf(&w.b, `\u%04x\u%04x`, high, low)
+		case w.ascii && c > 0x7e:
+			fmt.Fprintf(&w.b, `\u%04x`, c)
 		default:
 			w.b.WriteRune(c)
 		}
 	}
 	w.b.WriteByte('"')
 	return nil
+}
+
+// control writes a control character: five have names.
+func (w *jsonWriter) control(c rune) {
+	if i := strings.IndexRune("\n\r\t\b\f", c); i >= 0 {
+		w.b.WriteByte('\\')
+		w.b.WriteByte("nrtbf"[i])
+		return
+	}
+	fmt.Fprintf(&w.b, `\u%04x`, c)
 }

@@ -281,22 +281,8 @@ func tagEnd(s string, end tokenKind) int {
 
 // tagToken emits the token at the start of rest and returns its length.
 func (l *lexer) tagToken(rest string, open *[]byte) (int, error) {
-	afterDot := l.pos > 0 && l.src[l.pos-1] == '.'
-	if m := floatPattern.FindString(rest); m != "" && !afterDot {
-		f, err := strconv.ParseFloat(strings.ReplaceAll(m, "_", ""), 64)
-		if err != nil {
-			return 0, errorAt(l.line, "number %s is out of range", m)
-		}
-		l.emit(token{kind: tokFloat, value: f})
-		return len(m), nil
-	}
-	if m := integerPattern.FindString(rest); m != "" {
-		n, err := strconv.ParseInt(strings.ReplaceAll(m, "_", ""), 0, 64)
-		if err != nil {
-			return 0, errorAt(l.line, "integer %s is out of range", m)
-		}
-		l.emit(token{kind: tokInteger, value: n})
-		return len(m), nil
+	if rest[0] >= '0' && rest[0] <= '9' {
+		return l.number(rest)
 	}
 	if c := rest[0]; c == '"' || c == '\'' {
 		return l.str(rest)
@@ -329,6 +315,27 @@ func (l *lexer) tagToken(rest string, open *[]byte) (int, error) {
 	}
 	l.emit(token{kind: tokOperator, text: op})
 	return len(op), nil
+}
+
+// number emits the number at the start of rest. After a dot it is an index, as
+// in a.0.1, and no float.
+func (l *lexer) number(rest string) (int, error) {
+	afterDot := l.src[l.pos-1] == '.'
+	if m := floatPattern.FindString(rest); m != "" && !afterDot {
+		f, err := strconv.ParseFloat(strings.ReplaceAll(m, "_", ""), 64)
+		if err != nil {
+			return 0, errorAt(l.line, "number %s is out of range", m)
+		}
+		l.emit(token{kind: tokFloat, value: f})
+		return len(m), nil
+	}
+	m := integerPattern.FindString(rest)
+	n, err := strconv.ParseInt(strings.ReplaceAll(m, "_", ""), 0, 64)
+	if err != nil {
+		return 0, errorAt(l.line, "integer %s is out of range", m)
+	}
+	l.emit(token{kind: tokInteger, value: n})
+	return len(m), nil
 }
 
 func operatorAt(s string) string {

@@ -3,12 +3,14 @@ package jinja
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // loop is the special variable of a for loop, and its iterator. The next
 // element is fetched no earlier than jinja2 does, because the loop's condition
 // may read what its body changes.
 type loop struct {
+	run     *run
 	source  *seq // elements not yet tested
 	ahead   []Value
 	index   int // of the current element, from 0
@@ -21,27 +23,28 @@ type loop struct {
 	recurse func(Value) (Value, error)
 }
 
-// fetch moves elements that pass the test ahead until there are n.
-func (l *loop) fetch(n int) error {
-	for len(l.ahead) < n && len(l.source.items) > 0 {
-		item := l.source.items[0]
-		l.source.items = l.source.items[1:]
+// fetch moves elements that pass the test ahead until there are n. It reports
+// whether there are.
+func (l *loop) fetch(n int) (bool, error) {
+	for len(l.ahead) < n {
+		item, ok, err := l.run.next(l.source)
+		if err != nil || !ok {
+			return false, err
+		}
 		if l.test != nil {
-			ok, err := l.test(item)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				continue
+			if ok, err = l.test(item); err != nil {
+				return false, err
 			}
 		}
-		l.ahead = append(l.ahead, item)
+		if ok {
+			l.ahead = append(l.ahead, item)
+		}
 	}
-	return nil
+	return true, nil
 }
 
 func (l *loop) next() (bool, error) {
-	if err := l.fetch(1); err != nil || len(l.ahead) == 0 {
+	if ok, err := l.fetch(1); err != nil || !ok {
 		return false, err
 	}
 	l.index++
@@ -52,7 +55,7 @@ func (l *loop) next() (bool, error) {
 
 func (l *loop) length() (int64, error) {
 	if l.size < 0 {
-		if err := l.fetch(len(l.ahead) + len(l.source.items)); err != nil {
+		if _, err := l.fetch(math.MaxInt); err != nil {
 			return 0, err
 		}
 		l.size = l.index + 1 + len(l.ahead)
@@ -83,15 +86,15 @@ func (l *loop) attribute(name string) (Value, error) {
 		n, err := l.length()
 		return n - i - 1, err
 	case "last":
-		err := l.fetch(1)
-		return len(l.ahead) == 0, err
+		more, err := l.fetch(1)
+		return !more, err
 	case "previtem":
 		if l.index == 0 {
 			return undefined{"there is no previous item"}, nil
 		}
 		return l.before, nil
 	case "nextitem":
-		if err := l.fetch(1); err != nil || len(l.ahead) == 0 {
+		if ok, err := l.fetch(1); err != nil || !ok {
 			return undefined{"there is no next item"}, err
 		}
 		return l.ahead[0], nil
@@ -101,7 +104,7 @@ func (l *loop) attribute(name string) (Value, error) {
 	return missing(l, name), nil
 }
 
-func (l *loop) call(r *run, name string, args []Value) (Value, error) {
+func (l *loop) call(name string, args []Value) (Value, error) {
 	if name == "cycle" {
 		if len(args) == 0 {
 			return nil, errors.New("no items for cycling given")
@@ -111,7 +114,7 @@ func (l *loop) call(r *run, name string, args []Value) (Value, error) {
 	same := l.changed != nil
 	if same {
 		var err error
-		if same, err = r.equal(tupleOf(l.changed...), tupleOf(args...), 0); err != nil {
+		if same, err = l.run.equal(tupleOf(l.changed...), tupleOf(args...), 0); err != nil {
 			return nil, err
 		}
 	}
@@ -125,15 +128,11 @@ func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(
 }
 
 func (r *run) nestedLoop(st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error), depth int) (signal, error) {
-	source, ok := over.(*seq)
-	if !ok || source.kind != iterKind {
-		items, err := r.items(over)
-		if err != nil {
-			return done, at(st.where(), err)
-		}
-		source = iterOf(items)
+	source, err := r.iterate(over)
+	if err != nil {
+		return done, at(st.where(), err)
 	}
-	l := &loop{source: source, index: -1, size: -1, depth: depth}
+	l := &loop{run: r, source: source, index: -1, size: -1, depth: depth}
 	if recurse != nil {
 		l.recurse = func(v Value) (Value, error) { return recurse(v, depth+1) }
 	}
@@ -151,7 +150,7 @@ func (r *run) nestedLoop(st *forStmt, over Value, s *scope, out *buffer, recurse
 	for {
 		more, err := l.next()
 		if err != nil {
-			return done, err
+			return done, at(st.where(), err)
 		}
 		if !more {
 			break

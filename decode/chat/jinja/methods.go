@@ -411,9 +411,30 @@ func mapString(f func(string) string) func(*run, Value, []Value) (Value, error) 
 	}
 }
 
-func upper(s string) string { return cases.Upper(language.Und).String(s) }
+// upper and lower map characters in context (a final sigma) and to several
+// (a sharp s), as Python does; strings.ToUpper and ToLower do not.
+func upper(s string) string {
+	if isASCII(s) {
+		return strings.ToUpper(s)
+	}
+	return cases.Upper(language.Und).String(s)
+}
 
-func lower(s string) string { return cases.Lower(language.Und).String(s) }
+func lower(s string) string {
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
+	return cases.Lower(language.Und).String(s)
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
 
 // title is Python's str.title: it capitalizes after every uncased character.
 func title(s string) string {

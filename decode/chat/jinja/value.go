@@ -28,11 +28,16 @@ func (k seqKind) String() string {
 	return [...]string{"list", "tuple", "range", "dict view", "iterator"}[k]
 }
 
-// seq is every sequence but a string. items of an iterKind shrink as they are
-// taken.
+// seq is every sequence but a string.
+//
+// One of iterKind is lazy, as Python's are: it takes its elements from items,
+// or from another iterator, and passes them through a function, none before it
+// is asked for.
 type seq struct {
 	kind  seqKind
 	items []Value
+	from  *seq                             // iterKind: in place of items, or nil
+	pass  func(Value) (Value, bool, error) // iterKind: the element to give, if any; or nil
 }
 
 // List makes a list.
@@ -42,14 +47,54 @@ func tupleOf(items ...Value) *seq { return &seq{kind: tupleKind, items: items} }
 
 func iterOf(items []Value) *seq { return &seq{kind: iterKind, items: items} }
 
-// take removes and returns all items of an iterator; of any other sequence it
-// returns the items.
-func (s *seq) take() []Value {
-	items := s.items
-	if s.kind == iterKind {
-		s.items = nil
+// next takes the next element from an iterator.
+func (r *run) next(s *seq) (Value, bool, error) {
+	if err := r.enter(); err != nil {
+		return nil, false, err
 	}
-	return items
+	defer r.leave()
+	for {
+		var v Value
+		switch {
+		case s.from != nil:
+			var ok bool
+			var err error
+			if v, ok, err = r.next(s.from); err != nil || !ok {
+				return nil, false, err
+			}
+		case len(s.items) == 0:
+			return nil, false, nil
+		default:
+			v = s.items[0]
+			s.items = s.items[1:]
+		}
+		if s.pass == nil {
+			return v, true, nil
+		}
+		passed, ok, err := s.pass(v)
+		if err != nil || ok {
+			return passed, ok, err
+		}
+	}
+}
+
+// iterate returns an iterator over a value: the value itself if it is one.
+func (r *run) iterate(v Value) (*seq, error) {
+	if s, ok := v.(*seq); ok && s.kind == iterKind {
+		return s, nil
+	}
+	items, err := r.items(v)
+	return iterOf(items), err
+}
+
+// lazily passes the elements of a value through a function. As in jinja2's
+// filters a false value has no elements.
+func (r *run) lazily(v Value, pass func(Value) (Value, bool, error)) (Value, error) {
+	if !truth(v) {
+		return iterOf(nil), nil
+	}
+	from, err := r.iterate(v)
+	return &seq{kind: iterKind, from: from, pass: pass}, err
 }
 
 // Dict is a dictionary that keeps the order of insertion.
@@ -503,16 +548,19 @@ func (r *run) contains(haystack, needle Value) (bool, error) {
 		_, ok := h.get(needle)
 		return ok, nil
 	}
-	items, err := r.items(haystack)
+	it, err := r.iterate(haystack)
 	if err != nil {
 		return false, err
 	}
-	for _, item := range items {
+	for {
+		item, ok, err := r.next(it)
+		if err != nil || !ok {
+			return false, err
+		}
 		if same, err := r.equal(item, needle, 0); err != nil || same {
 			return same, err
 		}
 	}
-	return false, nil
 }
 
 // items returns what iterating over a value gives. An iterator is used up.
@@ -530,7 +578,17 @@ func (r *run) items(v Value) ([]Value, error) {
 		}
 		return items, nil
 	case *seq:
-		return v.take(), nil
+		if v.kind != iterKind {
+			return v.items, nil
+		}
+		var items []Value
+		for {
+			item, ok, err := r.next(v)
+			if err != nil || !ok {
+				return items, err
+			}
+			items = append(items, item)
+		}
 	case *Dict:
 		return v.keys, nil
 	}
