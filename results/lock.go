@@ -165,7 +165,7 @@ func sameFile(f *os.File, name string) bool {
 // record is for people and for taking over, and what cannot be read has no say.
 func readOwner(f *os.File) Owner {
 	buf := make([]byte, 64<<10)
-	n, _ := f.ReadAt(buf, 0) //nolint:errcheck // a short read is the rule
+	n, _ := f.ReadAt(buf, 0) // a short read is the rule
 	var o Owner
 	if err := json.Unmarshal(bytes.TrimSpace(buf[:n]), &o); err != nil {
 		return Owner{}

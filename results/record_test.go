@@ -86,8 +86,8 @@ func TestRecordLineIsPinned(t *testing.T) {
 	if diff := cmp.Diff(want, string(line)); diff != "" {
 		t.Errorf("line (-want +got):\n%s", diff)
 	}
-	var any map[string]any
-	if err := json.Unmarshal(line, &any); err != nil {
+	var plain map[string]any
+	if err := json.Unmarshal(line, &plain); err != nil {
 		t.Errorf("the line is not plain JSON: %v", err)
 	}
 }
@@ -165,7 +165,8 @@ func TestRecordRefused(t *testing.T) {
 func TestKeyOrderIsCanonical(t *testing.T) {
 	t.Parallel()
 	keys := []Key{
-		{}, {Order: 1},
+		{},
+		{Order: 1},
 		{Order: MaxExamples - 1},
 		{TempIndex: 1},
 		{TempIndex: MaxTemps - 1, Order: MaxExamples - 1},

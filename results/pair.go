@@ -1,0 +1,190 @@
+package results
+
+import (
+	"hash/fnv"
+
+	"github.com/gsmeval/gsmeval/scoring/stats"
+)
+
+// Interval is a 95 % interval, low end first.
+type Interval [2]Float
+
+func intervalOf(in stats.Interval) Interval { return Interval{Float(in.Lo), Float(in.Hi)} }
+
+// Valid reports whether both ends are numbers.
+func (i Interval) Valid() bool { return i[0].Finite() && i[1].Finite() }
+
+// DefaultSeed seeds the bootstraps of tables and comparisons.
+const DefaultSeed = 1
+
+// SampleID names a sample of a condition.
+type SampleID struct {
+	ID        int `json:"id"`
+	Replicate int `json:"replicate"`
+}
+
+// The tests behind a p-value.
+const (
+	MethodMcNemar         = "mcnemar-exact"
+	MethodSignFlip        = "sign-flip-exact"
+	MethodSignFlipSampled = "sign-flip-sampled"
+	MethodTwoProportion   = "two-proportion-z"
+)
+
+// arm is one side of a paired comparison.
+type arm struct {
+	set  *Set
+	cell cell
+}
+
+// paired is what a comparison of two conditions found. All differences are b - a.
+type paired struct {
+	n, questions, replicates int
+	dropped                  int // samples present on a side and not counted on both
+	otherQuestion            int // examples whose ids agree and whose questions do not
+	accA, accB, diff, se     float64
+	ci, newChips             stats.Interval
+	p                        float64
+	method                   string
+	mde                      float64
+	gained, lost             []SampleID // wrong in a and right in b; the reverse
+}
+
+// pairUp compares two conditions sample by sample, pairing by example id and
+// replicate. chips asks for the interval over questions and noise seeds too. The
+// labels choose the stream of the bootstrap, so that what else is compared does
+// not matter.
+func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
+	var (
+		out        paired
+		clusters   []stats.Cluster
+		rows       [][]stats.Cell
+		diffs      []int
+		sumA, sumB int
+		meanSquare float64
+	)
+	replicates := replicatesOf(a.cell, b.cell)
+	used := make([]bool, replicates)
+	for orderA, ex := range a.set.examples {
+		orderB, ok := b.set.byID[ex.id]
+		if !ex.known || !ok {
+			out.dropped += a.present(orderA, replicates)
+			continue
+		}
+		if ex.question != b.set.examples[orderB].question {
+			out.otherQuestion++
+		}
+		var c stats.Cluster
+		row := make([]stats.Cell, replicates)
+		for r := range replicates {
+			va, vb := a.cell.at(r, orderA).verdict, b.cell.at(r, orderB).verdict
+			if !va.counted() || !vb.counted() {
+				if va != missing || vb != missing {
+					out.dropped++
+				}
+				continue
+			}
+			used[r] = true
+			d := vb.right() - va.right()
+			sumA += va.right()
+			sumB += vb.right()
+			c.Sum += d
+			c.N++
+			row[r] = stats.Cell{Value: int8(d), OK: true}
+			switch d {
+			case 1:
+				out.gained = append(out.gained, SampleID{ex.id, r})
+			case -1:
+				out.lost = append(out.lost, SampleID{ex.id, r})
+			}
+		}
+		if c.N == 0 {
+			continue
+		}
+		out.n += c.N
+		clusters = append(clusters, c)
+		rows = append(rows, row)
+		diffs = append(diffs, c.Sum)
+		mean := float64(c.Sum) / float64(c.N)
+		meanSquare += mean * mean
+	}
+	for orderB, ex := range b.set.examples {
+		if _, ok := a.set.byID[ex.id]; ex.known && !ok {
+			out.dropped += b.present(orderB, replicates)
+		}
+	}
+	for _, u := range used {
+		if u {
+			out.replicates++
+		}
+	}
+	out.questions = len(clusters)
+	out.accA, out.accB = ratio(sumA, out.n), ratio(sumB, out.n)
+	out.diff = stats.Mean(clusters)
+	out.se = stats.ClusterSE(clusters)
+	stream := streamOf(labels)
+	out.ci = stats.ClusterBootstrap(clusters, stats.Resamples, stats.Level, seed, stream)
+	out.newChips = stats.NoInterval()
+	if chips && out.replicates > 1 {
+		out.newChips = stats.TwoWayBootstrap(rows, stats.Resamples, stats.Level, seed, stream)
+	}
+	out.mde = stats.PairedMDE(ratioOf(meanSquare, out.questions), out.questions, stats.Alpha, stats.Power)
+	if out.replicates > 1 {
+		var exact bool
+		out.p, exact = stats.SignFlip(diffs, stats.Resamples, seed, stream)
+		out.method = MethodSignFlip
+		if !exact {
+			out.method = MethodSignFlipSampled
+		}
+	} else {
+		out.method = MethodMcNemar
+		out.p = stats.McNemarExact(len(out.gained), len(out.lost))
+	}
+	if out.n == 0 {
+		out.p = nan
+	}
+	return out
+}
+
+// present counts the samples of an example that are there.
+func (a arm) present(order, replicates int) int {
+	n := 0
+	for r := range replicates {
+		if a.cell.at(r, order).verdict != missing {
+			n++
+		}
+	}
+	return n
+}
+
+// replicatesOf returns how many replicates there are to pair: a deterministic
+// condition has as many as the other.
+func replicatesOf(a, b cell) int {
+	switch {
+	case a.cond.Deterministic:
+		return b.cond.Replicates
+	case b.cond.Deterministic:
+		return a.cond.Replicates
+	default:
+		return max(a.cond.Replicates, b.cond.Replicates)
+	}
+}
+
+// streamOf turns labels into the number of a random stream.
+func streamOf(labels []string) uint64 {
+	h := fnv.New64a()
+	for _, l := range labels {
+		h.Write([]byte(l))
+		h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
+func ratio(a, n int) float64 { return ratioOf(float64(a), n) }
+
+func ratioOf(a float64, n int) float64 {
+	if n == 0 {
+		return nan
+	}
+	return a / float64(n)
+}

@@ -1,0 +1,199 @@
+package results
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+
+	"github.com/gsmeval/gsmeval/scoring"
+	"github.com/gsmeval/gsmeval/scoring/stats"
+)
+
+// Set is what tables and comparisons need of a run's records: the verdict, the
+// length and the mean temperature of every sample, a few bytes each, and no text.
+type Set struct {
+	meta     Meta
+	examples []example       // by order
+	byID     map[int]int     // order of each id
+	cells    map[[2]int]cell // by noise and temperature index
+	partial  bool            // the last line of the journal was torn
+}
+
+type example struct {
+	known    bool
+	id       int
+	question string
+}
+
+// cell holds the samples of one condition.
+type cell struct {
+	cond    Condition
+	samples [][]sample // by replicate and order, as far as there are records
+}
+
+type sample struct {
+	verdict verdict
+	tokens  int32
+	tmean   float64
+}
+
+// verdict is a status and whether the answer was right; zero is a missing sample.
+type verdict uint8
+
+const (
+	missing verdict = iota
+	okWrong
+	okRight
+	noAnswer
+	noAnswerRight
+	truncatedWrong
+	truncatedRight
+	nonfinite
+	failed
+)
+
+func verdictOf(s scoring.Status, correct bool) verdict {
+	var v verdict
+	switch s {
+	case scoring.StatusOK:
+		v = okWrong
+	case scoring.StatusNoAnswer:
+		v = noAnswer
+	case scoring.StatusTruncated:
+		v = truncatedWrong
+	case scoring.StatusNonfinite:
+		return nonfinite
+	default:
+		return failed
+	}
+	if correct {
+		v++
+	}
+	return v
+}
+
+// counted reports whether the sample is in the n of an accuracy.
+func (v verdict) counted() bool { return v >= okWrong && v <= truncatedRight }
+
+// right is 1 for a correct answer and 0 for any other.
+func (v verdict) right() int {
+	if v == okRight || v == noAnswerRight || v == truncatedRight {
+		return 1
+	}
+	return 0
+}
+
+// at returns the sample of a replicate, missing where there is none.
+func (c cell) at(replicate, order int) sample {
+	if c.cond.Deterministic {
+		replicate = 0
+	}
+	if replicate >= len(c.samples) || order >= len(c.samples[replicate]) {
+		return sample{}
+	}
+	return c.samples[replicate][order]
+}
+
+// clusters returns what the counted samples of each question add up to.
+func (c cell) clusters(examples int) []stats.Cluster {
+	out := make([]stats.Cluster, 0, examples)
+	for order := range examples {
+		var q stats.Cluster
+		for r := range c.samples {
+			if v := c.at(r, order).verdict; v.counted() {
+				q.Sum += v.right()
+				q.N++
+			}
+		}
+		if q.N > 0 {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// Collect reads the records of the run that meta describes. A record that has no
+// place in it, or stands twice, is an error; a last line that is torn, as in a run
+// in progress, is not, and stands in the table's warnings.
+func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
+	if err := meta.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Set{meta: meta, byID: map[int]int{}, cells: map[[2]int]cell{}}
+	for _, c := range meta.Conditions {
+		s.cells[[2]int{c.NoiseIndex, c.TempIndex}] = cell{cond: c, samples: make([][]sample, c.Replicates)}
+	}
+	for r, err := range records {
+		var torn *TornError
+		if errors.As(err, &torn) {
+			s.partial = true
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := s.add(&r); err != nil {
+			return nil, fmt.Errorf("the record of %s: %w", r.Key(), err)
+		}
+	}
+	// Whoever shares samples sees those of the condition that ran.
+	for at, c := range s.cells {
+		if c.cond.SamplesOf != nil {
+			c.samples = s.cells[[2]int{at[0], *c.cond.SamplesOf}].samples
+			s.cells[at] = c
+		}
+	}
+	return s, nil
+}
+
+func (s *Set) add(r *Record) error {
+	if r.Run != s.meta.Fingerprint {
+		return fmt.Errorf("it belongs to the run with fingerprint %s, not to %s", r.Run, s.meta.Fingerprint)
+	}
+	c, ok := s.cells[[2]int{r.NoiseIndex, r.TempIndex}]
+	if !ok || c.cond.SamplesOf != nil || r.Replicate < 0 || r.Replicate >= c.cond.Replicates || r.Order < 0 || r.Order >= s.meta.Examples {
+		return errors.New("the run's description has no place for it")
+	}
+	if noise, temp := s.meta.Noises[r.NoiseIndex].Label, s.meta.Temps[r.TempIndex].Label; r.Noise != noise || r.Temperature != temp {
+		return fmt.Errorf("its condition is called %q, %q there and %q, %q in the run's description", r.Noise, r.Temperature, noise, temp)
+	}
+	s.examples = grown(s.examples, r.Order)
+	if e := &s.examples[r.Order]; !e.known {
+		if order, ok := s.byID[r.ID]; ok {
+			return fmt.Errorf("example id %d is also example %d of the run", r.ID, order)
+		}
+		*e = example{known: true, id: r.ID, question: r.QuestionSHA}
+		s.byID[r.ID] = r.Order
+	} else if e.id != r.ID || e.question != r.QuestionSHA {
+		return fmt.Errorf("it is about example id %d, question %s, and another record of the same place about id %d, question %s", r.ID, r.QuestionSHA, e.id, e.question)
+	}
+	c.samples[r.Replicate] = grown(c.samples[r.Replicate], r.Order)
+	at := &c.samples[r.Replicate][r.Order]
+	if at.verdict != missing {
+		return errors.New("the sample stands there twice")
+	}
+	*at = sample{verdict: verdictOf(r.Status, r.Correct), tokens: int32(min(r.Tokens, math.MaxInt32)), tmean: float64(r.TMean)}
+	return nil
+}
+
+// grown returns x with a place for index i: memory follows the records, not what
+// a description claims.
+func grown[T any](x []T, i int) []T {
+	if i < len(x) {
+		return x
+	}
+	return append(x, make([]T, i+1-len(x))...)
+}
+
+// conditions returns the conditions in the order of the table's rows.
+func (s *Set) conditions() []Condition {
+	return slices.SortedFunc(slices.Values(s.meta.Conditions), func(a, b Condition) int {
+		return cmp.Or(cmp.Compare(a.NoiseIndex, b.NoiseIndex), cmp.Compare(a.TempIndex, b.TempIndex))
+	})
+}
+
+// Meta returns the description that the set was collected under.
+func (s *Set) Meta() Meta { return s.meta }

@@ -1,0 +1,356 @@
+package results
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gsmeval/gsmeval/scoring/stats"
+)
+
+// TableSchema is the version of table.json; it changes when a key changes meaning.
+const TableSchema = 1
+
+// Table is the result of a run: one row for each noise and temperature. Its JSON
+// form is table.json, in which nothing is rounded and null means that there is no
+// such number. Shares are fractions of 1.
+type Table struct {
+	Schema      int    `json:"schema"`
+	Name        string `json:"name"`
+	Fingerprint string `json:"fingerprint"`
+	// Seed and Resamples made the bootstrap intervals.
+	Seed      uint64            `json:"seed"`
+	Resamples int               `json:"resamples"`
+	Settings  map[string]string `json:"settings"`
+	Rows      []Row             `json:"rows"`
+	// Notes explain the numbers; Warnings say what weakens them.
+	Notes    []string `json:"notes"`
+	Warnings []string `json:"warnings"`
+}
+
+// Row is one condition.
+type Row struct {
+	Noise       string `json:"noise"`
+	Temperature string `json:"temperature"`
+	NoiseIndex  int    `json:"noise_index"`
+	TempIndex   int    `json:"temp_index"`
+	// Reference marks the row that the others under its noise are compared with.
+	Reference bool `json:"reference"`
+	// Samples is how many samples there are and Planned how many there were to be;
+	// N of them count (ok, no answer, truncated), over Questions and Seeds.
+	Samples   int `json:"samples"`
+	Planned   int `json:"planned"`
+	N         int `json:"n"`
+	Questions int `json:"questions"`
+	Seeds     int `json:"seeds"`
+	Correct   int `json:"correct"`
+	// Accuracy is Correct/N; SE is its standard error, clustered by question.
+	Accuracy Float `json:"accuracy"`
+	SE       Float `json:"se"`
+	// EffectiveN is the number of independent samples that N are worth, and CI the
+	// Wilson interval of Accuracy with it: for these noise seeds ("these chips").
+	EffectiveN Float    `json:"effective_n"`
+	CI         Interval `json:"ci"`
+	// NewChips is the interval over questions and noise seeds, where seeds cross
+	// questions and there are at least two.
+	NewChips *Interval `json:"ci_new_chips"`
+	// SeedMean and SeedStd are over the accuracies of single noise seeds.
+	SeedMean Float `json:"seed_mean"`
+	SeedStd  Float `json:"seed_std"`
+	// Diff is Accuracy minus the reference's over the PairedN samples that count
+	// in both, with its interval and the p-value of PMethod; null in the reference.
+	Diff         Float     `json:"diff"`
+	DiffCI       *Interval `json:"diff_ci"`
+	DiffNewChips *Interval `json:"diff_ci_new_chips"`
+	P            Float     `json:"p"`
+	PMethod      string    `json:"p_method,omitempty"`
+	PairedN      int       `json:"paired_n"`
+	Gained       int       `json:"gained"`
+	Lost         int       `json:"lost"`
+	// Counts by status. Nonfinite and Errors are in no accuracy.
+	OK               int   `json:"ok"`
+	Truncated        int   `json:"truncated"`
+	TruncatedCorrect int   `json:"truncated_correct"`
+	TruncatedShare   Float `json:"truncated_share"`
+	NoAnswer         int   `json:"no_answer"`
+	NoAnswerShare    Float `json:"no_answer_share"`
+	Nonfinite        int   `json:"nonfinite"`
+	Errors           int   `json:"error"`
+	// MeanTokens is over counted samples; MeanT over their generated tokens.
+	MeanTokens Float `json:"mean_tokens"`
+	MeanT      Float `json:"mean_t"`
+	MeanAlpha  Float `json:"mean_alpha"`
+	// SamplesOf names the temperature whose samples the row shares.
+	SamplesOf string   `json:"samples_of,omitempty"`
+	Notes     []string `json:"notes,omitempty"`
+}
+
+// Failed is how many samples of the row have no verdict.
+func (r *Row) Failed() int { return r.Nonfinite + r.Errors }
+
+// Table computes the table of the run.
+func (s *Set) Table() *Table {
+	t := &Table{
+		Schema:      TableSchema,
+		Name:        s.meta.Name,
+		Fingerprint: s.meta.Fingerprint,
+		Seed:        DefaultSeed,
+		Resamples:   stats.Resamples,
+		Settings:    s.meta.Settings,
+		Notes:       []string{},
+		Warnings:    []string{},
+	}
+	if t.Settings == nil {
+		t.Settings = map[string]string{}
+	}
+	for _, c := range s.conditions() {
+		t.Rows = append(t.Rows, s.row(c))
+	}
+	t.Notes = append(t.Notes, s.notes(t)...)
+	t.Warnings = append(t.Warnings, s.warnings(t)...)
+	return t
+}
+
+func (s *Set) row(cond Condition) Row {
+	noise := s.meta.Noises[cond.NoiseIndex]
+	c := s.cells[[2]int{cond.NoiseIndex, cond.TempIndex}]
+	row := Row{
+		Noise: noise.Label, Temperature: s.meta.Temps[cond.TempIndex].Label,
+		NoiseIndex: cond.NoiseIndex, TempIndex: cond.TempIndex,
+		Planned:   s.meta.Examples * cond.Replicates,
+		MeanAlpha: cond.MeanAlpha,
+		Notes:     cond.Notes,
+		Diff:      Float(nan), P: Float(nan),
+	}
+	if cond.SamplesOf != nil {
+		row.SamplesOf = s.meta.Temps[*cond.SamplesOf].Label
+	}
+	s.count(&row, c)
+	clusters := c.clusters(len(s.examples))
+	row.Questions = len(clusters)
+	row.Accuracy = Float(stats.Mean(clusters))
+	row.SE = Float(stats.ClusterSE(clusters))
+	row.EffectiveN = Float(stats.EffectiveN(clusters))
+	row.CI = intervalOf(stats.Wilson(float64(row.Accuracy), float64(row.EffectiveN), stats.Level))
+	if noise.Chips && row.Seeds > 1 {
+		in := intervalOf(stats.TwoWayBootstrap(c.verdicts(len(s.examples)), stats.Resamples, stats.Level, DefaultSeed,
+			streamOf([]string{row.Noise, row.Temperature})))
+		row.NewChips = &in
+	}
+	row.Reference = cond.TempIndex == 0
+	ref, ok := s.cells[[2]int{cond.NoiseIndex, 0}]
+	if row.Reference || !ok {
+		return row
+	}
+	p := pairUp(arm{s, ref}, arm{s, c}, noise.Chips, DefaultSeed, noise.Label, s.meta.Temps[0].Label, row.Temperature)
+	row.PairedN, row.Gained, row.Lost = p.n, len(p.gained), len(p.lost)
+	row.Diff, row.P, row.PMethod = Float(p.diff), Float(p.p), p.method
+	in := intervalOf(p.ci)
+	row.DiffCI = &in
+	if p.newChips.Valid() {
+		in := intervalOf(p.newChips)
+		row.DiffNewChips = &in
+	}
+	return row
+}
+
+// count fills in what is counted sample by sample. The order of the sums is that
+// of replicate and example, whatever the order of the records was.
+func (s *Set) count(row *Row, c cell) {
+	var (
+		perSeed        []float64
+		tokens         int
+		tSum, tWeights float64
+	)
+	for r, samples := range c.samples {
+		n, right := 0, 0
+		for order := range samples {
+			x := c.at(r, order)
+			if x.verdict == missing {
+				continue
+			}
+			row.Samples++
+			switch x.verdict {
+			case okWrong, okRight:
+				row.OK++
+			case noAnswer, noAnswerRight:
+				row.NoAnswer++
+			case truncatedWrong, truncatedRight:
+				row.Truncated++
+				row.TruncatedCorrect += x.verdict.right()
+			case nonfinite:
+				row.Nonfinite++
+			default:
+				row.Errors++
+			}
+			if !x.verdict.counted() {
+				continue
+			}
+			n++
+			right += x.verdict.right()
+			tokens += int(x.tokens)
+			if Float(x.tmean).Finite() {
+				tSum += x.tmean * float64(x.tokens)
+				tWeights += float64(x.tokens)
+			}
+		}
+		row.N += n
+		row.Correct += right
+		if n > 0 {
+			perSeed = append(perSeed, float64(right)/float64(n))
+		}
+	}
+	row.Seeds = len(perSeed)
+	mean, std := stats.MeanStd(perSeed)
+	row.SeedMean, row.SeedStd = Float(mean), Float(std)
+	row.TruncatedShare = Float(ratio(row.Truncated, row.N))
+	row.NoAnswerShare = Float(ratio(row.NoAnswer, row.N))
+	row.MeanTokens = Float(ratio(tokens, row.N))
+	row.MeanT = Float(nan)
+	if tWeights > 0 {
+		row.MeanT = Float(tSum / tWeights)
+	}
+}
+
+// verdicts returns the counted samples by question and replicate.
+func (c cell) verdicts(examples int) [][]stats.Cell {
+	out := make([][]stats.Cell, examples)
+	for order := range out {
+		out[order] = make([]stats.Cell, len(c.samples))
+		for r := range c.samples {
+			if v := c.at(r, order).verdict; v.counted() {
+				out[order][r] = stats.Cell{Value: int8(v.right()), OK: true}
+			}
+		}
+	}
+	return out
+}
+
+// notes say what the columns are and which settings stand behind all rows.
+func (s *Set) notes(t *Table) []string {
+	several, chips, shared := false, false, []string{}
+	for i := range t.Rows {
+		r := &t.Rows[i]
+		several = several || r.Seeds > 1
+		chips = chips || r.NewChips != nil
+		if r.SamplesOf != "" {
+			shared = append(shared, fmt.Sprintf("%s shares the samples of %s (same noise, same T(t)).", rowName(r), r.SamplesOf))
+		}
+	}
+	interval := "Wilson's interval"
+	if several {
+		interval = "Wilson's interval, for several noise seeds with the effective number of samples"
+	}
+	notes := []string{
+		"Accuracy in % of n = ok, no answer and truncated samples; SE clustered by question; " + interval + " (95 %).",
+		fmt.Sprintf("Difference in percentage points from the first temperature under the same noise, paired by question and replicate; "+
+			"95 %% interval from %d bootstrap resamples of questions (seed %d); p of the exact McNemar test (one seed) or the exact sign-flip test by question (several), not adjusted for the number of rows.",
+			t.Resamples, t.Seed),
+		"Truncated: the token limit came before an end token; in brackets how many of them were right.",
+	}
+	if several {
+		notes = append(notes, "Over seeds: mean and standard deviation (n-1) of the accuracies of single noise seeds.")
+	}
+	if chips {
+		notes = append(notes, "Under weight and combined noise all questions of a noise seed share one chip. The 95 % interval is for these chips; the one for new chips resamples questions and noise seeds.")
+	}
+	notes = append(notes, shared...)
+	for i := range t.Rows {
+		for _, n := range t.Rows[i].Notes {
+			notes = append(notes, rowName(&t.Rows[i])+": "+n)
+		}
+	}
+	if line := settingsLine(t.Settings); line != "" {
+		notes = append(notes, line)
+	}
+	return append(notes, s.meta.Notes...)
+}
+
+func rowName(r *Row) string { return r.Noise + ", " + r.Temperature }
+
+func settingsLine(settings map[string]string) string {
+	parts := make([]string, 0, len(settings))
+	for _, k := range slices.Sorted(maps.Keys(settings)) {
+		parts = append(parts, k+" "+settings[k])
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "Settings: " + strings.Join(parts, "; ") + "."
+}
+
+// The sizes below which, or above which, a table warns.
+const (
+	fewQuestions  = 100
+	fewSeeds      = 5
+	manyTruncated = 0.05
+)
+
+// warnings say what weakens the numbers.
+func (s *Set) warnings(t *Table) []string {
+	var out []string
+	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if s.partial {
+		warn("The last line of the journal is not whole: the run was cut short or is still at work.")
+	}
+	var oneSeed, fewChips, truncated []string
+	fewest, widest := 0, 0.0
+	for i := range t.Rows {
+		r := &t.Rows[i]
+		if r.Samples < r.Planned {
+			warn("%s: %d of %d samples are there; the run is not complete.", rowName(r), r.Samples, r.Planned)
+		}
+		if r.Failed() > 0 {
+			warn("%s: %s and in no accuracy (%d with logits that were not finite, %d with an error).",
+				rowName(r), were(r.Failed(), "sample"), r.Nonfinite, r.Errors)
+		}
+		if r.N > 0 && r.Questions < fewQuestions && (fewest == 0 || r.Questions < fewest) {
+			fewest = r.Questions
+		}
+		if half := float64(r.CI[1]-r.CI[0]) / 2; r.Questions < fewQuestions && half > widest {
+			widest = half
+		}
+		noise := s.meta.Noises[r.NoiseIndex]
+		switch {
+		case noise.Kind != KindNone && r.Seeds == 1 && !slices.Contains(oneSeed, r.Noise):
+			oneSeed = append(oneSeed, r.Noise)
+		case noise.Chips && r.Seeds > 1 && r.Seeds < fewSeeds && !slices.Contains(fewChips, r.Noise):
+			fewChips = append(fewChips, r.Noise)
+		}
+		if r.TruncatedShare > manyTruncated {
+			truncated = append(truncated, rowName(r))
+		}
+	}
+	if fewest > 0 {
+		warn("There are only %d questions: a 95 %% interval reaches up to %s points to either side.", fewest, fixed(100*widest, 0))
+	}
+	if len(oneSeed) > 0 {
+		warn("One noise seed under %s: the intervals say nothing about other draws of the noise.", strings.Join(oneSeed, "; "))
+	}
+	if len(fewChips) > 0 {
+		warn("Fewer than %d noise seeds under %s: the interval for new chips rests on very few chips and may be too narrow.", fewSeeds, strings.Join(fewChips, "; "))
+	}
+	if len(truncated) > 0 {
+		warn("More than %s %% of the samples are truncated under %s: accuracy there depends on the token limit.", fixed(100*manyTruncated, 0), strings.Join(truncated, "; "))
+	}
+	return out
+}
+
+func were(n int, what string) string {
+	if n == 1 {
+		return "1 " + what + " failed"
+	}
+	return fmt.Sprintf("%d %ss failed", n, what)
+}
+
+// Failed is how many samples of the run have no verdict; shared samples count once.
+func (t *Table) Failed() int {
+	n := 0
+	for i := range t.Rows {
+		if t.Rows[i].SamplesOf == "" {
+			n += t.Rows[i].Failed()
+		}
+	}
+	return n
+}
