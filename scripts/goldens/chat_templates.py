@@ -273,6 +273,12 @@ a {%- if yes %} b {%- endif %} c {{- 'd' -}} e {{ 'f' -}} g
 {{ s|items }}
 {{ nil|map('upper')|list }}{{ nil|select|list }}{{ 5|map('upper')|list if no }}{{ missing|map(attribute='x')|list }}
 {{ nil|list }}
+{{ 'x' % missing }}{{ 'x' % [1] }}{{ 'x' % d }}{{ missing|last }}|
+{{ [1] in d }}
+{{ d.get([1]) }}
+{{ (1,) in d }} {{ d[[1]] }}|
+{{ uni.title() }} {{ uni|title }} {{ '\u01c6 \u00dfa'.title() }} {{ '\u00dfa'.capitalize() }} {{ '\u00df\u03a3A-(b'|title }} {{ ' 1a2b ab\u0301c'.title() }} {{ '(-'|title }} {{ ''|title }}
+{% for x in xs %}a{% set y %}b{% if x == 1 %}{% break %}{% endif %}{% endset %}{{ y }}{% endfor %}|{% for x in xs %}{% filter upper %}b{% if x == 1 %}{% continue %}{% endif %}{{ x }}{% endfilter %}{% endfor %}
 {{ [1, 'a']|map('abs')|first }} {% for x in [1, 0]|map('round') %}{{ x }}{% break %}{% endfor %}
 {{ [1, 'a']|map('abs')|list }}
 {{ xs|map('string')|map('int')|select('gt', 1)|sort|join }} {% for x in xs|select %}{{ loop.length }}{{ loop.last }}{% endfor %}

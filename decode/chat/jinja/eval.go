@@ -122,9 +122,9 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 		}
 		return done, at(st.where(), r.assign(st.target, v, s))
 	case *setBlockStmt:
-		text, err := r.capture(st.body, &scope{parent: s})
-		if err != nil {
-			return done, err
+		text, sig, err := r.capture(st.body, &scope{parent: s})
+		if err != nil || sig != done {
+			return sig, err
 		}
 		v, err := r.filterChain(st.filter, text, s)
 		if err != nil {
@@ -150,9 +150,9 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 		return done, at(st.where(), r.callBlock(st, s, out))
 	case *filterStmt:
 		inner := &scope{parent: s}
-		text, err := r.capture(st.body, inner)
-		if err != nil {
-			return done, err
+		text, sig, err := r.capture(st.body, inner)
+		if err != nil || sig != done {
+			return sig, err
 		}
 		v, err := r.filterChain(st.filter, text, inner)
 		if err != nil {
@@ -185,11 +185,12 @@ func (r *run) write(v Value, out *buffer) error {
 	return out.write(r, text)
 }
 
-// capture renders a body to a string.
-func (r *run) capture(body []stmt, s *scope) (string, error) {
+// capture renders a body to a string. A body that breaks or continues a loop
+// around it gives no text.
+func (r *run) capture(body []stmt, s *scope) (string, signal, error) {
 	var out buffer
-	_, err := r.exec(body, s, &out)
-	return out.text.String(), err
+	sig, err := r.exec(body, s, &out)
+	return out.text.String(), sig, err
 }
 
 func (r *run) ifBlock(st *ifStmt, s *scope, out *buffer) (signal, error) {
@@ -316,7 +317,8 @@ func (r *run) callMacro(m *macro, args arguments) (Value, error) {
 	if len(args.keywords) > 0 {
 		return nil, fmt.Errorf("macro %q takes no keyword argument %q", m.name, args.keywords[0].name)
 	}
-	return r.capture(m.body, inner)
+	text, _, err := r.capture(m.body, inner) // the parser lets no loop be broken from in here
+	return text, err
 }
 
 // eval evaluates an expression. Its errors carry a line.

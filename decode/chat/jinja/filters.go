@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -87,7 +86,7 @@ func (r *run) applyFilter(name string, v Value, args arguments) (Value, error) {
 		if len(args.keywords) > 0 {
 			return nil, errors.New("keyword arguments are not supported")
 		}
-		return r.percent(format, args.positional)
+		return r.percent(format, tupleOf(args.positional...))
 	}
 	spec, ok := filters[name]
 	if !ok {
@@ -113,15 +112,24 @@ func onString(f func(string) string) func(*run, Value, []Value) (Value, error) {
 // filterTitle is jinja2's own title, which starts words after fewer characters
 // than Python's.
 func filterTitle(s string) string {
-	start := true
-	return strings.Map(func(c rune) rune {
-		first := start
-		start = isSpace(c) || strings.ContainsRune("-({[<", c)
-		if first {
-			return unicode.ToUpper(c)
+	isBreak := func(c rune) bool { return isSpace(c) || strings.ContainsRune("-({[<", c) }
+	var b strings.Builder
+	for s != "" {
+		n := strings.IndexFunc(s, func(c rune) bool { return !isBreak(c) })
+		if n < 0 {
+			break
 		}
-		return unicode.ToLower(c)
-	}, s)
+		b.WriteString(s[:n])
+		s = s[n:]
+		if n = strings.IndexFunc(s, isBreak); n < 0 {
+			n = len(s)
+		}
+		_, first := utf8.DecodeRuneInString(s)
+		b.WriteString(upper(s[:first]) + lower(s[first:n]))
+		s = s[n:]
+	}
+	b.WriteString(s)
+	return b.String()
 }
 
 func filterTrim(r *run, v Value, args []Value) (Value, error) {
@@ -199,13 +207,8 @@ func filterFirst(r *run, v Value, _ []Value) (Value, error) {
 }
 
 func filterLast(r *run, v Value, _ []Value) (Value, error) {
-	switch s := v.(type) {
-	case undefined:
-		return nil, errors.New(s.message)
-	case *seq:
-		if s.kind == iterKind {
-			return nil, errors.New("an iterator has no last item; make it a list first")
-		}
+	if s, ok := v.(*seq); ok && s.kind == iterKind {
+		return nil, errors.New("an iterator has no last item; make it a list first")
 	}
 	items, err := r.items(v)
 	if err != nil || len(items) == 0 {

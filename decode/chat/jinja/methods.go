@@ -49,6 +49,9 @@ var strMethods = map[string]methodSpec{
 
 var dictMethods = map[string]methodSpec{
 	"get": {[]string{"key", "default"}, 1, func(_ *run, d Value, args []Value) (Value, error) {
+		if err := unhashable(args[0]); err != nil {
+			return nil, err
+		}
 		if v, ok := subscript(d, args[0]); ok {
 			return v, nil
 		}
@@ -436,22 +439,29 @@ func isASCII(s string) bool {
 	return true
 }
 
-// title is Python's str.title: it capitalizes after every uncased character.
+// title is Python's str.title: it capitalizes every run of cased characters.
 func title(s string) string {
-	cased := false
-	return strings.Map(func(c rune) rune {
-		after := cased
-		cased = isCased(c)
-		if after {
-			return unicode.ToLower(c)
+	var b strings.Builder
+	for s != "" {
+		n := strings.IndexFunc(s, isCased)
+		if n < 0 {
+			break
 		}
-		return unicode.ToTitle(c)
-	}, s)
+		b.WriteString(s[:n])
+		s = s[n:]
+		if n = strings.IndexFunc(s, func(c rune) bool { return !isCased(c) }); n < 0 {
+			n = len(s)
+		}
+		b.WriteString(capitalize(s[:n]))
+		s = s[n:]
+	}
+	b.WriteString(s)
+	return b.String()
 }
 
 func capitalize(s string) string {
 	_, n := utf8.DecodeRuneInString(s)
-	return strings.Map(unicode.ToTitle, s[:n]) + lower(s[n:])
+	return cases.Title(language.Und).String(s[:n]) + lower(s[n:])
 }
 
 func isCased(c rune) bool { return unicode.IsUpper(c) || unicode.IsLower(c) || unicode.IsTitle(c) }

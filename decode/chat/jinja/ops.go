@@ -28,11 +28,7 @@ func (r *run) binary(op string, a, b Value) (Value, error) {
 		return r.join(x, y)
 	}
 	if x, ok := a.(string); ok && op == "%" {
-		args := []Value{b}
-		if t, ok := b.(*seq); ok && t.kind == tupleKind {
-			args = t.items
-		}
-		return r.percent(x, args)
+		return r.percent(x, b)
 	}
 	if err := defined(a, b); err != nil {
 		return nil, err
@@ -232,8 +228,18 @@ func floatOp(op string, a, b float64) (Value, error) {
 }
 
 // percent is Python's % formatting with the conversions %s, %d, %i, %f (with a
-// precision) and %%.
-func (r *run) percent(format string, args []Value) (Value, error) {
+// precision) and %%, with one value or a tuple of values.
+func (r *run) percent(format string, v Value) (Value, error) {
+	args, all := []Value{v}, true
+	switch v := v.(type) {
+	case *Dict, undefined:
+		all = false
+	case *seq:
+		all = v.kind >= viewKind // Python takes other sequences for mappings, which need not be used up
+		if v.kind == tupleKind {
+			args, all = v.items, true
+		}
+	}
 	var b strings.Builder
 	used := 0
 	for format != "" {
@@ -268,7 +274,7 @@ func (r *run) percent(format string, args []Value) (Value, error) {
 		b.WriteString(text)
 		used++
 	}
-	if used < len(args) {
+	if used < len(args) && all {
 		return nil, errors.New("not all arguments are used by the % format")
 	}
 	return b.String(), r.charge(b.Len())

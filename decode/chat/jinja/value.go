@@ -131,6 +131,19 @@ func hashable(key Value) (Value, error) {
 	}
 }
 
+// unhashable fails for what Python takes for no key at all.
+func unhashable(v Value) error {
+	switch v := v.(type) {
+	case *Dict:
+		return errors.New("a dict is no dictionary key")
+	case *seq:
+		if v.kind == listKind {
+			return errors.New("a list is no dictionary key")
+		}
+	}
+	return nil
+}
+
 func (d *Dict) set(hash, key, value Value) {
 	if d.index == nil {
 		d.index = map[Value]int{}
@@ -545,6 +558,9 @@ func (r *run) contains(haystack, needle Value) (bool, error) {
 		}
 		return strings.Contains(h, n), nil
 	case *Dict:
+		if err := unhashable(needle); err != nil {
+			return false, err
+		}
 		_, ok := h.get(needle)
 		return ok, nil
 	}
