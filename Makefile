@@ -1,0 +1,58 @@
+# gsmeval: `make run` sets everything up and does a first run, `make test` passes the tests.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(GSMEVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gsmeval)
+GOLANGCI_LINT_VERSION := v2.12.0
+GOFUMPT_VERSION := v0.9.2
+# Every recipe that needs libtorch begins with the environment that scripts/deps.sh wrote.
+WITH_DEPS := source .deps/env;
+PURE := ./datasets/... ./scoring/... ./results/... ./harness/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/...
+
+.PHONY: help run test build deps env lint fmt fuzz bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+run: build ## set everything up, then run the bundled model on the bundled data (configs/first_light.yaml)
+	@echo "run: 200 problems under three noises; about two minutes on two cores"
+	bin/gsmeval run configs/first_light.yaml
+
+deps: ## fetch libtorch and build libtokenizers into the cache (first time: 530 MB and about four minutes)
+	@scripts/deps.sh
+
+build: deps ## build bin/gsmeval (the first time compiles gotch's C++, about four minutes)
+	@echo "build: bin/gsmeval (the first build compiles gotch's C++ for some minutes)"
+	@$(WITH_DEPS) go build -o bin/gsmeval ./cmd/gsmeval
+
+test: deps ## all tests; those of the pure-Go packages under the race detector
+	@echo "test: pure-Go packages, with the race detector"
+	go test -race $(PURE)
+	@echo "test: everything, on libtorch"
+	@$(WITH_DEPS) go test ./...
+
+env: deps ## print what an editor or a bare `go test ./...` needs: eval "$$(make -s env)"
+	@cat .deps/env
+
+lint: deps ## go vet, golangci-lint and gofumpt (built into the cache the first time, about four minutes)
+	@scripts/tools.sh "$(CACHE)" golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint $(GOLANGCI_LINT_VERSION)
+	@scripts/tools.sh "$(CACHE)" gofumpt mvdan.cc/gofumpt $(GOFUMPT_VERSION)
+	@$(WITH_DEPS) go vet ./...
+	@$(WITH_DEPS) "$(CACHE)/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)" run ./...
+	@unformatted=$$("$(CACHE)/tools/gofumpt-$(GOFUMPT_VERSION)" -extra -l .); [ -z "$$unformatted" ] || { echo "not gofumpt: $$unformatted"; exit 1; }
+	@go mod tidy -diff
+
+fmt: ## format the Go files
+	@scripts/tools.sh "$(CACHE)" gofumpt mvdan.cc/gofumpt $(GOFUMPT_VERSION)
+	@"$(CACHE)/tools/gofumpt-$(GOFUMPT_VERSION)" -extra -w .
+
+FUZZTIME ?= 5s
+fuzz: ## run every fuzz target for FUZZTIME (5s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+bench: deps ## Go benchmarks of the parts
+	@$(WITH_DEPS) go test -run '^$$' -bench . -benchtime 20x ./...
+
+clean: ## remove what was built here; the cache stays (rm -r $(CACHE) removes that too)
+	rm -rf bin .deps

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/decode/chat"
+	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/noise"
+)
+
+func generateCommand(a *app) *cobra.Command {
+	o := harness.GenerateOptions{}
+	var prompt, ids, kind, dtype, device string
+	var raw, greedy, asJSON, noCache bool
+	var temperature, scale, weightScale float64
+	c := &cobra.Command{
+		Use:   "generate --model DIR --prompt TEXT",
+		Short: "Continue one prompt",
+		Example: `  gsmeval generate --model models/gsm-tiny --prompt "Tom has 3 apples and buys 4. How many?" --greedy
+  gsmeval generate --model models/gsm-tiny --raw --prompt "Question: 2+2?" --noise-kind activation --noise-scale 0.1 --json
+  gsmeval generate --model models/gsm-tiny --ids "1,2,3" --greedy --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case cmd.Flags().Changed("prompt") == cmd.Flags().Changed("ids"):
+				return usageError{errors.New("give either --prompt or --ids")}
+			case greedy && cmd.Flags().Changed("temperature"):
+				return usageError{errors.New("--greedy has no temperature; give one of the two")}
+			case !(temperature > 0) || math.IsInf(temperature, 0):
+				return usageError{fmt.Errorf("--temperature %v is not above 0; for argmax give --greedy", temperature)}
+			case o.MaxNewTokens < 1:
+				return usageError{errors.New("--max-new-tokens must be at least 1")}
+			}
+			o.Schedule = decode.Constant(temperature)
+			if greedy {
+				o.Schedule = decode.Greedy()
+			}
+			o.Recompute = noCache
+			spec, err := noiseFlags(kind, scale, weightScale)
+			if err != nil {
+				return usageError{err}
+			}
+			o.Noise = spec
+			lm, err := decode.Load(o.Model, decode.LoadOptions{DType: dtype, Device: device})
+			if err != nil {
+				return err
+			}
+			defer lm.Close() //nolint:errcheck // the process ends here
+			if ids != "" {
+				o.PromptIDs, err = parseIDs(ids)
+			} else {
+				_, o.PromptIDs, err = promptOf(lm.Text, prompt, raw)
+			}
+			if err != nil {
+				return err
+			}
+			g, err := harness.Generate(cmd.Context(), lm, o)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(g)
+			}
+			return a.println(g.Text)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Model, "model", "", "model directory")
+	f.StringVar(&prompt, "prompt", "", "the user's message, or the whole text with --raw")
+	f.StringVar(&ids, "ids", "", "the prompt as token ids, for example \"1,2,3\"")
+	f.BoolVar(&raw, "raw", false, "take the prompt as it is, without the chat template")
+	f.BoolVar(&greedy, "greedy", false, "take the most likely token at every step")
+	f.Float64Var(&temperature, "temperature", 1, "sampling temperature")
+	f.Uint64Var(&o.Seed, "seed", 42, "seed of sampling and noise")
+	f.IntVar(&o.MaxNewTokens, "max-new-tokens", 512, "generated tokens at most")
+	f.BoolVar(&noCache, "no-kv-cache", false, "compute the whole prefix at every step, under noise of its own")
+	noiseFlagsOf(c, &kind, &scale, &weightScale)
+	f.StringVar(&dtype, "dtype", "float32", "compute type: float32, bfloat16, float16")
+	f.StringVar(&device, "device", "auto", "auto or cpu")
+	f.BoolVar(&asJSON, "json", false, "print ids, text and log probabilities as JSON")
+	required(c, "model")
+	return c
+}
+
+// noiseFlagsOf declares the flags of one noise.
+func noiseFlagsOf(c *cobra.Command, kind *string, scale, weightScale *float64) {
+	c.Flags().StringVar(kind, "noise-kind", "none", "none, weight, activation, combined or output")
+	c.Flags().Float64Var(scale, "noise-scale", 0, "noise as a multiple of the standard deviation of what is perturbed")
+	c.Flags().Float64Var(weightScale, "noise-weight-scale", 0, "under combined: the weights' scale, if it is another")
+}
+
+func noiseFlags(kind string, scale, weightScale float64) (noise.Spec, error) {
+	if weightScale == 0 {
+		weightScale = scale
+	}
+	s := noise.Spec{Kind: noise.Kind(kind)}
+	if s.OnWeights() {
+		s.WeightScale = weightScale
+	}
+	if s.OnActivations() {
+		s.ActivationScale = scale
+	}
+	if s.Kind == noise.None && scale != 0 {
+		return s, errors.New("--noise-scale without --noise-kind")
+	}
+	if err := s.Check(); err != nil {
+		return s, fmt.Errorf("--noise-kind %s --noise-scale %v: %w", kind, scale, err)
+	}
+	return s, nil
+}
+
+func promptCommand(a *app) *cobra.Command {
+	var model, question, messages, template, bos, eos string
+	var raw, asJSON, noGeneration bool
+	c := &cobra.Command{
+		Use:   "prompt --model DIR --question TEXT",
+		Short: "Show what the model is shown: text and token ids",
+		Example: `  gsmeval prompt --model models/gsm-tiny --question "What is 2+2?"
+  gsmeval prompt --model models/gsm-tiny --messages chat.json --json
+  gsmeval prompt --template chat_template.jinja --bos "<s>" --eos "</s>" --messages chat.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (model == "") == (template == "") {
+				return usageError{errors.New("give either --model or --template")}
+			}
+			if (question == "") == (messages == "") {
+				return usageError{errors.New("give either --question or --messages")}
+			}
+			if raw && (messages != "" || template != "") {
+				return usageError{errors.New("--raw takes a --question and a --model")}
+			}
+			list := []chat.Message{{Role: "user", Content: question}}
+			if messages != "" {
+				data, err := os.ReadFile(messages)
+				if err != nil {
+					return fmt.Errorf("reading the messages: %w", err)
+				}
+				if err := json.Unmarshal(data, &list); err != nil {
+					return fmt.Errorf("%s is not a JSON list of {role, content}: %w", messages, err)
+				}
+			}
+			var out struct {
+				Text string `json:"text"`
+				IDs  []int  `json:"ids,omitempty"`
+			}
+			if template != "" {
+				source, err := os.ReadFile(template)
+				if err != nil {
+					return fmt.Errorf("reading the template: %w", err)
+				}
+				t, err := chat.Parse(string(source), chat.Tokens{"bos_token": bos, "eos_token": eos})
+				if err != nil {
+					return fmt.Errorf("%s: %w", template, err)
+				}
+				if out.Text, err = t.Render(list, !noGeneration); err != nil {
+					return fmt.Errorf("%s: %w", template, err)
+				}
+			} else {
+				text, err := decode.OpenText(model)
+				if err != nil {
+					return err
+				}
+				defer text.Close() //nolint:errcheck // the process ends here
+				switch {
+				case messages != "":
+					out.Text, out.IDs, err = text.Chat(list, !noGeneration)
+				default:
+					out.Text, out.IDs, err = promptOf(text, question, raw)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return a.printJSON(out)
+			}
+			if err := a.println(out.Text); err != nil || out.IDs == nil {
+				return err
+			}
+			return a.println(fmt.Sprint(out.IDs))
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&model, "model", "", "model directory")
+	f.StringVar(&question, "question", "", "the question: the user's message, inside the default instruction")
+	f.StringVar(&messages, "messages", "", "file with a JSON list of {role, content}")
+	f.BoolVar(&noGeneration, "no-generation-prompt", false, "end after the last message")
+	f.StringVar(&template, "template", "", "render this chat template, without a model")
+	f.StringVar(&bos, "bos", "", "the template's bos_token")
+	f.StringVar(&eos, "eos", "", "the template's eos_token")
+	f.BoolVar(&raw, "raw", false, "encode the question as it is")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// promptOf is a one-off prompt: the text as it is, or as the user's message.
+func promptOf(t *decode.Text, text string, raw bool) (string, []int, error) {
+	if raw || t.Template == nil {
+		ids, err := t.Plain(text)
+		return text, ids, err
+	}
+	return t.Chat([]chat.Message{{Role: "user", Content: text}}, true)
+}
+
+func parseIDs(list string) ([]int, error) {
+	var ids []int
+	for _, field := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+		id, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--ids: %q is not a token id", field)}
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return nil, usageError{errors.New("--ids is empty")}
+	}
+	return ids, nil
+}
+
+// required marks flags that must be given.
+func required(c *cobra.Command, flags ...string) {
+	for _, f := range flags {
+		if err := c.MarkFlagRequired(f); err != nil {
+			c.Long += "\n" + err.Error() // a flag of that name is missing: a test of the help text shows it
+		}
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what every command needs.
+type app struct {
+	stdout, stderr io.Writer
+}
+
+// newRoot builds the command tree. Results go to stdout, everything else to stderr.
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	a := &app{stdout, stderr}
+	root := &cobra.Command{
+		Use:   "gsmeval",
+		Short: "Measure how a noisy language model reasons",
+		Long: `gsmeval measures GSM8K accuracy of a language model under injected weight, activation or combined noise,
+sampling at a constant temperature, at a constant T* or at a T*(t) that follows the noise as it falls with position.`,
+		Example: `  gsmeval run configs/first_light.yaml
+  gsmeval generate --model models/gsm-tiny --prompt "Tom has 3 apples and buys 4. How many?" --greedy`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	for _, build := range commands {
+		c := build(a)
+		c.Args = usageArgs(c.Args)
+		root.AddCommand(c)
+	}
+	return root
+}
+
+// commands is every command, in the order of the help text.
+var commands = []func(*app) *cobra.Command{
+	runCommand, resumeCommand, compareCommand, scoreCommand,
+	generateCommand, promptCommand, doctorCommand, versionCommand,
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// printJSON writes one JSON value on a line of its own, with HTML characters as they are.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
+
+// println writes a line of the result.
+func (a *app) println(line string) error {
+	if _, err := io.WriteString(a.stdout, strings.TrimSuffix(line, "\n")+"\n"); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package decode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/gsmeval/gsmeval/decode/chat"
+	"github.com/gsmeval/gsmeval/decode/checkpoint"
+	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/decode/tokenizer"
+	"github.com/gsmeval/gsmeval/internal/torch"
+)
+
+// Text is a model's side of the text: its tokenizer, chat template and end tokens. It needs no weights.
+type Text struct {
+	Dir       string
+	Config    checkpoint.Config
+	Tokenizer *tokenizer.Tokenizer
+	Template  *chat.Template // nil where there is none
+	Ends      checkpoint.EndSet
+}
+
+// OpenText reads everything of a model directory but the weights.
+func OpenText(dir string) (*Text, error) {
+	if info, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("opening the model: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("opening the model: %s is not a directory of Hugging Face files", dir)
+	}
+	cfg, err := checkpoint.ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &Text{Dir: dir, Config: cfg}
+	if t.Ends, err = checkpoint.EndTokens(dir, cfg); err != nil {
+		return nil, err
+	}
+	if t.Template, err = chat.Load(dir); err != nil && !errors.Is(err, chat.ErrNoTemplate) {
+		return nil, err
+	}
+	if t.Tokenizer, err = tokenizer.Load(dir); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close frees the tokenizer.
+func (t *Text) Close() error { return t.Tokenizer.Close() }
+
+// Chat renders messages with the model's template and encodes them; the template writes any BOS token itself.
+func (t *Text) Chat(messages []chat.Message, generationPrompt bool) (text string, ids []int, err error) {
+	if t.Template == nil {
+		return "", nil, fmt.Errorf("%s: %w; use prompt style plain", t.Dir, chat.ErrNoTemplate)
+	}
+	for _, m := range messages {
+		if c := t.Tokenizer.ControlToken(m.Content); c != "" {
+			return "", nil, fmt.Errorf("the %s message spells out the control token %s, which would end or forge a turn", m.Role, c)
+		}
+	}
+	if text, err = t.Template.Render(messages, generationPrompt); err != nil {
+		return "", nil, err
+	}
+	ids, err = t.Tokenizer.Encode(text, false)
+	return text, ids, err
+}
+
+// Plain encodes a text as it is, with what the tokenizer puts around texts.
+func (t *Text) Plain(text string) ([]int, error) { return t.Tokenizer.Encode(text, true) }
+
+// Completion decodes generated ids without control tokens.
+func (t *Text) Completion(ids []int) string { return t.Tokenizer.Decode(ids, true) }
+
+// LM is a model that is ready to compute, on a worker of its own.
+type LM struct {
+	*Text
+	Worker  *torch.Worker
+	Model   *model.Model
+	weights *checkpoint.Weights
+}
+
+// LoadOptions say how a model computes.
+type LoadOptions struct {
+	DType    string // float32, bfloat16, float16
+	Device   string // auto, cpu
+	Threads  int    // 0: libtorch's choice
+	Progress func(done, total int64)
+}
+
+var computeTypes = map[string]torch.DType{
+	"": torch.Float32, "float32": torch.Float32, "bfloat16": torch.BFloat16, "float16": torch.Float16,
+}
+
+// Load opens a model directory and reads the weights.
+func Load(dir string, o LoadOptions) (*LM, error) {
+	dt, ok := computeTypes[o.DType]
+	if !ok {
+		return nil, fmt.Errorf("dtype %q is not float32, bfloat16 or float16", o.DType)
+	}
+	switch {
+	case o.Device == "" || o.Device == "auto" || o.Device == "cpu":
+	case strings.HasPrefix(o.Device, "cuda"):
+		return nil, fmt.Errorf("device %s: this version computes on the CPU only; set device: cpu", o.Device)
+	default:
+		return nil, fmt.Errorf("device %q is not auto or cpu", o.Device)
+	}
+	text, err := OpenText(dir)
+	if err != nil {
+		return nil, err
+	}
+	lm := &LM{Text: text}
+	if lm.weights, err = checkpoint.OpenWeights(dir); err == nil {
+		lm.Worker, err = torch.Start(o.Threads)
+	}
+	if err == nil {
+		err = lm.Worker.Do(func(s *torch.Scope) (err error) {
+			lm.Model, err = model.Load(s, text.Config, lm.weights, dt, torch.CPU, o.Progress)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("loading %s: %w", dir, err), lm.Close())
+	}
+	return lm, nil
+}
+
+// WeightsSHA256 is the digest of the weight files.
+func (lm *LM) WeightsSHA256(ctx context.Context) (string, error) { return lm.weights.SHA256(ctx, nil) }
+
+// Close frees everything.
+func (lm *LM) Close() error {
+	var errs []error
+	if lm.Model != nil {
+		errs = append(errs, lm.Worker.Do(func(*torch.Scope) error {
+			lm.Model.Free()
+			return nil
+		}))
+	}
+	if lm.Worker != nil {
+		lm.Worker.Close()
+	}
+	if lm.weights != nil {
+		errs = append(errs, lm.weights.Close())
+	}
+	return errors.Join(append(errs, lm.Text.Close())...)
+}

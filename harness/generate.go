@@ -1,0 +1,85 @@
+package harness
+
+import (
+	"context"
+
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/philox"
+)
+
+// GenerateOptions describe one prompt to continue.
+type GenerateOptions struct {
+	Model        string
+	PromptIDs    []int
+	MaxNewTokens int
+	Seed         uint64
+	Schedule     decode.Schedule
+	Noise        noise.Spec
+	Recompute    bool
+}
+
+// Generated is a continued prompt.
+type Generated struct {
+	PromptIDs []int         `json:"prompt_ids"`
+	IDs       []int         `json:"ids"`
+	Text      string        `json:"text"`
+	Finish    decode.Finish `json:"finish"`
+	Logprobs  []float64     `json:"logprobs"`
+}
+
+// Generate continues one prompt, as example 0, replicate 0 of a run with that seed.
+func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated, error) {
+	capacity := len(o.PromptIDs) + o.MaxNewTokens
+	if longest := lm.Config.MaxPositions; capacity > longest && len(o.PromptIDs) < longest {
+		capacity = longest // the model's context ends the text earlier
+		o.MaxNewTokens = longest - len(o.PromptIDs)
+	}
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: 1, Capacity: capacity, Recompute: o.Recompute, Ends: lm.Ends.Has})
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close() //nolint:errcheck // freeing memory does not fail
+	if o.Noise.OnWeights() {
+		if err := lm.Worker.Do(func(s *torch.Scope) error {
+			_, err := perturb(s, lm, o.Noise, philox.Weight, o.Seed, 0)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		defer lm.Worker.Do(lm.Model.Restore) //nolint:errcheck // the model is not used again under this noise
+	}
+	in := noise.NewInjector(o.Noise, false)
+	req := &decode.Request{
+		Prompt: o.PromptIDs, MaxNew: o.MaxNewTokens, Schedule: o.Schedule, Logprobs: true,
+		SampleKey: philox.NewKey(philox.Sample, o.Seed, 0, "0"),
+		NoiseKey:  philox.NewKey(activationDomain(o.Noise.Kind), o.Seed, 0, "0"),
+	}
+	var out decode.Result
+	if err := e.Generate(ctx, in, func() (*decode.Request, any, bool) {
+		next := req
+		req = nil
+		return next, nil, next != nil
+	}, func(_ any, r decode.Result) error {
+		out = r
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if o.Noise.OnActivations() {
+		if err := in.Effect().Check(); err != nil {
+			return nil, err
+		}
+	}
+	return &Generated{PromptIDs: o.PromptIDs, IDs: out.IDs, Text: lm.Completion(out.IDs), Finish: out.Finish, Logprobs: out.Logprobs}, nil
+}
+
+// perturb programs one chip: weight noise of a seed and replicate.
+func perturb(s *torch.Scope, lm *decode.LM, spec noise.Spec, domain philox.Domain, seed uint64, replicate int) (noise.Effect, error) {
+	return lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
+		return noise.PerturbWeights(s, spec, params, func(name string) philox.Key {
+			return philox.NewKey(domain, seed, replicate, name)
+		}, false)
+	})
+}

@@ -1,0 +1,117 @@
+package harness
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/decode/chat"
+	"github.com/gsmeval/gsmeval/harness/config"
+)
+
+// plainPrompt is the notebook's prompt for models without a chat template.
+const plainPrompt = "Question: {question}\nLet me solve this step by step:\n"
+
+// Prompt is a question as the model is shown it.
+type Prompt struct {
+	Text string
+	IDs  []int
+}
+
+// SHA is a short hash of the prompt's text.
+func (p Prompt) SHA() string { return shortSHA(p.Text) }
+
+func shortSHA(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:6])
+}
+
+// Prompter turns questions into prompts.
+type Prompter struct {
+	Style string // chat or plain: what auto came to
+	text  *decode.Text
+	cfg   config.Prompt
+	shots []datasets.Example
+}
+
+// NewPrompter settles the style and reads the worked examples that precede the question.
+func NewPrompter(ctx context.Context, text *decode.Text, cfg config.Prompt, data config.Dataset) (*Prompter, error) {
+	p := &Prompter{Style: cfg.Style, text: text, cfg: cfg}
+	switch {
+	case cfg.Style == "auto" && text.Template == nil:
+		p.Style = "plain"
+	case cfg.Style == "auto":
+		p.Style = "chat"
+	case cfg.Style == "chat" && text.Template == nil:
+		return nil, fmt.Errorf("prompt.style is chat, but %s has no chat template; set prompt.style to plain or auto", text.Dir)
+	}
+	if p.Style == "plain" && cfg.System != "" {
+		return nil, errors.New("prompt.system needs a chat template; the plain prompt has no place for it")
+	}
+	if cfg.FewShot > 0 {
+		set, err := datasets.Load(ctx, datasets.Spec{
+			Path: data.Path, Split: "train", Config: data.Config, ShuffleSeed: cfg.FewShotSeed, Limit: cfg.FewShot,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading prompt.few_shot examples from the train split: %w", err)
+		}
+		if len(set.Examples) < cfg.FewShot {
+			return nil, fmt.Errorf("prompt.few_shot is %d, the train split has %d rows", cfg.FewShot, len(set.Examples))
+		}
+		p.shots = set.Examples
+	}
+	return p, nil
+}
+
+// Prompt shows the model a question.
+func (p *Prompter) Prompt(question string) (Prompt, error) {
+	if p.Style == "plain" {
+		var b strings.Builder
+		for _, s := range p.shots {
+			b.WriteString(fill(plainPrompt, s.Question) + s.Answer + "\n\n")
+		}
+		b.WriteString(fill(plainPrompt, question))
+		ids, err := p.text.Plain(b.String())
+		return Prompt{b.String(), ids}, err
+	}
+	var messages []chat.Message
+	if p.cfg.System != "" {
+		messages = append(messages, chat.Message{Role: "system", Content: p.cfg.System})
+	}
+	user := ""
+	for _, s := range p.shots {
+		if p.cfg.FewShotStyle == "turns" {
+			messages = append(messages,
+				chat.Message{Role: "user", Content: fill(p.cfg.Instruction, s.Question)},
+				chat.Message{Role: "assistant", Content: s.Answer})
+		} else {
+			user += "Question: " + s.Question + "\n" + s.Answer + "\n\n"
+		}
+	}
+	messages = append(messages, chat.Message{Role: "user", Content: user + fill(p.cfg.Instruction, question)})
+	text, ids, err := p.text.Chat(messages, true)
+	return Prompt{text, ids}, err
+}
+
+// Describe says in one line what all prompts share, for tables and comparisons.
+func (p *Prompter) Describe() string {
+	d := p.Style
+	if p.Style == "chat" {
+		d += " template " + p.text.Template.SHA256()[:12] + " instruction " + shortSHA(p.cfg.Instruction+"\x00"+p.cfg.System)
+	}
+	if len(p.shots) > 0 {
+		all := ""
+		for _, s := range p.shots {
+			all += s.Question + "\x00" + s.Answer + "\x00"
+		}
+		d += fmt.Sprintf(" %d-shot %s %s", len(p.shots), p.cfg.FewShotStyle, shortSHA(all))
+	}
+	return d
+}
+
+func fill(form, question string) string { return strings.ReplaceAll(form, "{question}", question) }
