@@ -41,6 +41,34 @@ func (s Source) table() *Table {
 	return s.Table
 }
 
+// samples returns how many samples there are and how many were to be; those that
+// conditions share count once.
+func (s Source) samples() (there, planned int) {
+	if s.Set == nil {
+		for i := range s.Table.Rows {
+			if r := &s.Table.Rows[i]; r.SamplesOf == "" {
+				there += r.Samples
+				planned += r.Planned
+			}
+		}
+		return there, planned
+	}
+	for _, c := range s.Set.cells {
+		if c.cond.SamplesOf != nil {
+			continue
+		}
+		planned += c.cond.Replicates * s.Set.meta.Examples
+		for _, samples := range c.samples {
+			for _, x := range samples {
+				if x.verdict != missing {
+					there++
+				}
+			}
+		}
+	}
+	return there, planned
+}
+
 // CompareOptions says how to compare.
 type CompareOptions struct {
 	// Allow lists the settings (see SettingData and its like) that may differ
@@ -149,12 +177,18 @@ func Compare(sources []Source, o CompareOptions) (*Comparison, error) {
 	}
 	if len(sources) == 1 {
 		c.within(sources[0], o)
+		if line := settingsLine(sources[0].settings()); line != "" {
+			c.Notes = append(c.Notes, line)
+		}
 		if len(c.Pairs) == 0 {
 			return nil, fmt.Errorf("comparing: run %s has no two temperatures under the same noise; give a second run", sources[0].Name)
 		}
 	}
 	names := map[string]bool{}
 	for i, s := range sources {
+		if there, planned := s.samples(); there < planned {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not complete: %d of %d samples are there.", s.Name, there, planned))
+		}
 		if names[s.Name] {
 			return nil, fmt.Errorf("comparing: two runs are called %s", s.Name)
 		}
@@ -203,9 +237,6 @@ func (c *Comparison) within(s Source, o CompareOptions) {
 		}
 	}
 	c.Notes = append(c.Notes, set.meta.Notes...)
-	if line := settingsLine(set.meta.Settings); line != "" {
-		c.Notes = append(c.Notes, line)
-	}
 }
 
 func (s *Set) arm(c Condition) arm {

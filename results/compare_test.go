@@ -294,6 +294,21 @@ func TestCompareTables(t *testing.T) {
 	}
 }
 
+func TestCompareSaysWhatIsNotComplete(t *testing.T) {
+	t.Parallel()
+	meta, records := smallRun(Noise{Label: "none", Kind: KindNone}, "rrwwr", "rw rr")
+	set := collect(t, meta, records)
+	for _, s := range []Source{{Name: "run", Set: set}, {Name: "run", Table: set.Table()}} {
+		c, err := Compare([]Source{s}, CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(c.Warnings, "\n"), "run is not complete: 9 of 10 samples are there.") {
+			t.Errorf("warnings %q", c.Warnings)
+		}
+	}
+}
+
 // Which other conditions a run has does not change a pair, and a seed repeats.
 func TestPairDependsOnItselfAlone(t *testing.T) {
 	t.Parallel()

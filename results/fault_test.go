@@ -14,7 +14,7 @@ import (
 // faultFS fails at the n-th operation that could change or sync something, and,
 // where dead is set, at every one after it, as a disk that is gone does.
 type faultFS struct {
-	osFS
+	fileSystem
 	at    int
 	err   error
 	short bool // a failing write writes half, and says no more than that
@@ -31,7 +31,7 @@ func (f *faultFS) OpenFile(name string, flag int, perm fs.FileMode) (file, error
 	if f.fail() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: f.err}
 	}
-	inner, err := f.osFS.OpenFile(name, flag, perm)
+	inner, err := f.fileSystem.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -42,14 +42,14 @@ func (f *faultFS) Rename(oldpath, newpath string) error {
 	if f.fail() {
 		return f.err
 	}
-	return f.osFS.Rename(oldpath, newpath)
+	return f.fileSystem.Rename(oldpath, newpath)
 }
 
 func (f *faultFS) SyncDir(dir string) error {
 	if f.fail() {
 		return f.err
 	}
-	return f.osFS.SyncDir(dir)
+	return f.fileSystem.SyncDir(dir)
 }
 
 type faultFile struct {
@@ -99,7 +99,7 @@ func (f *faultFile) Close() error {
 
 // attempt is a run that stops at the first error.
 func attempt(fsys fileSystem, path string, keys []Key) (err error) {
-	j, err := open(fsys, path, testRun)
+	j, err := openLocked(fsys, path, testRun, nil)
 	if err != nil {
 		return err
 	}
@@ -128,8 +128,7 @@ func attempt(fsys fileSystem, path string, keys []Key) (err error) {
 func TestJournalSurvivesFaults(t *testing.T) {
 	t.Parallel()
 	keys := shuffled(testGrid(1, 2, 1, 5))
-	dir := t.TempDir()
-	want := finish(t, filepath.Join(dir, "whole.jsonl"), keys, 3)
+	want := newMemFS().finish(t, "whole", keys, 3)
 	torn := []byte(`{"run":"f00dfe`)
 	for _, start := range []struct {
 		name string
@@ -146,11 +145,11 @@ func TestJournalSurvivesFaults(t *testing.T) {
 			t.Run(start.name+" "+fault.name, func(t *testing.T) {
 				failed := 0
 				for at := 1; ; at++ {
-					path := filepath.Join(dir, strings.ReplaceAll(fmt.Sprintf("%s-%s-%d.jsonl", start.name, fault.name, at), " ", "-"))
-					writeFile(t, path, start.data)
+					m := newMemFS()
+					m.put("j", start.data)
 					fsys := fault.fs
-					fsys.at = at
-					err := attempt(&fsys, path, keys)
+					fsys.fileSystem, fsys.at = m, at
+					err := attempt(&fsys, "j", keys)
 					if fsys.ops < at {
 						if err != nil {
 							t.Fatalf("no fault came, and yet: %v", err)
@@ -165,7 +164,7 @@ func TestJournalSurvivesFaults(t *testing.T) {
 					if errors.As(err, &write) && !strings.Contains(err.Error(), "resume") {
 						t.Errorf("operation %d: the message does not say how to go on: %v", at, err)
 					}
-					if got := finish(t, path, keys, 3); !bytes.Equal(got, want) {
+					if got := m.finish(t, "j", keys, 3); !bytes.Equal(got, want) {
 						t.Fatalf("operation %d (%v): the resumed journal differs", at, err)
 					}
 				}
@@ -183,7 +182,7 @@ func TestWriteAtomicKeepsTheOldFile(t *testing.T) {
 	for at := 1; ; at++ {
 		path := filepath.Join(dir, fmt.Sprintf("f%d", at))
 		writeFile(t, path, []byte("old"))
-		fsys := &faultFS{err: syscall.ENOSPC, at: at}
+		fsys := &faultFS{fileSystem: osFS{}, err: syscall.ENOSPC, at: at}
 		err := writeBytes(fsys, path, []byte("new content"))
 		if fsys.ops < at {
 			break

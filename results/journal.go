@@ -70,6 +70,11 @@ func open(fsys fileSystem, path, fingerprint string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openLocked(fsys, path, fingerprint, lk)
+}
+
+// openLocked opens a journal whose lock is held; the journal gives it back.
+func openLocked(fsys fileSystem, path, fingerprint string, lk *lock) (*Journal, error) {
 	j := &Journal{path: path, fingerprint: fingerprint, fs: fsys, lock: lk}
 	if err := j.load(); err != nil {
 		j.Close() //nolint:errcheck // the error that matters is the first
@@ -275,11 +280,15 @@ func (j *Journal) Finalize() error {
 		return err
 	}
 	if j.sorted {
-		return nil
+		// Lines that a killed writer left may be known to the kernel only.
+		if err := j.f.Datasync(); err != nil {
+			j.broken = &WriteError{Path: j.path, Safe: len(j.index), Err: err}
+		}
+		return j.broken
 	}
 	keys := slices.Sorted(maps.Keys(j.index))
 	err := writeAtomic(j.fs, j.path, func(w io.Writer) error {
-		out := bufio.NewWriterSize(w, 1<<20)
+		out := bufio.NewWriterSize(w, 1<<18)
 		var buf []byte
 		for _, key := range keys {
 			var err error

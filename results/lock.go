@@ -13,16 +13,15 @@ import (
 	"time"
 )
 
-// Owner says which process writes a journal. It is kept in the lock file beside
-// the journal for as long as the journal is open.
+// Owner says which process writes a journal. It is kept as JSON in the lock file
+// beside the journal for as long as the journal is open; keys that are not known
+// here are ignored, so that a later version can say more.
 type Owner struct {
 	Host    string    `json:"host"`
 	PID     int       `json:"pid"`
 	Boot    string    `json:"boot,omitempty"`  // the kernel's boot id
 	Ticks   uint64    `json:"ticks,omitempty"` // start of the process since boot, which tells a reused pid
 	Started time.Time `json:"started"`
-	// Beat is when the owner last said that it was alive; zero where it does not.
-	Beat    time.Time `json:"beat,omitzero"`
 	Command string    `json:"command"`
 }
 

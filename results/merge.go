@@ -96,7 +96,7 @@ func mergeLocked(fsys fileSystem, dst string, shards []Shard, plan MergePlan) er
 	files := shardFiles{shards: shards}
 	defer files.close()
 	return writeAtomic(fsys, dst, func(w io.Writer) error {
-		out := bufio.NewWriterSize(w, 1<<20)
+		out := bufio.NewWriterSize(w, 1<<18)
 		var buf []byte
 		for _, e := range entries {
 			f, err := files.open(int(e.shard))
@@ -291,7 +291,7 @@ func rebase(fsys fileSystem, path, from, to string) error {
 		break
 	}
 	return writeAtomic(fsys, path, func(w io.Writer) error {
-		out := bufio.NewWriterSize(w, 1<<20)
+		out := bufio.NewWriterSize(w, 1<<18)
 		var line []byte
 		for r, err := range Read(path, from) {
 			if err != nil {

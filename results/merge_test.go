@@ -24,7 +24,7 @@ func writeShards(t *testing.T, dir string, keys []Key, n int, owner func(Key) in
 				own = append(own, k)
 			}
 		}
-		j, err := open(fastFS{}, path, testRun)
+		j, err := Open(path, testRun)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestMergeSurvivesFaults(t *testing.T) {
 	plan := MergePlan{Fingerprint: testRun, Keys: slices.Values(keys), Owner: owner}
 	for at := 1; ; at++ {
 		dst := filepath.Join(dir, fmt.Sprintf("merged-%d.jsonl", at))
-		fsys := &faultFS{err: syscall.EIO, at: at, short: at%2 == 0}
+		fsys := &faultFS{fileSystem: osFS{}, err: syscall.EIO, at: at, short: at%2 == 0}
 		err := merge(fsys, dst, shards, plan)
 		if fsys.ops < at {
 			break
@@ -198,7 +198,7 @@ func TestRebase(t *testing.T) {
 	for at := 1; ; at++ {
 		broken := filepath.Join(dir, fmt.Sprintf("broken-%d.jsonl", at))
 		writeFile(t, broken, before)
-		fsys := &faultFS{err: syscall.ENOSPC, at: at}
+		fsys := &faultFS{fileSystem: osFS{}, err: syscall.ENOSPC, at: at}
 		err := rebase(fsys, broken, testRun, "longer")
 		if fsys.ops < at {
 			break

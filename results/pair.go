@@ -34,7 +34,7 @@ const (
 // arm is one side of a paired comparison.
 type arm struct {
 	set  *Set
-	cell cell
+	cell *cell
 }
 
 // paired is what a comparison of two conditions found. All differences are b - a.
@@ -159,14 +159,14 @@ func (a arm) present(order, replicates int) int {
 
 // replicatesOf returns how many replicates there are to pair: a deterministic
 // condition has as many as the other.
-func replicatesOf(a, b cell) int {
+func replicatesOf(a, b *cell) int {
 	switch {
 	case a.cond.Deterministic:
-		return b.cond.Replicates
+		return len(b.samples)
 	case b.cond.Deterministic:
-		return a.cond.Replicates
+		return len(a.samples)
 	default:
-		return max(a.cond.Replicates, b.cond.Replicates)
+		return max(len(a.samples), len(b.samples))
 	}
 }
 

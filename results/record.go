@@ -203,7 +203,7 @@ var errTorn = errors.New("the checksum does not match")
 // intact reports whether a line, without its newline, ends in its own checksum.
 func intact(line []byte) bool {
 	n := len(line) - crcLen
-	return n > 0 && string(line[n:]) == fmt.Sprintf("%s%08x%s", crcOpen, checksum(line[:n]), crcEnd)
+	return n >= 0 && string(line[n:]) == fmt.Sprintf("%s%08x%s", crcOpen, checksum(line[:n]), crcEnd)
 }
 
 // parseLine reads one line without its newline. The error is errTorn where the

@@ -16,10 +16,10 @@ import (
 // length and the mean temperature of every sample, a few bytes each, and no text.
 type Set struct {
 	meta     Meta
-	examples []example       // by order
-	byID     map[int]int     // order of each id
-	cells    map[[2]int]cell // by noise and temperature index
-	partial  bool            // the last line of the journal was torn
+	examples []example        // by order
+	byID     map[int]int      // order of each id
+	cells    map[[2]int]*cell // by noise and temperature index
+	partial  bool             // the last line of the journal was torn
 }
 
 type example struct {
@@ -87,7 +87,7 @@ func (v verdict) right() int {
 }
 
 // at returns the sample of a replicate, missing where there is none.
-func (c cell) at(replicate, order int) sample {
+func (c *cell) at(replicate, order int) sample {
 	if c.cond.Deterministic {
 		replicate = 0
 	}
@@ -98,7 +98,7 @@ func (c cell) at(replicate, order int) sample {
 }
 
 // clusters returns what the counted samples of each question add up to.
-func (c cell) clusters(examples int) []stats.Cluster {
+func (c *cell) clusters(examples int) []stats.Cluster {
 	out := make([]stats.Cluster, 0, examples)
 	for order := range examples {
 		var q stats.Cluster
@@ -122,9 +122,9 @@ func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
 	if err := meta.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Set{meta: meta, byID: map[int]int{}, cells: map[[2]int]cell{}}
+	s := &Set{meta: meta, byID: map[int]int{}, cells: map[[2]int]*cell{}}
 	for _, c := range meta.Conditions {
-		s.cells[[2]int{c.NoiseIndex, c.TempIndex}] = cell{cond: c, samples: make([][]sample, c.Replicates)}
+		s.cells[[2]int{c.NoiseIndex, c.TempIndex}] = &cell{cond: c}
 	}
 	for r, err := range records {
 		var torn *TornError
@@ -143,7 +143,6 @@ func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
 	for at, c := range s.cells {
 		if c.cond.SamplesOf != nil {
 			c.samples = s.cells[[2]int{at[0], *c.cond.SamplesOf}].samples
-			s.cells[at] = c
 		}
 	}
 	return s, nil
@@ -170,6 +169,7 @@ func (s *Set) add(r *Record) error {
 	} else if e.id != r.ID || e.question != r.QuestionSHA {
 		return fmt.Errorf("it is about example id %d, question %s, and another record of the same place about id %d, question %s", r.ID, r.QuestionSHA, e.id, e.question)
 	}
+	c.samples = grown(c.samples, r.Replicate)
 	c.samples[r.Replicate] = grown(c.samples[r.Replicate], r.Order)
 	at := &c.samples[r.Replicate][r.Order]
 	if at.verdict != missing {

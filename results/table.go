@@ -157,7 +157,7 @@ func (s *Set) row(cond Condition) Row {
 
 // count fills in what is counted sample by sample. The order of the sums is that
 // of replicate and example, whatever the order of the records was.
-func (s *Set) count(row *Row, c cell) {
+func (s *Set) count(row *Row, c *cell) {
 	var (
 		perSeed        []float64
 		tokens         int
@@ -214,7 +214,7 @@ func (s *Set) count(row *Row, c cell) {
 }
 
 // verdicts returns the counted samples by question and replicate.
-func (c cell) verdicts(examples int) [][]stats.Cell {
+func (c *cell) verdicts(examples int) [][]stats.Cell {
 	out := make([][]stats.Cell, examples)
 	for order := range out {
 		out[order] = make([]stats.Cell, len(c.samples))

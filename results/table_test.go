@@ -274,7 +274,7 @@ func TestWriteAllReportsAFullDisk(t *testing.T) {
 	meta, records := goldenRun(readNumbers(t))
 	table := collect(t, meta, records).Table()
 	for at := 1; ; at++ {
-		fsys := &faultFS{err: syscall.ENOSPC, at: at}
+		fsys := &faultFS{fileSystem: osFS{}, err: syscall.ENOSPC, at: at}
 		err := table.writeAll(fsys, t.TempDir())
 		if fsys.ops < at {
 			break
