@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // tolerance is how far an answer may lie from the gold answer.
@@ -61,8 +62,11 @@ func pyDecimal(s string) string {
 // ten digits of a script together and in order, so every range of category Nd
 // begins with a zero.
 func digit(r rune) (int, bool) {
-	if r < 128 {
+	if r < utf8.RuneSelf {
 		return int(r - '0'), '0' <= r && r <= '9'
+	}
+	if !unicode.IsDigit(r) {
+		return 0, false
 	}
 	for _, rg := range unicode.Nd.R16 {
 		if rune(rg.Lo) <= r && r <= rune(rg.Hi) {
@@ -75,4 +79,9 @@ func digit(r rune) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+func isDigit(r rune) bool {
+	_, ok := digit(r)
+	return ok
 }

@@ -51,6 +51,7 @@ type reading struct {
 func ladders() []Ladder {
 	return []Ladder{
 		{Name: "seed", Rungs: seedRungs(), read: readFirst},
+		{Name: "robust", Rungs: robustRungs(), read: readLast},
 	}
 }
 
