@@ -560,10 +560,10 @@ func filterIndent(r *run, v Value, args []Value) (Value, error) {
 		}
 		indention = strings.Repeat(" ", max(0, int(width)))
 	}
-	parts := lines(s+"\n", false)
-	if err := r.charge(len(s)); err != nil {
+	if err := r.chargeParts(s, isLineBreak); err != nil {
 		return nil, err
 	}
+	parts := lines(s+"\n", false)
 	if len(parts)*len(indention) > maxWork {
 		return nil, r.charge(maxWork)
 	}

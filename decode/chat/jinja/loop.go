@@ -122,12 +122,9 @@ func (l *loop) call(name string, args []Value) (Value, error) {
 	return !same, nil
 }
 
-// loop runs a for loop over a value.
-func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error)) (signal, error) {
-	return r.nestedLoop(st, over, s, out, recurse, 0)
-}
-
-func (r *run) nestedLoop(st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error), depth int) (signal, error) {
+// loop runs a for loop over a value, depth levels down in a recursive one,
+// whose next level recurse renders.
+func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error), depth int) (signal, error) {
 	source, err := r.iterate(over)
 	if err != nil {
 		return done, at(st.where(), err)
@@ -187,7 +184,7 @@ func (r *run) recursiveLoop(st *forStmt, s *scope, out *buffer) error {
 	var level func(Value, int) (Value, error)
 	level = func(over Value, depth int) (Value, error) {
 		var text buffer
-		_, err := r.nestedLoop(st, over, s, &text, level, depth)
+		_, err := r.loop(st, over, s, &text, level, depth)
 		return text.text.String(), err
 	}
 	text, err := level(iter, 0)

@@ -156,6 +156,9 @@ func split(fromRight bool) func(*run, Value, []Value) (Value, error) {
 		var parts []string
 		switch args[0].(type) {
 		case absent, nil:
+			if err := r.chargeParts(text(v), isSpace); err != nil {
+				return nil, err
+			}
 			parts = splitSpace(text(v), limit, fromRight)
 		default:
 			sep, err := stringArg(args[0])
@@ -165,10 +168,25 @@ func split(fromRight bool) func(*run, Value, []Value) (Value, error) {
 			if sep == "" {
 				return nil, errors.New("empty separator")
 			}
+			if err := r.charge(itemCost * strings.Count(text(v), sep)); err != nil {
+				return nil, err
+			}
 			parts = splitBy(text(v), sep, limit, fromRight)
 		}
-		return r.stringList(parts)
+		return stringList(parts), nil
 	}
+}
+
+// chargeParts pays for splitting a string at certain characters, before that
+// takes the memory.
+func (r *run) chargeParts(s string, at func(rune) bool) error {
+	n := 0
+	for _, c := range s {
+		if at(c) {
+			n++
+		}
+	}
+	return r.charge(itemCost * (n + 1))
 }
 
 func splitBy(s, sep string, limit int64, fromRight bool) []string {
@@ -225,15 +243,12 @@ func splitSpace(s string, limit int64, fromRight bool) []string {
 	return parts
 }
 
-func (r *run) stringList(parts []string) (Value, error) {
-	if err := r.charge(itemCost * len(parts)); err != nil {
-		return nil, err
-	}
+func stringList(parts []string) Value {
 	items := make([]Value, len(parts))
 	for i, p := range parts {
 		items[i] = p
 	}
-	return List(items...), nil
+	return List(items...)
 }
 
 func isLineBreak(c rune) bool {
@@ -245,7 +260,10 @@ func isLineBreak(c rune) bool {
 }
 
 func splitLines(r *run, v Value, args []Value) (Value, error) {
-	return r.stringList(lines(text(v), boolArg(args[0])))
+	if err := r.chargeParts(text(v), isLineBreak); err != nil {
+		return nil, err
+	}
+	return stringList(lines(text(v), boolArg(args[0]))), nil
 }
 
 func lines(s string, keepEnds bool) []string {
