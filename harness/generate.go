@@ -43,7 +43,7 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 	defer e.Close() //nolint:errcheck // freeing memory does not fail
 	if o.Noise.OnWeights() {
 		if err := lm.Worker.Do(func(s *torch.Scope) error {
-			_, err := perturb(s, lm, o.Noise, philox.Weight, o.Seed, 0)
+			_, err := lm.PerturbWeights(s, o.Noise, philox.Weight, o.Seed, 0)
 			return err
 		}); err != nil {
 			return nil, err
@@ -73,13 +73,4 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 		}
 	}
 	return &Generated{PromptIDs: o.PromptIDs, IDs: out.IDs, Text: lm.Completion(out.IDs), Finish: out.Finish, Logprobs: out.Logprobs}, nil
-}
-
-// perturb programs one chip: weight noise of a seed and replicate.
-func perturb(s *torch.Scope, lm *decode.LM, spec noise.Spec, domain philox.Domain, seed uint64, replicate int) (noise.Effect, error) {
-	return lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
-		return noise.PerturbWeights(s, spec, params, func(name string) philox.Key {
-			return philox.NewKey(domain, seed, replicate, name)
-		}, false)
-	})
 }

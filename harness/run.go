@@ -173,7 +173,11 @@ func (r *runner) openRun(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the run directory: %w", err)
 	}
-	if r.plan, err = newPlan(cfg, r.schedule(ctx)); err != nil {
+	c := &calibrator{cfg: cfg, lm: r.lm, id: r.id, prompter: r.prompter, data: r.data, logf: r.logf}
+	if err := r.timed("calibrate", func() error {
+		r.plan, err = newPlan(cfg, c.schedule(ctx))
+		return err
+	}); err != nil {
 		return err
 	}
 	effective, err := cfg.JSON()
@@ -212,20 +216,24 @@ func (r *runner) differs(old *results.RunInfo) error {
 	if was, err := config.Parse(filepath.Join(r.cfg.Output, results.RunFile), old.Config, config.Options{}); err == nil {
 		what = config.Diff(was, r.cfg)
 	}
-	compare := func(kind string, was, is map[string]string) {
-		for _, k := range slices.Sorted(maps.Keys(is)) {
-			if was[k] != is[k] {
-				what = append(what, fmt.Sprintf("%s %s: %s != %s", kind, k, was[k], is[k]))
-			}
-		}
-	}
-	compare("sha256 of", old.Hashes, r.id.hashes)
-	compare("version of", old.Versions, r.id.versions)
+	what = append(what, differences(old.Hashes, r.id.hashes)...)
+	what = append(what, differences(old.Versions, r.id.versions)...)
 	if old.Threads != r.id.threads {
 		what = append(what, fmt.Sprintf("threads: %d != %d", old.Threads, r.id.threads))
 	}
 	return fmt.Errorf("%s holds another run; choose another output, or remove it. What differs (there != here):\n  %s",
 		r.cfg.Output, strings.Join(what, "\n  "))
+}
+
+// differences lists the keys that two descriptions do not agree on.
+func differences(was, is map[string]string) []string {
+	var what []string
+	for _, k := range slices.Sorted(maps.Keys(is)) {
+		if was[k] != is[k] {
+			what = append(what, fmt.Sprintf("%s: %s != %s", k, was[k], is[k]))
+		}
+	}
+	return what
 }
 
 // settings are what stands under the tables, and what two runs must share to be compared.
@@ -324,7 +332,7 @@ func (r *runner) pass(ctx context.Context, ps pass) error {
 	var weights noise.Effect
 	if spec.OnWeights() {
 		if err := r.lm.Worker.Do(func(s *torch.Scope) (err error) {
-			weights, err = perturb(s, r.lm, spec, philox.Weight, r.cfg.Seed, ps.replicate)
+			weights, err = r.lm.PerturbWeights(s, spec, philox.Weight, r.cfg.Seed, ps.replicate)
 			return err
 		}); err != nil {
 			return fmt.Errorf("noise %q: %w", label, err)

@@ -45,8 +45,8 @@ PLAIN_SHARE = 0.1
 class Shape:
     vocab: int = 1024
     hidden: int = 128
-    inner: int = 448
-    layers: int = 5
+    inner: int = 384
+    layers: int = 4
     heads: int = 4
     kv_heads: int = 2
     theta: float = 10_000.0
@@ -300,6 +300,36 @@ def batches(examples: list[np.ndarray], prompts: list[int], size: int, rng: np.r
     return groups
 
 
+class Muon(torch.optim.Optimizer):
+    """Jordan et al. (2024), with the step size of Liu et al. (2025): orthogonalised momentum. torch.optim.Muon computes the
+    Newton-Schulz iteration in bfloat16, which most CPUs only emulate; this one stays in float32, on stacks of equal shapes."""
+
+    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.05) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = collections.defaultdict(list)
+            for p in group["params"]:
+                shapes[p.shape].append(p)
+            for shape, same in shapes.items():
+                for p in same:
+                    m = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    m.lerp_(p.grad, 1 - group["momentum"])
+                x = torch.stack([p.grad.lerp(self.state[p]["momentum"], group["momentum"]) for p in same])
+                if tall := shape[0] > shape[1]:
+                    x = x.mT
+                x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+                for _ in range(5):
+                    a = x @ x.mT
+                    x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+                x = x.mT if tall else x
+                for p, update in zip(same, x, strict=True):
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.sub_(update, alpha=group["lr"] * 0.2 * math.sqrt(max(shape)))
+
+
 def pad(rows: list[np.ndarray]) -> Tensor:
     out = torch.zeros((len(rows), max(len(r) for r in rows)), dtype=torch.long)
     for i, r in enumerate(rows):
@@ -312,9 +342,9 @@ def train(out: Path, state_file: Path, tok: tokenizers.Tokenizer, s: Shape, seed
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Qwen2(s)
-    # Muon (Jordan et al., 2024) on the matrices learns more from each token than AdamW, which takes the embedding and the vectors.
+    # Muon on the matrices learns more from each token than AdamW, which takes the embedding and the vectors.
     optimizers = [
-        torch.optim.Muon([p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n], lr=peak, momentum=0.95, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        Muon([p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n], peak),
         torch.optim.AdamW([p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n], lr=peak, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     log = (out / "training_log.jsonl").open("w")

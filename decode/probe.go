@@ -1,0 +1,229 @@
+package decode
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/philox"
+)
+
+// Probe is a sequence whose logits are wanted with and without noise.
+type Probe struct {
+	IDs      []int
+	From     int    // logits are wanted at positions From, From+1, ..., len(IDs)-1
+	Together int    // the spread of the noise is over the first Together positions, then over each later one alone
+	Sample   string // what the noise is drawn for
+	Step     uint32 // set where a longer prefix is recomputed under fresh noise
+}
+
+// Probing says what noise the probes are put under.
+type Probing struct {
+	Spec  noise.Spec
+	Draws int
+	Seed  uint64
+}
+
+// Visit gets the clean and noisy logits [V] of one row of a probe; the slices are valid until it returns. Rows of one
+// pass are visited at the same time, from several goroutines.
+type Visit func(probe, draw, row int, clean, noisy []float32)
+
+// Probe computes every probe once without noise and Draws times under noise, from the calibration's own random numbers.
+func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit) (noise.Effect, error) {
+	longest := 0
+	for i, pr := range probes {
+		if len(pr.IDs) == 0 || pr.From < 0 || pr.From >= len(pr.IDs) || pr.Together < 1 || pr.Together > len(pr.IDs) {
+			return nil, fmt.Errorf("probe %d of %d tokens from %d with %d together is not possible", i, len(pr.IDs), pr.From, pr.Together)
+		}
+		longest = max(longest, len(pr.IDs))
+	}
+	spool, err := newSpool(lm.Model.Config.VocabSize)
+	if err != nil {
+		return nil, err
+	}
+	defer spool.close()
+	var cache *model.Cache
+	if err := lm.Worker.Do(func(s *torch.Scope) (err error) {
+		cache, err = lm.Model.NewCache(s, 1, longest)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	defer lm.Worker.Do(func(*torch.Scope) error { cache.Free(); return nil }) //nolint:errcheck // freeing memory does not fail
+
+	pass := func(pr Probe, key philox.Key, in *noise.Injector, use func(z []float32) error) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b := Prefix(pr.IDs, 0)
+		b.From = pr.From
+		b.Rows = NoiseRows(key, len(pr.IDs), pr.Step)
+		b.Rows.Together(pr.Together)
+		return lm.Worker.Do(func(s *torch.Scope) error {
+			z := s.FloatView(lm.Model.Forward(s, b, cache, in))
+			if s.Err() != nil {
+				return s.Err()
+			}
+			return use(z)
+		})
+	}
+	first := make([]int, len(probes)) // row of the spool where a probe's logits begin
+	for i, pr := range probes {
+		first[i] = spool.rows
+		if err := pass(pr, 0, nil, spool.append); err != nil {
+			return nil, err
+		}
+	}
+	v := lm.Model.Config.VocabSize
+	var effect noise.Effect
+	in := noise.NewInjector(p.Spec, false)
+	for draw := range p.Draws {
+		restore := func() error { return nil }
+		if p.Spec.OnWeights() {
+			if err := lm.Worker.Do(func(s *torch.Scope) (err error) {
+				effect, err = lm.PerturbWeights(s, p.Spec, philox.CalibrationWeight, p.Seed, draw)
+				return err
+			}); err != nil {
+				return nil, err
+			}
+			restore = func() error { return lm.Worker.Do(lm.Model.Restore) }
+		}
+		for i, pr := range probes {
+			clean, err := spool.read(first[i], len(pr.IDs)-pr.From)
+			if err == nil {
+				err = pass(pr, philox.NewKey(calibrationDomain(p.Spec.Kind), p.Seed, draw, pr.Sample), in, func(z []float32) error {
+					parallel(len(pr.IDs)-pr.From, func(row int) {
+						visit(i, draw, row, clean[row*v:(row+1)*v], z[row*v:(row+1)*v])
+					})
+					return nil
+				})
+			}
+			if err != nil {
+				_ = restore()
+				return nil, err
+			}
+		}
+		if err := restore(); err != nil {
+			return nil, err
+		}
+	}
+	if p.Spec.OnActivations() {
+		effect = append(effect, in.Effect()...)
+	}
+	return effect, effect.Check()
+}
+
+// PerturbWeights programs one chip: the weight noise of a seed and replicate. Model.Restore undoes it.
+func (lm *LM) PerturbWeights(s *torch.Scope, spec noise.Spec, domain philox.Domain, seed uint64, replicate int) (noise.Effect, error) {
+	return lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
+		return noise.PerturbWeights(s, spec, params, func(name string) philox.Key {
+			return philox.NewKey(domain, seed, replicate, name)
+		}, false)
+	})
+}
+
+// Continue returns the clean greedy continuation of each prompt, up to n tokens; with pastEnd it goes on past an end token.
+func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool) ([][]int, error) {
+	longest := 0
+	for _, p := range prompts {
+		longest = max(longest, len(p))
+	}
+	o := Options{Slots: min(len(prompts), 16), Capacity: longest + n}
+	if !pastEnd {
+		o.Ends = lm.Ends.Has
+	}
+	e, err := NewEngine(lm.Worker, lm.Model, o)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close() //nolint:errcheck // freeing memory does not fail
+	out := make([][]int, len(prompts))
+	i := 0
+	err = e.Generate(ctx, nil, func() (*Request, any, bool) {
+		if i == len(prompts) {
+			return nil, nil, false
+		}
+		i++
+		return &Request{Prompt: prompts[i-1], MaxNew: n}, i - 1, true
+	}, func(tag any, r Result) error {
+		if r.Finish == Nonfinite {
+			return fmt.Errorf("the clean logits of prompt %d are not finite", tag)
+		}
+		out[tag.(int)] = r.IDs
+		return nil
+	})
+	return out, err
+}
+
+func calibrationDomain(k noise.Kind) philox.Domain {
+	if k == noise.Output {
+		return philox.CalibrationOutput
+	}
+	return philox.CalibrationActivation
+}
+
+// parallel calls f(0), ..., f(n-1) from as many goroutines as there are processors.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	workers := min(n, runtime.GOMAXPROCS(0))
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// spool keeps rows of logits in an unnamed file: at a large vocabulary the clean logits of a calibration take more room
+// than the model.
+type spool struct {
+	file *os.File
+	v    int
+	rows int
+}
+
+func newSpool(v int) (*spool, error) {
+	f, err := os.CreateTemp("", "gsmeval-logits-*")
+	if err != nil {
+		return nil, fmt.Errorf("making a temporary file for logits: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, fmt.Errorf("making a temporary file for logits: %w", err)
+	}
+	return &spool{file: f, v: v}, nil
+}
+
+func (s *spool) append(z []float32) error {
+	buf := make([]byte, 4*len(z))
+	for i, x := range z {
+		binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(x))
+	}
+	if _, err := s.file.WriteAt(buf, int64(s.rows)*int64(4*s.v)); err != nil {
+		return fmt.Errorf("keeping logits in a temporary file: %w", err)
+	}
+	s.rows += len(z) / s.v
+	return nil
+}
+
+func (s *spool) read(row, n int) ([]float32, error) {
+	buf := make([]byte, 4*n*s.v)
+	if _, err := s.file.ReadAt(buf, int64(row)*int64(4*s.v)); err != nil {
+		return nil, fmt.Errorf("reading logits from a temporary file: %w", err)
+	}
+	z := make([]float32, n*s.v)
+	for i := range z {
+		z[i] = math.Float32frombits(binary.LittleEndian.Uint32(buf[4*i:]))
+	}
+	return z, nil
+}
+
+func (s *spool) close() { _ = s.file.Close() }

@@ -1,0 +1,328 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/alpha"
+)
+
+// calibrationSchema is the version of a calibration file; it changes when a key changes meaning.
+const calibrationSchema = 1
+
+// Calibration is a measured alpha(t): a file with its own fingerprint, found again by other runs.
+type Calibration struct {
+	Schema      int               `json:"schema"`
+	Fingerprint string            `json:"fingerprint"`
+	Noise       string            `json:"noise"`
+	Parts       map[string]string `json:"parts"` // what the fingerprint is made of
+	MeanAlpha   float64           `json:"mean_alpha"`
+	Curve       alpha.Curve       `json:"curve"`
+	Effect      noise.Effect      `json:"effect"`
+}
+
+// calibrator measures alpha(t) for the noises of a config, or finds what was measured before.
+type calibrator struct {
+	cfg      *config.Config
+	lm       *decode.LM
+	id       *identity
+	prompter *Prompter
+	data     *datasets.Set // evaluated: none of it may calibrate
+	logf     func(format string, args ...any)
+
+	prompts [][]int // prepared when first needed
+	clean   [][]int // their greedy continuations
+	found   map[string]*Calibration
+}
+
+// curve returns the calibration of a noise at a base temperature; fit asks for the fitted form.
+func (c *calibrator) curve(ctx context.Context, n int, base float64, fit bool) (*Calibration, error) {
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
+	}
+	parts := c.parts(n, base, fit)
+	canonical, err := json.Marshal(parts)
+	if err != nil {
+		return nil, fmt.Errorf("making the calibration's fingerprint: %w", err)
+	}
+	sum := sha256.Sum256(canonical)
+	fingerprint := hex.EncodeToString(sum[:16])
+	if cal, ok := c.found[fingerprint]; ok {
+		return cal, nil
+	}
+	cal, err := c.find(n, base, fit, fingerprint)
+	if cal == nil && err == nil {
+		cal, err = c.measure(ctx, n, base, fit, fingerprint, parts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.found == nil {
+		c.found = map[string]*Calibration{}
+	}
+	c.found[fingerprint] = cal
+	return cal, nil
+}
+
+// parts are what may change a calibration.
+func (c *calibrator) parts(n int, base float64, fit bool) map[string]string {
+	cal := c.cfg.Calibration
+	parts := map[string]string{
+		"noise": c.cfg.Noise[n].Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
+		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws), "prompts": shortSHA(fmt.Sprint(c.prompts)),
+		"base": strconv.FormatFloat(base, 'g', -1, 64), "fitted": strconv.FormatBool(fit),
+		"dtype": c.cfg.Model.DType, "device": c.id.device, "threads": strconv.Itoa(c.id.threads),
+	}
+	for k, v := range c.id.hashes {
+		if k != "data" {
+			parts["sha256 of "+k] = v
+		}
+	}
+	for k, v := range c.id.versions {
+		parts["version of "+k] = v
+	}
+	return parts
+}
+
+// paths are where a calibration lies: in the run, under a name that a person reads, and beside all runs, under its
+// fingerprint, where other runs find it.
+func (c *calibrator) paths(n int, base float64, fit bool, fingerprint string) (run, shared string) {
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", r) {
+			return r
+		}
+		return '-'
+	}, fmt.Sprintf("%02d-%s", n, c.cfg.Noise[n].Label()))
+	if base != 1 {
+		name += fmt.Sprintf("-base-%g", base)
+	}
+	if fit {
+		name += "-fitted"
+	}
+	return filepath.Join(c.cfg.Output, "calibration", name+".json"), filepath.Join(filepath.Dir(c.cfg.Output), "calibrations", fingerprint+".json")
+}
+
+// find looks for a stored calibration: nil where there is none. One in the run directory that is another is refused.
+func (c *calibrator) find(n int, base float64, fit bool, fingerprint string) (*Calibration, error) {
+	run, shared := c.paths(n, base, fit, fingerprint)
+	for _, path := range []string{run, shared} {
+		cal, err := readCalibration(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if cal.Fingerprint != fingerprint {
+			return nil, fmt.Errorf("%s is the calibration of another experiment:\n  %s\nremove it, or choose another output",
+				path, strings.Join(differences(cal.Parts, c.parts(n, base, fit)), "\n  "))
+		}
+		if path == shared {
+			return cal, cal.write(run)
+		}
+		return cal, nil
+	}
+	return nil, nil //nolint:nilnil // no calibration is no error: it is measured then
+}
+
+func readCalibration(path string) (*Calibration, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading a calibration: %w", err)
+	}
+	cal := &Calibration{}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(cal); err != nil {
+		return nil, fmt.Errorf("%s is not a calibration: %w; remove it, it is measured again", path, err)
+	}
+	if cal.Schema != calibrationSchema || len(cal.Curve.Points) == 0 {
+		return nil, fmt.Errorf("%s is not a calibration of schema %d; remove it, it is measured again", path, calibrationSchema)
+	}
+	return cal, nil
+}
+
+func (cal *Calibration) write(path string) error {
+	data, err := json.MarshalIndent(cal, "", " ")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return writeAtomic(path, append(data, '\n'))
+}
+
+// writeAtomic replaces a file whole or not at all.
+func writeAtomic(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// prepare reads the calibration prompts and decodes their clean greedy continuations.
+func (c *calibrator) prepare(ctx context.Context) error {
+	if c.clean != nil {
+		return nil
+	}
+	questions, err := c.questions(ctx)
+	if err != nil {
+		return err
+	}
+	evaluated := map[string]int{}
+	if c.data != nil {
+		for _, e := range c.data.Examples {
+			evaluated[e.Question] = e.ID
+		}
+	}
+	for _, q := range questions {
+		if id, both := evaluated[q]; both {
+			return fmt.Errorf("calibration prompt %.60q is row %d of the evaluated data: temperatures would be fitted on what is scored; "+
+				"set calibration.split, calibration.data or calibration.prompt_list", q, id)
+		}
+		p, err := c.prompter.Prompt(q)
+		if err != nil {
+			return fmt.Errorf("calibration prompt %.60q: %w", q, err)
+		}
+		c.prompts = append(c.prompts, p.IDs)
+	}
+	c.clean, err = c.lm.Continue(ctx, c.prompts, c.cfg.Calibration.Positions, false)
+	return err
+}
+
+// questions are the calibration's: a list of one's own, or the first rows of a split.
+func (c *calibrator) questions(ctx context.Context) ([]string, error) {
+	cal := c.cfg.Calibration
+	if len(cal.PromptList) > 0 {
+		return cal.PromptList, nil
+	}
+	spec := datasets.Spec{Path: c.cfg.Dataset.Path, Split: cal.Split, Config: c.cfg.Dataset.Config, Limit: cal.Prompts}
+	if cal.Data != "" {
+		spec.Path = cal.Data
+	}
+	set, err := datasets.Load(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("reading calibration prompts (set calibration.data, calibration.split or calibration.prompt_list): %w", err)
+	}
+	if len(set.Examples) < cal.Prompts {
+		return nil, fmt.Errorf("calibration.prompts is %d, %s %s has %d rows", cal.Prompts, spec.Path, spec.Split, len(set.Examples))
+	}
+	questions := make([]string, len(set.Examples))
+	for i, e := range set.Examples {
+		questions[i] = e.Question
+	}
+	return questions, nil
+}
+
+// measure runs the calibration: teacher forcing along the clean greedy continuations.
+func (c *calibrator) measure(ctx context.Context, n int, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
+	label := c.cfg.Noise[n].Label()
+	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.prompts), c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
+	curve, effect, err := alphaCurve(ctx, c.lm, c.prompts, c.clean, decode.Probing{
+		Spec: noiseSpec(c.cfg.Noise[n]), Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
+	}, c.cfg.Generation.KVCache, base, fit)
+	if err != nil {
+		return nil, fmt.Errorf("calibrating under %q: %w", label, err)
+	}
+	cal := &Calibration{
+		Schema: calibrationSchema, Fingerprint: fingerprint, Noise: label, Parts: parts, MeanAlpha: curve.Mean(), Curve: *curve, Effect: effect,
+	}
+	run, shared := c.paths(n, base, fit, fingerprint)
+	if err := cal.write(run); err != nil {
+		return nil, err
+	}
+	return cal, cal.write(shared)
+}
+
+// alphaCurve measures alpha(t) along the continuations of prompts. With a key-value cache one pass over prompt and
+// continuation has every position; without one each position is a prefix of its own, under fresh noise.
+func alphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, fit bool) (*alpha.Curve, noise.Effect, error) {
+	lengths := make([]int, len(prompts))
+	for i, c := range continuations {
+		lengths[i] = len(c)
+	}
+	collector := alpha.NewCollector(lengths, p.Draws, base, fit)
+	var probes []decode.Probe
+	var where [][2]int // prompt and first position of a probe
+	for i, prompt := range prompts {
+		// The last continuation token is only predicted, never read.
+		ids := append(append([]int{}, prompt...), continuations[i][:lengths[i]-1]...)
+		sample := strconv.Itoa(i)
+		if kvCache {
+			probes = append(probes, decode.Probe{IDs: ids, From: len(prompt) - 1, Together: len(prompt), Sample: sample})
+			where = append(where, [2]int{i, 0})
+			continue
+		}
+		for t := range lengths[i] {
+			n := len(prompt) + t
+			probes = append(probes, decode.Probe{IDs: ids[:n], From: n - 1, Together: n, Sample: sample, Step: uint32(t)})
+			where = append(where, [2]int{i, t})
+		}
+	}
+	effect, err := lm.Probe(ctx, probes, p, func(probe, draw, row int, clean, noisy []float32) {
+		at := where[probe]
+		collector.Add(at[0], draw, at[1]+row, clean, noisy)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	curve := collector.Curve()
+	for t, q := range curve.Points {
+		if math.IsNaN(q.Alpha) || math.IsInf(q.Alpha, 0) {
+			return nil, nil, fmt.Errorf("alpha at position %d is not finite: the noise drives the logits out of range", t)
+		}
+	}
+	return curve, effect, nil
+}
+
+// schedule returns the temperatures of conditions, measuring alpha where a policy needs it.
+func (c *calibrator) schedule(ctx context.Context) scheduler {
+	return func(n int, t config.Temperature) (decode.Schedule, float64, error) {
+		switch t.Policy {
+		case config.PolicyGreedy:
+			return decode.Greedy(), math.NaN(), nil
+		case config.PolicyConstant:
+			return decode.Constant(t.Value), math.NaN(), nil
+		}
+		cal := c.cfg.Calibrated(t)
+		if noiseSpec(c.cfg.Noise[n]).Kind == noise.None {
+			return decode.Constant(cal.Base), 0, nil // alpha is 0: nothing to correct, nothing to measure
+		}
+		form := alpha.Form(cal.Form)
+		measured, err := c.curve(ctx, n, cal.Base, form == alpha.Fitted)
+		if err != nil {
+			return decode.Schedule{}, 0, err
+		}
+		if t.Policy == config.PolicyConstantTStar {
+			constant, err := measured.Curve.Constant(form)
+			return decode.Constant(constant), measured.MeanAlpha, err
+		}
+		dynamic, err := measured.Curve.Dynamic(form, alpha.Smoothing(cal.Smooth), cal.Window)
+		return decode.Schedule{T: dynamic}, measured.MeanAlpha, err
+	}
+}

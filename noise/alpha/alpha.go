@@ -1,0 +1,159 @@
+// Package alpha turns clean and noisy logits into the noise-to-signal ratio alpha, the temperatures that theory derives
+// from it, and the measures of how well a temperature restores the clean distribution. It is plain arithmetic, without
+// libtorch.
+package alpha
+
+import (
+	"math"
+)
+
+// Moments are what one position's clean and noisy logits say about the noise. Variances are over the vocabulary, unbiased.
+type Moments struct {
+	Alpha float64 // Var(noisy - clean) / Var(clean)
+	Beta  float64 // Cov(noisy, clean) / Var(clean): 1 if the noise is uncorrelated with the logits
+	VarE  float64 // Var(noisy - clean)
+	VarP  float64 // variance of the clean logits, weighted by softmax(clean/base)
+}
+
+// Measure computes the moments at one position; base is the temperature of the weights of VarP.
+func Measure(clean, noisy []float32, base float64) Moments {
+	n := float64(len(clean))
+	var meanC, meanE float64
+	top := math.Inf(-1)
+	for i, c := range clean {
+		meanC += float64(c)
+		meanE += float64(noisy[i]) - float64(c)
+		top = max(top, float64(c))
+	}
+	meanC /= n
+	meanE /= n
+	var varC, varE, cov float64
+	var mass, sumP, sumP2 float64
+	for i, c := range clean {
+		dc, de := float64(c)-meanC, float64(noisy[i])-float64(c)-meanE
+		varC += dc * dc
+		varE += de * de
+		cov += dc * (dc + de)
+		w := math.Exp((float64(c) - top) / base)
+		mass += w
+		sumP += w * dc
+		sumP2 += w * dc * dc
+	}
+	m := Moments{VarE: varE / (n - 1)}
+	if varC > 0 {
+		m.Alpha, m.Beta = varE/varC, cov/varC
+	}
+	mean := sumP / mass
+	m.VarP = max(sumP2/mass-mean*mean, 0)
+	return m
+}
+
+// Form is a formula for the temperature under noise.
+type Form string
+
+// The forms. Sqrt matches variances; linear and exact are what later public work on the same idea replaced it by; fitted
+// asks the logits themselves.
+const (
+	Sqrt   Form = "sqrt"   // sqrt(1 + alpha)
+	Linear Form = "linear" // 1 + alpha
+	Exact  Form = "exact"  // 1 + Var(e)/Var_p(z), Var_p weighted by the clean softmax
+	Fitted Form = "fitted" // the T of least KL(softmax(clean/base) || softmax(noisy/T))
+)
+
+// Divergence compares softmax(clean) with softmax(noisy/T), in nats.
+type Divergence struct {
+	KL           float64 // KL(clean || noisy)
+	JS           float64 // Jensen-Shannon
+	ProbCorrect  float64 // noisy probability of clean's most likely token
+	CrossEntropy float64 // -sum clean log noisy
+}
+
+// Diverge computes the notebook's four metrics. Everything stays in logarithms, so that a probability that underflows costs
+// nothing.
+func Diverge(clean, noisy []float32, temperature float64) Divergence {
+	lc, top := logNormalizer(clean, 1)
+	ln, _ := logNormalizer(noisy, temperature)
+	var d Divergence
+	for i, c := range clean {
+		p := float64(c) - lc                    // log p
+		q := float64(noisy[i])/temperature - ln // log q
+		m := logAddExp(p, q) - math.Ln2         // log of the mixture
+		ep, eq := math.Exp(p), math.Exp(q)
+		d.KL += ep * (p - q)
+		d.CrossEntropy -= ep * q
+		d.JS += 0.5 * (ep*(p-m) + eq*(q-m))
+	}
+	d.KL, d.JS = max(d.KL, 0), max(d.JS, 0)
+	d.ProbCorrect = math.Exp(float64(noisy[top])/temperature - ln)
+	return d
+}
+
+// logNormalizer is log sum exp(z/T), and the index of the largest logit.
+func logNormalizer(z []float32, temperature float64) (lse float64, top int) {
+	for i, v := range z {
+		if v > z[top] {
+			top = i
+		}
+	}
+	most := float64(z[top]) / temperature
+	sum := 0.0
+	for _, v := range z {
+		sum += math.Exp(float64(v)/temperature - most)
+	}
+	return most + math.Log(sum), top
+}
+
+func logAddExp(a, b float64) float64 {
+	if a < b {
+		a, b = b, a
+	}
+	return a + math.Log1p(math.Exp(b-a))
+}
+
+// Slopes are derivatives of KL(softmax(clean/base) || softmax(noisy/T)) by 1/T, on Grid. KL is convex in 1/T, so where
+// their mean crosses zero is the T of least mean KL.
+type Slopes []float64
+
+// Grid is the temperatures at which slopes are taken, falling: from 8 to 1/8 in steps of 4.4 %.
+var Grid = func() (g [97]float64) {
+	for i := range g {
+		g[i] = 8 * math.Exp2(-float64(i)/16)
+	}
+	return g
+}()
+
+// Slope computes the slopes at one position: E_q[noisy] - E_p[noisy] with q = softmax(noisy/T), p = softmax(clean/base).
+func Slope(clean, noisy []float32, base float64) Slopes {
+	lc, _ := logNormalizer(clean, base)
+	target, most := 0.0, math.Inf(-1)
+	for i, c := range clean {
+		target += math.Exp(float64(c)/base-lc) * float64(noisy[i])
+		most = max(most, float64(noisy[i]))
+	}
+	s := make(Slopes, len(Grid))
+	for k, t := range Grid {
+		sum, mean := 0.0, 0.0
+		for _, z := range noisy {
+			w := math.Exp((float64(z) - most) / t)
+			sum += w
+			mean += w * (float64(z) - most)
+		}
+		s[k] = mean/sum + most - target
+	}
+	return s
+}
+
+// Root is the temperature where the slopes cross zero, linear in 1/T between the points of Grid. Beyond the ends of Grid
+// the end is returned.
+func (s Slopes) Root() float64 {
+	if s[0] >= 0 {
+		return Grid[0]
+	}
+	for k := 1; k < len(s); k++ {
+		if s[k] >= 0 {
+			a, b := 1/Grid[k-1], 1/Grid[k]
+			return 1 / (a + (b-a)*(-s[k-1])/(s[k]-s[k-1]))
+		}
+	}
+	return Grid[len(Grid)-1]
+}
