@@ -50,18 +50,21 @@ func generateCommand(a *app) *cobra.Command {
 				return usageError{err}
 			}
 			o.Noise = spec
+			byIDs := cmd.Flags().Changed("ids")
+			if byIDs {
+				if o.PromptIDs, err = parseIDs(ids); err != nil {
+					return err
+				}
+			}
 			lm, err := decode.Load(o.Model, decode.LoadOptions{DType: dtype, Device: device})
 			if err != nil {
 				return err
 			}
 			defer lm.Close() //nolint:errcheck // the process ends here
-			if ids != "" {
-				o.PromptIDs, err = parseIDs(ids)
-			} else {
-				_, o.PromptIDs, err = promptOf(lm.Text, prompt, raw)
-			}
-			if err != nil {
-				return err
+			if !byIDs {
+				if _, o.PromptIDs, err = promptOf(lm.Text, prompt, raw); err != nil {
+					return err
+				}
 			}
 			g, err := harness.Generate(cmd.Context(), lm, o)
 			if err != nil {
