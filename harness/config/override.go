@@ -13,10 +13,10 @@ import (
 const envPrefix = "GSMEVAL_"
 
 // ReservedEnv reports whether a GSMEVAL_ variable has a meaning other than a
-// config key: GSMEVAL_SHARED names a folder of test inputs, GSMEVAL_TEST_* steer
-// tests.
+// config key: GSMEVAL_CACHE is where the build keeps its dependencies,
+// GSMEVAL_SHARED names a folder of test inputs, GSMEVAL_TEST_* steer tests.
 func ReservedEnv(name string) bool {
-	return name == "GSMEVAL_SHARED" || strings.HasPrefix(name, "GSMEVAL_TEST_")
+	return name == "GSMEVAL_CACHE" || name == "GSMEVAL_SHARED" || strings.HasPrefix(name, "GSMEVAL_TEST_")
 }
 
 // applyEnv lays the GSMEVAL_ variables over the tree, in the order of their names,
