@@ -82,11 +82,11 @@ func Load(ctx context.Context, s Spec) (*Set, error) {
 			return nil, fmt.Errorf("reading data set %s: %w", path, err)
 		}
 	}
-	sum := sha256.New()
+	var hashes strings.Builder
 	for _, f := range set.Files {
-		fmt.Fprintln(sum, f.SHA256)
+		hashes.WriteString(f.SHA256 + "\n")
 	}
-	set.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	set.SHA256 = hexSum([]byte(hashes.String()))
 	if set.Examples, err = s.choose(set.Examples); err != nil {
 		return nil, fmt.Errorf("data set %s: %w", s.Path, err)
 	}
@@ -129,9 +129,13 @@ func (set *Set) add(ctx context.Context, path string) error {
 		}
 		set.Examples = append(set.Examples, Example{ID: len(set.Examples), Question: r.question, Answer: r.answer, Gold: gold})
 	}
-	sum := sha256.Sum256(data)
-	set.Files = append(set.Files, File{Path: path, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), Rows: len(rows)})
+	set.Files = append(set.Files, File{Path: path, Size: int64(len(data)), SHA256: hexSum(data), Rows: len(rows)})
 	return nil
+}
+
+func hexSum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // readFile reads a regular file of at most maxFileBytes.
@@ -140,7 +144,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

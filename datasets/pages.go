@@ -13,6 +13,10 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
+// plainDictionary is PLAIN_DICTIONARY, what older writers call PLAIN in a
+// dictionary page and RLE_DICTIONARY in a data page.
+const plainDictionary format.Encoding = 2
+
 // chunkCheck checks the pages of one column of one row group.
 type chunkCheck struct {
 	file     []byte // up to the footer
@@ -108,7 +112,7 @@ func (c *chunkCheck) dictionaryPage(h *format.PageHeader, body []byte) error {
 	if c.dictionary >= 0 {
 		return errors.New("damaged: a second dictionary")
 	}
-	if d.Encoding != format.Plain && d.Encoding != format.PlainDictionary {
+	if d.Encoding != format.Plain && d.Encoding != plainDictionary {
 		return unsupportedEncoding(d.Encoding)
 	}
 	data, err := decompress(c.meta.Codec, body, int(h.UncompressedPageSize))
@@ -191,7 +195,7 @@ func (c *chunkCheck) values(encoding format.Encoding, data []byte, present int) 
 	switch encoding {
 	case format.Plain:
 		return checkPlain(data, present)
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		if c.dictionary < 0 {
 			return errors.New("damaged: no dictionary before it")
 		}
@@ -307,8 +311,8 @@ func unpack(data []byte, bit, width int) uint32 {
 	return uint32(v >> (bit % 8) & (1<<width - 1))
 }
 
-// decompress returns the size bytes that body holds, and never allocates much
-// more than that.
+// decompress returns the size bytes that body holds, and never makes much more
+// of it than maxPageBytes.
 func decompress(codec format.CompressionCodec, body []byte, size int) (data []byte, err error) {
 	switch codec {
 	case format.Uncompressed:
@@ -326,10 +330,10 @@ func decompress(codec format.CompressionCodec, body []byte, size int) (data []by
 			data, err = io.ReadAll(io.LimitReader(r, int64(size)+1))
 		}
 	case format.Zstd:
-		// The decoder refuses a frame that claims more than its memory.
-		const slack = 1 << 10
+		// The decoder refuses a frame whose window or content is larger than its
+		// memory; a window may be much larger than the page.
 		var r *zstd.Decoder
-		r, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(uint64(size)+slack), zstd.WithDecoderConcurrency(1))
+		r, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxPageBytes), zstd.WithDecoderConcurrency(1))
 		if err == nil {
 			defer r.Close()
 			data, err = r.DecodeAll(body, nil)

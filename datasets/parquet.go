@@ -51,6 +51,9 @@ func readColumn(ctx context.Context, f *parquet.File, column int, name string, b
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if group.NumRows() == 0 {
+			continue // it may have no pages at all
+		}
 		end := n + int(group.NumRows())
 		err := readChunk(group.ColumnChunks()[column], func(v parquet.Value) error {
 			if n >= end {

@@ -28,7 +28,7 @@ func ReadTexts(path string) ([]Text, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading texts: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	var texts []Text
 	total := 0
 	err = eachLine(context.Background(), f, func(line []byte, keys map[string]json.RawMessage) error {
