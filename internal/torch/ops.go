@@ -12,14 +12,14 @@ import (
 	lib "github.com/sugarme/gotch/libtch"
 )
 
-// FromBytes makes a tensor of the shape and dtype dst on a device from the raw bytes of elements of dtype src.
+// FromBytes makes a tensor of the shape and dtype dst on a device from the raw bytes of exactly as many elements of dtype src.
 func (s *Scope) FromBytes(data []byte, shape []int64, src, dst DType, d Device) Tensor {
 	dims := shape
 	if len(dims) == 0 {
 		dims = []int64{0} // never read: the number of dimensions is 0
 	}
 	return s.shim("from bytes", func(out *C.gsm_tensor) *C.char {
-		return C.gsm_from_bytes(out, unsafe.Pointer(unsafe.SliceData(data)), (*C.int64_t)(unsafe.Pointer(&dims[0])),
+		return C.gsm_from_bytes(out, unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)), (*C.int64_t)(unsafe.Pointer(&dims[0])),
 			C.int(len(shape)), C.int(src), C.int(dst), C.int(d))
 	})
 }
@@ -37,7 +37,7 @@ func (s *Scope) Ints(v []int64, d Device) Tensor {
 // CopyBytes overwrites t with raw bytes of as many elements of dtype src.
 func (s *Scope) CopyBytes(t Tensor, data []byte, src DType) {
 	if s.err == nil {
-		s.Fail(failure("copy bytes", C.gsm_copy_bytes_(t.shim(), unsafe.Pointer(unsafe.SliceData(data)), C.int(src))))
+		s.Fail(failure("copy bytes", C.gsm_copy_bytes_(t.shim(), unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)), C.int(src))))
 	}
 }
 

@@ -45,6 +45,12 @@ void give(gsm_tensor* out, at::Tensor t) { *out = new at::Tensor(std::move(t)); 
 
 bool fast(const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); }
 
+// copy_all overwrites the contiguous t with as many bytes as it holds.
+void copy_all(at::Tensor& t, const void* data, int64_t bytes) {
+  TORCH_CHECK(static_cast<int64_t>(t.nbytes()) == bytes, bytes, " bytes for a tensor of ", t.nbytes());
+  if (bytes > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(bytes));
+}
+
 at::Device device_of(int d) { return d < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(d)); }
 
 at::Tensor int_tensor(const int32_t* v, int64_t n, at::Device device) {
@@ -457,26 +463,26 @@ char* gsm_cpu_capability(char* out, int n) {
   return guard([&] { snprintf(out, static_cast<size_t>(n), "%s", at::get_cpu_capability().c_str()); });
 }
 
-char* gsm_from_bytes(gsm_tensor* out, const void* data, const int64_t* shape, int dims, int src_type, int dst_type, int device) {
+char* gsm_from_bytes(gsm_tensor* out, const void* data, int64_t bytes, const int64_t* shape, int dims, int src_type, int dst_type, int device) {
   return guard([&] {
     const at::IntArrayRef sizes(shape, static_cast<size_t>(dims));
     const auto src_dtype = static_cast<at::ScalarType>(src_type), dst_dtype = static_cast<at::ScalarType>(dst_type);
     auto t = at::empty(sizes, at::TensorOptions().dtype(src_dtype));
-    if (t.numel() > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(t.nbytes()));
+    copy_all(t, data, bytes);
     give(out, t.to(at::TensorOptions().dtype(dst_dtype).device(device_of(device))));
   });
 }
 
-char* gsm_copy_bytes_(gsm_tensor dst, const void* data, int src_type) {
+char* gsm_copy_bytes_(gsm_tensor dst, const void* data, int64_t bytes, int src_type) {
   return guard([&] {
     auto& t = T(dst);
     const auto src_dtype = static_cast<at::ScalarType>(src_type);
     if (t.is_cpu() && t.is_contiguous() && t.scalar_type() == src_dtype) {
-      memcpy(t.data_ptr(), data, static_cast<size_t>(t.nbytes()));
+      copy_all(t, data, bytes);
       return;
     }
     auto src = at::empty(t.sizes(), at::TensorOptions().dtype(src_dtype));
-    memcpy(src.data_ptr(), data, static_cast<size_t>(src.nbytes()));
+    copy_all(src, data, bytes);
     t.copy_(src);
   });
 }
@@ -651,7 +657,7 @@ char* gsm_spread(float* out, gsm_tensor x_, const int32_t* groups, int64_t n_gro
     std::vector<at::Tensor> parts;
     for (int64_t g = 0; g < n_groups; g++) {
       const auto f = x.narrow(0, groups[g], groups[g + 1] - groups[g]).to(at::kFloat);
-      parts.push_back(absmax != 0 ? f.abs().max() : f.std(true));
+      parts.push_back(absmax != 0 ? f.abs().max() : f.numel() > 1 ? f.std(true) : at::zeros({}, f.options()));
     }
     const auto all = at::stack(parts).to(at::kCPU);
     memcpy(out, all.data_ptr<float>(), sizeof(float) * static_cast<size_t>(n_groups));
