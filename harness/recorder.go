@@ -96,8 +96,8 @@ func (rec *recorder) fail(err error) {
 // record scores a sequence.
 func (rec *recorder) record(f finished) (results.Record, error) {
 	r, k, res := rec.r, f.todo.key, f.result
-	example, prompt := r.data.Examples[k.Order], r.prompts[k.Order]
-	text := r.lm.Completion(res.IDs)
+	example, prompt := r.Data.Examples[k.Order], r.prompts[k.Order]
+	text := r.LM.Completion(res.IDs)
 	verdict := r.ladder.Score(scoring.Completion{Text: text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0}, example.Gold)
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,

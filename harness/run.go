@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/config"
 	"github.com/gsmeval/gsmeval/internal/torch"
@@ -45,25 +43,18 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (*results.Table, er
 }
 
 type runner struct {
+	*Session
 	cfg     *config.Config
 	stderr  io.Writer
 	timings map[string]float64
 
-	data     *datasets.Set
-	lm       *decode.LM
-	prompter *Prompter
 	prompts  []Prompt
 	ladder   scoring.Ladder
-	id       *identity
 	plan     *plan
 	info     *results.RunInfo
 	journal  *results.Journal
 	engine   *decode.Engine
 	progress *progress
-}
-
-func (r *runner) logf(format string, args ...any) {
-	_, _ = fmt.Fprintf(r.stderr, format+"\n", args...) // a message that cannot be shown must not end a run
 }
 
 func (r *runner) timed(name string, f func() error) error {
@@ -72,80 +63,39 @@ func (r *runner) timed(name string, f func() error) error {
 	return f()
 }
 
+// close frees everything; what goes wrong then is said, and changes no result any more.
 func (r *runner) close() {
-	if r.engine != nil {
-		if err := r.engine.Close(); err != nil {
-			r.logf("closing the engine: %v", err)
+	say := func(what string, err error) {
+		if err != nil {
+			_, _ = fmt.Fprintf(r.stderr, "closing the %s: %v\n", what, err)
 		}
 	}
-	if r.lm != nil {
-		if err := r.lm.Close(); err != nil {
-			r.logf("closing the model: %v", err)
-		}
+	if r.engine != nil {
+		say("engine", r.engine.Close())
+	}
+	if r.Session != nil {
+		say("model", r.Session.Close())
 	}
 	if r.journal != nil {
-		if err := r.journal.Close(); err != nil {
-			r.logf("closing the journal: %v", err)
-		}
+		say("journal", r.journal.Close())
 	}
 }
 
 // prepare loads everything and opens the run directory. Nothing is decoded yet.
 func (r *runner) prepare(ctx context.Context) error {
-	cfg := r.cfg
-	if len(cfg.Generation.Stop) > 0 {
-		return errors.New("generation.stop: stop strings are not supported by this version; leave the list empty")
-	}
 	var err error
-	if r.ladder, err = scoring.LadderByName(cfg.Scoring.Ladder); err != nil {
+	if r.ladder, err = scoring.LadderByName(r.cfg.Scoring.Ladder); err != nil {
 		return err
 	}
-	if err := r.timed("load_data", func() error {
-		r.data, err = loadData(ctx, cfg)
-		return err
-	}); err != nil {
-		return err
-	}
-	if err := r.timed("load_model", func() error {
-		r.lm, err = decode.Load(cfg.Model.Path, decode.LoadOptions{DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads})
-		return err
-	}); err != nil {
-		return err
-	}
-	if r.prompter, err = NewPrompter(ctx, r.lm.Text, cfg.Prompt, cfg.Dataset); err != nil {
-		return err
-	}
-	r.prompts = make([]Prompt, len(r.data.Examples))
-	for i, e := range r.data.Examples {
-		if r.prompts[i], err = r.prompter.Prompt(e.Question); err != nil {
-			return fmt.Errorf("prompt of row %d: %w", e.ID, err)
+	if err := r.timed("load", func() error {
+		if r.Session, err = OpenSession(ctx, r.cfg, r.stderr); err == nil {
+			r.prompts, err = r.Session.prompts()
 		}
-	}
-	if r.id, err = identify(ctx, r.lm, r.data); err != nil {
+		return err
+	}); err != nil {
 		return err
 	}
 	return r.openRun(ctx)
-}
-
-func loadData(ctx context.Context, cfg *config.Config) (*datasets.Set, error) {
-	d := cfg.Dataset
-	from, to, err := d.Rows()
-	if err != nil {
-		return nil, fmt.Errorf("dataset.range: %w", err)
-	}
-	if to == math.MaxInt {
-		to = 0
-	}
-	set, err := datasets.Load(ctx, datasets.Spec{
-		Path: d.Path, Split: d.Split, Config: d.Config, From: from, To: to, IDs: d.IDs, ShuffleSeed: d.ShuffleSeed, Limit: d.Limit,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(set.Examples) == 0 {
-		return nil, fmt.Errorf("dataset %s has no rows to evaluate", d.Path)
-	}
-	return set, nil
 }
 
 // openRun makes the plan, and creates the run directory or checks that the one that is there is of this very run.
@@ -173,7 +123,7 @@ func (r *runner) openRun(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the run directory: %w", err)
 	}
-	c := &calibrator{cfg: cfg, lm: r.lm, id: r.id, prompter: r.prompter, data: r.data, logf: r.logf}
+	c := r.calibrator()
 	if err := r.timed("calibrate", func() error {
 		r.plan, err = newPlan(cfg, c.schedule(ctx))
 		return err
@@ -187,7 +137,7 @@ func (r *runner) openRun(ctx context.Context) error {
 	r.info = &results.RunInfo{
 		Schema: results.RunSchema, Name: cfg.Name, Fingerprint: fingerprint, Status: results.RunRunning, Config: effective,
 		Hashes: r.id.hashes, Versions: r.id.versions, Device: r.id.device, Threads: r.id.threads,
-		Meta: r.plan.meta(fingerprint, len(r.data.Examples), r.settings()), Schedules: r.plan.schedules(),
+		Meta: r.plan.meta(fingerprint, len(r.Data.Examples), r.settings()), Schedules: r.plan.schedules(),
 		Started: time.Now().UTC(), Attempts: 1,
 	}
 	if old != nil {
@@ -240,7 +190,7 @@ func differences(was, is map[string]string) []string {
 func (r *runner) settings() map[string]string {
 	g := r.cfg.Generation
 	return map[string]string{
-		results.SettingData:       r.data.SHA256[:12] + " " + r.cfg.Dataset.Split,
+		results.SettingData:       r.Data.SHA256[:12] + " " + r.cfg.Dataset.Split,
 		results.SettingPrompt:     r.prompter.Describe(),
 		results.SettingLadder:     r.cfg.Scoring.Ladder,
 		results.SettingTokenLimit: strconv.Itoa(g.MaxNewTokens),
@@ -253,7 +203,7 @@ func (r *runner) settings() map[string]string {
 
 // run decodes what is missing, completes the journal and writes the tables.
 func (r *runner) run(ctx context.Context) (*results.Table, error) {
-	total := r.plan.samples(len(r.data.Examples))
+	total := r.plan.samples(len(r.Data.Examples))
 	if missing := total - r.journal.Len(); missing > 0 {
 		if r.journal.Len() > 0 {
 			r.logf("resuming %s: %d of %d samples are there", r.cfg.Output, r.journal.Len(), total)
@@ -282,7 +232,7 @@ func (r *runner) stopped(ctx context.Context, err error) error {
 	r.info.Status, r.info.Cause, r.info.Timings = results.RunFailed, err.Error(), r.timings
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = fmt.Errorf("%w: %d of %d samples are kept; go on with: gsmeval resume %s",
-			ErrInterrupted, r.journal.Len(), r.plan.samples(len(r.data.Examples)), r.cfg.Output)
+			ErrInterrupted, r.journal.Len(), r.plan.samples(len(r.Data.Examples)), r.cfg.Output)
 		r.info.Status, r.info.Cause = results.RunInterrupted, ""
 	}
 	return errors.Join(err, r.info.Write(r.cfg.Output))
@@ -299,8 +249,8 @@ func (r *runner) decode(ctx context.Context, total int) error {
 		slots = 32
 	}
 	var err error
-	r.engine, err = decode.NewEngine(r.lm.Worker, r.lm.Model, decode.Options{
-		Slots: slots, Capacity: longest + r.cfg.Generation.MaxNewTokens, Recompute: !r.cfg.Generation.KVCache, Ends: r.lm.Ends.Has,
+	r.engine, err = decode.NewEngine(r.LM.Worker, r.LM.Model, decode.Options{
+		Slots: slots, Capacity: longest + r.cfg.Generation.MaxNewTokens, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has,
 	})
 	if err != nil {
 		return err
@@ -331,14 +281,14 @@ func (r *runner) pass(ctx context.Context, ps pass) error {
 	label := r.cfg.Noise[ps.noise].Label()
 	var weights noise.Effect
 	if spec.OnWeights() {
-		if err := r.lm.Worker.Do(func(s *torch.Scope) (err error) {
-			weights, err = r.lm.PerturbWeights(s, spec, philox.Weight, r.cfg.Seed, ps.replicate)
+		if err := r.LM.Worker.Do(func(s *torch.Scope) (err error) {
+			weights, err = r.LM.PerturbWeights(s, spec, philox.Weight, r.cfg.Seed, ps.replicate)
 			return err
 		}); err != nil {
 			return fmt.Errorf("noise %q: %w", label, err)
 		}
 		defer func() {
-			if err := r.lm.Worker.Do(r.lm.Model.Restore); err != nil {
+			if err := r.LM.Worker.Do(r.LM.Model.Restore); err != nil {
 				r.logf("%v", err)
 			}
 		}()
@@ -377,7 +327,7 @@ type todo struct {
 // request says what a sample is drawn for. Equal replicates share their random numbers across noises and temperatures.
 func (r *runner) request(t todo, spec noise.Spec) *decode.Request {
 	g := r.cfg.Generation
-	example := strconv.Itoa(r.data.Examples[t.key.Order].ID)
+	example := strconv.Itoa(r.Data.Examples[t.key.Order].ID)
 	return &decode.Request{
 		Prompt: r.prompts[t.key.Order].IDs, MaxNew: g.MaxNewTokens, Schedule: t.cell.schedule,
 		Filter:    decode.Filter{TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty},

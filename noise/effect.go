@@ -7,10 +7,11 @@ import (
 
 // SiteEffect is what a noise did at one parameter or Linear.
 type SiteEffect struct {
-	Name     string
-	Elements int64   // perturbed, draws counted
-	Spread2  float64 // sum over the elements of the squared spread of what was perturbed
-	Noise2   float64 // sum of the squares of what was added
+	Name     string  `json:"name"`
+	Weight   bool    `json:"weight,omitempty"` // a parameter, not a Linear's input or output
+	Elements int64   `json:"elements"`         // perturbed, draws counted
+	Spread2  float64 `json:"spread2"`          // sum over the elements of the squared spread of what was perturbed
+	Noise2   float64 `json:"noise2"`           // sum of the squares of what was added
 }
 
 // Spread is the root mean square of the spread (standard deviation or largest magnitude) that the scale refers to.

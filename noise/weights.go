@@ -30,7 +30,7 @@ func PerturbWeights(s *torch.Scope, spec Spec, params []Param, key func(name str
 		for _, d := range p.Tensor.Shape() {
 			n *= d
 		}
-		effect = append(effect, SiteEffect{Name: p.Name, Elements: n, Spread2: spread * spread * float64(n), Noise2: sumsq})
+		effect = append(effect, SiteEffect{Name: p.Name, Weight: true, Elements: n, Spread2: spread * spread * float64(n), Noise2: sumsq})
 	}
 	return effect, effect.Check()
 }

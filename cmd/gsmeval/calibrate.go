@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/noise/alpha"
+)
+
+// session loads a config and what it names, hands them to f and closes them.
+func (a *app) session(cmd *cobra.Command, path string, set []string, f func(*harness.Session) error) (err error) {
+	cfg, err := config.Load(path, config.Options{Set: set, Env: os.Environ()})
+	if err != nil {
+		return usageError{err}
+	}
+	s, err := harness.OpenSession(cmd.Context(), cfg, a.stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return f(s)
+}
+
+func setFlag(c *cobra.Command, set *[]string) {
+	c.Flags().StringArrayVar(set, "set", nil, "`key=value` that overrides the config, for example noise.0.scale=0.1 (repeatable)")
+}
+
+func calibrateCommand(a *app) *cobra.Command {
+	var set []string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "calibrate CONFIG",
+		Short: "Measure alpha(t), the noise-to-signal ratio of the logits, for every noise of a config",
+		Long: `Calibrate forces the model along the clean greedy continuations of the calibration prompts, with and without noise, and writes
+alpha(t) with its 95 % interval to OUTPUT/calibration. A run of the config finds what was measured here.`,
+		Example: `  gsmeval calibrate configs/dyn_tstar.yaml
+  gsmeval calibrate configs/dyn_tstar.yaml --set calibration.draws=10 --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.session(cmd, args[0], set, func(s *harness.Session) error {
+				begin := time.Now()
+				cals, err := harness.Calibrate(cmd.Context(), s)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(cals)
+				}
+				if err := a.println("| Noise | Positions | alpha(0) | alpha(end) | mean alpha | beta | T* sqrt | linear | exact |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"); err != nil {
+					return err
+				}
+				for _, m := range cals {
+					if err := a.println(calibrationRow(m)); err != nil {
+						return err
+					}
+				}
+				_, err = fmt.Fprintf(a.stderr, "calibrated in %.1f s\n", time.Since(begin).Seconds())
+				return err
+			})
+		},
+	}
+	setFlag(c, &set)
+	c.Flags().BoolVar(&asJSON, "json", false, "print the calibrations as JSON")
+	return c
+}
+
+func calibrationRow(m *harness.Calibration) string {
+	points := m.Curve.Points
+	beta := 0.0
+	for _, p := range points {
+		beta += p.Beta / float64(len(points))
+	}
+	row := fmt.Sprintf("| %s | %d | %.4g | %.4g | %.4g | %.3f ", m.Noise, len(points), points[0].Alpha, points[len(points)-1].Alpha, m.MeanAlpha, beta)
+	for _, f := range []alpha.Form{alpha.Sqrt, alpha.Linear, alpha.Exact} {
+		t, err := m.Curve.Constant(f)
+		if err != nil {
+			return err.Error()
+		}
+		row += fmt.Sprintf("| %.4f ", t)
+	}
+	return row + "|"
+}
+
+func verifyNoiseCommand(a *app) *cobra.Command {
+	var set []string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "verify-noise CONFIG",
+		Short: "Prove that every noise of a config acts, and how much",
+		Long: `Verify-noise puts the config's first question through the model, clean and under three draws of each noise. It fails if a noise
+leaves the logits as they were, draws the same twice, or adds something else than scale x spread.`,
+		Example: `  gsmeval verify-noise configs/dyn_tstar.yaml
+  gsmeval verify-noise configs/dyn_tstar.yaml --set 'noise=[{kind: weight, scale: 0.02, exclude: [lm_head]}]'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.session(cmd, args[0], set, func(s *harness.Session) error {
+				list, err := harness.VerifyNoise(cmd.Context(), s)
+				if err != nil {
+					return err
+				}
+				bad := 0
+				for _, v := range list {
+					if !v.OK {
+						bad++
+					}
+					if !asJSON {
+						if err := a.println(verified(v)); err != nil {
+							return err
+						}
+					}
+				}
+				if asJSON {
+					if err := a.printJSON(list); err != nil {
+						return err
+					}
+				}
+				if bad > 0 {
+					return fmt.Errorf("%s did not act as asked", plural(bad, "noise"))
+				}
+				return nil
+			})
+		},
+	}
+	setFlag(c, &set)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// verified is the report on one noise.
+func verified(v harness.Verified) string {
+	out := fmt.Sprintf("## %s\n\nLogits: mean |difference| %.4g from clean, %.4g between two draws.\n\n", v.Noise, v.FromClean, v.BetweenDraws)
+	out += "| Site | Elements | Spread | RMS of noise | Ratio | SNR dB |\n|---|--:|--:|--:|--:|--:|\n"
+	for _, s := range v.Sites {
+		ratio, snr := "no spread", ""
+		if s.Ratio != nil {
+			ratio, snr = fmt.Sprintf("%.4f", *s.Ratio), fmt.Sprintf("%.1f", *s.SNR)
+		}
+		out += fmt.Sprintf("| %s | %d | %.4g | %.4g | %s | %s |\n", s.Name, s.Elements, s.Spread, s.RMS, ratio, snr)
+	}
+	if v.OK {
+		return out + "\nThe noise acts as asked.\n"
+	}
+	return out + "\nPROBLEM: " + v.Problem + "\n"
+}

@@ -1,0 +1,47 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/alpha"
+)
+
+// Calibrate measures, or finds, the calibration of every noise of the config that the config's temperatures ask for; where
+// none asks for one, that of the config's calibration section.
+func Calibrate(ctx context.Context, s *Session) ([]*Calibration, error) {
+	c := s.calibrator()
+	var wanted []config.Temperature
+	for _, t := range s.cfg.Temperature {
+		if t.Policy == config.PolicyConstantTStar || t.Policy == config.PolicyDynamicTStar {
+			wanted = append(wanted, t)
+		}
+	}
+	if len(wanted) == 0 {
+		wanted = []config.Temperature{{Policy: config.PolicyDynamicTStar}}
+	}
+	var out []*Calibration
+	for n := range s.cfg.Noise {
+		if noiseSpec(s.cfg.Noise[n]).Kind == noise.None {
+			continue
+		}
+		seen := map[*Calibration]bool{}
+		for _, t := range wanted {
+			cal := s.cfg.Calibrated(t)
+			m, err := c.curve(ctx, n, cal.Base, alpha.Form(cal.Form) == alpha.Fitted)
+			if err != nil {
+				return nil, err
+			}
+			if !seen[m] {
+				seen[m] = true
+				out = append(out, m)
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the config has no noise to calibrate: %w", noise.ErrNoEffect)
+	}
+	return out, nil
+}
