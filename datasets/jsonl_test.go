@@ -1,0 +1,143 @@
+package datasets
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const goodLine = `{"question": "q", "answer": "#### 1"}`
+
+func TestJSONL(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		text  string
+		want  []row
+		words []string
+	}{
+		{"a row", goodLine + "\n", []row{{"q", "#### 1"}}, nil},
+		{"no newline at the end", goodLine, []row{{"q", "#### 1"}}, nil},
+		{"Windows lines, a mark and blank lines", "\ufeff" + goodLine + "\r\n\r\n" + goodLine + "\r\n \n", []row{{"q", "#### 1"}, {"q", "#### 1"}}, nil},
+		{"other keys", `{"id": 3, "answer": "#### \u0031", "question": "\u00e9\n", "Answer": [1, {"answer": 2}]}`, []row{{"é\n", "#### 1"}}, nil},
+		{"nothing", "", nil, nil},
+
+		{"not JSON", goodLine + "\nquestion\n", nil, []string{"line 2", "not a JSON object"}},
+		{"a list", `["q", "a"]`, nil, []string{"line 1", "not a JSON object"}},
+		{"cut", goodLine + "\n\n" + goodLine[:20], nil, []string{"line 3", "not closed"}},
+		{"two objects", goodLine + goodLine, nil, []string{"line 1", "more than one"}},
+		{"rest", goodLine + "x", nil, []string{"line 1", "more than one"}},
+		{"bad escape", `{"question": "\x"}`, nil, []string{"line 1", "not JSON"}},
+		{"no answer", `{"question": "q"}`, nil, []string{"line 1", `no key "answer"`}},
+		{"another case", `{"Question": "q", "answer": "#### 1"}`, nil, []string{"line 1", `no key "question"`}},
+		{"null", `{"question": null, "answer": "#### 1"}`, nil, []string{"line 1", `"question" is not a string`}},
+		{"a number", `{"question": "q", "answer": 1}`, nil, []string{"line 1", `"answer" is not a string`}},
+		{"a key twice", `{"question": "q", "answer": "#### 1", "answer": "#### 2"}`, nil, []string{"line 1", `"answer" is there twice`}},
+		{"not UTF-8", goodLine + "\n{\"question\": \"\xff\", \"answer\": \"#### 1\"}", nil, []string{"line 2", "not UTF-8"}},
+		{"a long line", goodLine + "\n" + strings.Repeat(" ", maxLineBytes+1), nil, []string{"line 2", "more than 10485760 bytes"}},
+		{"deep", `{"x": ` + strings.Repeat("[", 1<<16), nil, []string{"line 1", "not JSON"}},
+	} {
+		got, err := readJSONL(t.Context(), []byte(tc.text))
+		if tc.words != nil {
+			checkError(t, err, tc.words...)
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(row{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+func TestLoadChecksRows(t *testing.T) {
+	t.Parallel()
+	for text, words := range map[string][]string{
+		"": {"no rows"},
+		goodLine + "\n" + `{"question": "q", "answer": "1"}`:      {"record 1", "####"},
+		goodLine + "\n" + `{"question": "q", "answer": "#### -"}`: {"record 1", "not a number"},
+		goodLine + "\n" + `{"question": " ", "answer": "#### 1"}`: {"record 1", "question is empty"},
+	} {
+		dir := t.TempDir()
+		writeFile(t, dir, "test.jsonl", []byte(text))
+		_, err := Load(t.Context(), Spec{Path: dir, Limit: 1})
+		checkError(t, err, append(words, "test.jsonl")...)
+	}
+}
+
+func TestReadTexts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lines := []string{
+		`{"id": 3, "text": "#### 18"}`,
+		`{"id":0,"text":"","finish":"length","source":{"a":1}}`,
+		`{"id": 3, "text": "again", "finish": null}`,
+		`{"finish": "stop", "text": "\u00e9", "id": 1}`,
+	}
+	writeFile(t, dir, "texts.jsonl", []byte(strings.Join(lines, "\n")))
+	got, err := ReadTexts(filepath.Join(dir, "texts.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Text{
+		{3, "#### 18", "stop", []byte(lines[0])},
+		{0, "", "length", []byte(lines[1])},
+		{3, "again", "stop", []byte(lines[2])},
+		{1, "é", "stop", []byte(lines[3])},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("texts (-want +got):\n%s", diff)
+	}
+	for i, tc := range []struct {
+		text  string
+		words []string
+	}{
+		{"", []string{"no texts"}},
+		{`{"text": "x"}`, []string{"line 1", `no key "id"`}},
+		{`{"id": "3", "text": "x"}`, []string{"line 1", `"id" is "3"`, "row number"}},
+		{`{"id": 1.5, "text": "x"}`, []string{"line 1", "row number"}},
+		{`{"id": -1, "text": "x"}`, []string{"line 1", "row number"}},
+		{`{"id": null, "text": "x"}`, []string{"line 1", "row number"}},
+		{`{"id": 1e30, "text": "x"}`, []string{"line 1", "row number"}},
+		{lines[0] + "\n" + `{"id": 1}`, []string{"line 2", `no key "text"`}},
+		{`{"id": 1, "text": 5}`, []string{"line 1", `"text" is not a string`}},
+		{`{"id": 1, "text": "x", "finish": "eos"}`, []string{"line 1", `"eos"`, `"stop" or "length"`}},
+		{`{"id": 1, "text": "x", "finish": 1}`, []string{"line 1", `"finish" is not a string`}},
+	} {
+		name := fmt.Sprintf("bad%d.jsonl", i)
+		writeFile(t, dir, name, []byte(tc.text))
+		_, err := ReadTexts(filepath.Join(dir, name))
+		checkError(t, err, append(tc.words, name)...)
+	}
+	_, err = ReadTexts(filepath.Join(dir, "none.jsonl"))
+	checkError(t, err, "none.jsonl", "no such file")
+}
+
+func FuzzJSONL(f *testing.F) {
+	f.Add([]byte(goodLine))
+	f.Add([]byte("\ufeff{\"id\": 1, \"text\": \"x\", \"finish\": \"length\"}\r\n\n{}"))
+	f.Add([]byte(`{"question": "\ud800", "answer": {"a": [1, null, true, 1e5]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rows, err := readJSONL(context.Background(), data)
+		if err == nil && len(rows) > bytes.Count(data, []byte("\n"))+1 {
+			t.Errorf("%d rows in %q", len(rows), data)
+		}
+		err = eachLine(context.Background(), bytes.NewReader(data), func(_ []byte, keys map[string]json.RawMessage) error {
+			text, err := parseText(keys)
+			if err == nil && (text.ID < 0 || (text.Finish != "stop" && text.Finish != "length")) {
+				t.Errorf("%+v", text)
+			}
+			return err
+		})
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %q has several lines", err)
+		}
+	})
+}
