@@ -60,7 +60,7 @@ const (
 	Fitted Form = "fitted" // the T of least KL(softmax(clean/base) || softmax(noisy/T))
 )
 
-// Divergence compares softmax(clean) with softmax(noisy/T), in nats.
+// Divergence compares softmax(clean/base) with softmax(noisy/T), in nats.
 type Divergence struct {
 	KL           float64 // KL(clean || noisy)
 	JS           float64 // Jensen-Shannon
@@ -68,24 +68,27 @@ type Divergence struct {
 	CrossEntropy float64 // -sum clean log noisy
 }
 
-// Diverge computes the notebook's four metrics. Everything stays in logarithms, so that a probability that underflows costs
-// nothing.
-func Diverge(clean, noisy []float32, temperature float64) Divergence {
-	lc, top := logNormalizer(clean, 1)
-	ln, _ := logNormalizer(noisy, temperature)
-	var d Divergence
-	for i, c := range clean {
-		p := float64(c) - lc                    // log p
-		q := float64(noisy[i])/temperature - ln // log q
-		m := logAddExp(p, q) - math.Ln2         // log of the mixture
-		ep, eq := math.Exp(p), math.Exp(q)
-		d.KL += ep * (p - q)
-		d.CrossEntropy -= ep * q
-		d.JS += 0.5 * (ep*(p-m) + eq*(q-m))
+// Diverge computes the notebook's four metrics for each temperature. Everything stays in logarithms, so that a probability
+// that underflows costs nothing.
+func Diverge(clean, noisy []float32, base float64, temperatures []float64) []Divergence {
+	lc, top := logNormalizer(clean, base)
+	out := make([]Divergence, len(temperatures))
+	for k, t := range temperatures {
+		ln, _ := logNormalizer(noisy, t)
+		d := &out[k]
+		for i, c := range clean {
+			p := float64(c)/base - lc       // log p
+			q := float64(noisy[i])/t - ln   // log q
+			m := logAddExp(p, q) - math.Ln2 // log of the mixture
+			ep, eq := math.Exp(p), math.Exp(q)
+			d.KL += ep * (p - q)
+			d.CrossEntropy -= ep * q
+			d.JS += 0.5 * (ep*(p-m) + eq*(q-m))
+		}
+		d.KL, d.JS = max(d.KL, 0), max(d.JS, 0)
+		d.ProbCorrect = math.Exp(float64(noisy[top])/t - ln)
 	}
-	d.KL, d.JS = max(d.KL, 0), max(d.JS, 0)
-	d.ProbCorrect = math.Exp(float64(noisy[top])/temperature - ln)
-	return d
+	return out
 }
 
 // logNormalizer is log sum exp(z/T), and the index of the largest logit.

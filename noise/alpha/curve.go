@@ -3,9 +3,6 @@ package alpha
 import (
 	"fmt"
 	"math"
-
-	"gonum.org/v1/gonum/stat"
-	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // Point is the curve at one position.
@@ -137,6 +134,16 @@ func (c *Collector) Add(prompt, draw, t int, clean, noisy []float32) {
 	}
 }
 
+// Alphas is alpha by position of one draw on one prompt.
+func (c *Collector) Alphas(prompt, draw int) []float64 {
+	n := c.lengths[prompt]
+	out := make([]float64, n)
+	for t, m := range c.moments[prompt][draw*n : (draw+1)*n] {
+		out[t] = m.Alpha
+	}
+	return out
+}
+
 // alive is the least number of prompts that a position needs.
 func (c *Collector) alive() int { return min(4, len(c.lengths)) }
 
@@ -177,15 +184,8 @@ func (c *Collector) Curve() *Curve {
 		}
 		k := float64(p.N)
 		p.Beta, p.VarE, p.VarP = p.Beta/k, p.VarE/k, p.VarP/k
-		p.Alpha, p.SE = mean(means), math.NaN()
-		p.Lo, p.Hi = math.Inf(-1), math.Inf(1)
-		if n := len(means); n > 1 {
-			p.SE = stat.StdErr(stat.StdDev(means, nil), float64(n))
-			half := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(n - 1)}.Quantile(0.975) * p.SE
-			p.Lo, p.Hi = p.Alpha-half, p.Alpha+half
-		} else {
-			p.SE, p.Lo, p.Hi = 0, p.Alpha, p.Alpha // one value has no spread to speak of
-		}
+		at := Mean(means)
+		p.Alpha, p.SE, p.Lo, p.Hi = at.Mean, at.SE, at.Lo, at.Hi
 		if c.fit {
 			pooled.add(slopes)
 			pooledN += slopesN
