@@ -75,6 +75,19 @@ func gumbelMax(z []float32, top int, temperature float64, step uint32, key philo
 
 // filteredMax is gumbelMax over the tokens that survive the filter.
 func filteredMax(z []float32, temperature float64, f Filter, step uint32, key philox.Key) int {
+	order := survivors(z, temperature, f)
+	best, at := math.Inf(-1), order[0]
+	for _, i := range order {
+		w := philox.Words(philox.Counter{uint32(i / 4), step, 0, 0}, key)[i%4]
+		if x := float64(z[i])/temperature + philox.Gumbel(w); x > best || (x == best && i < at) {
+			best, at = x, i
+		}
+	}
+	return at
+}
+
+// survivors returns the tokens that may be sampled, the likeliest first.
+func survivors(z []float32, temperature float64, f Filter) []int {
 	order := make([]int, len(z))
 	for i := range order {
 		order[i] = i
@@ -106,14 +119,7 @@ func filteredMax(z []float32, temperature float64, f Filter, step uint32, key ph
 		}
 		order = order[:n]
 	}
-	best, at := math.Inf(-1), order[0]
-	for _, i := range order {
-		w := philox.Words(philox.Counter{uint32(i / 4), step, 0, 0}, key)[i%4]
-		if x := float64(z[i])/temperature + philox.Gumbel(w); x > best || (x == best && i < at) {
-			best, at = x, i
-		}
-	}
-	return at
+	return order
 }
 
 // softmax returns softmax(z[order]/T); order is by falling z.
@@ -148,9 +154,9 @@ func penalize(z []float32, penalty float64, seen []int) {
 
 // logProb is the log softmax of z at token i.
 func logProb(z []float32, top, i int) float64 {
-	sum := 0.0
+	sum, best := 0.0, float64(z[top])
 	for _, v := range z {
-		sum += math.Exp(float64(v - z[top]))
+		sum += math.Exp(float64(v) - best)
 	}
-	return float64(z[i]-z[top]) - math.Log(sum)
+	return float64(z[i]) - best - math.Log(sum)
 }
