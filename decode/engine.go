@@ -28,6 +28,7 @@ const (
 	Stop      Finish = "stop"      // an end token
 	Length    Finish = "length"    // the token limit
 	Nonfinite Finish = "nonfinite" // a logit was not finite
+	Failed    Finish = "error"     // an operation failed, see Result.Err
 )
 
 // Request is one sequence to generate.
@@ -46,6 +47,7 @@ type Result struct {
 	IDs      []int     // generated tokens, the end token included
 	Logprobs []float64 // log softmax of the untempered logits, for each id
 	Finish   Finish
+	Err      error // why an operation failed; it is the sample's, not the run's
 
 	TMin, TMax, TMean float64 // temperatures used; NaN when greedy
 
@@ -200,15 +202,18 @@ func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done Sink) error {
 	}
 	b := Prefix(ids, cacheSlot)
 	b.Rows = NoiseRows(sl.req.NoiseKey, n, step)
-	return e.worker.Do(func(s *torch.Scope) error {
+	if err := e.worker.Do(func(s *torch.Scope) error {
 		z := s.FloatView(e.model.Forward(s, b, e.cache, in))
 		if s.Err() != nil {
 			return s.Err()
 		}
 		sl.collect(b.Rows, 0, n)
 		e.choose(sl, z)
-		return e.flush(i, done)
-	})
+		return nil
+	}); err != nil {
+		sl.fail(fmt.Errorf("computing %d tokens: %w", n, err))
+	}
+	return e.flush(i, done)
 }
 
 // Prefix is the batch of one sequence's tokens from position 0 on, with the logits of the last.
@@ -256,7 +261,7 @@ func (e *Engine) step(in *noise.Injector, done Sink) error {
 		}
 	}
 	e.rows.Reset()
-	return e.worker.Do(func(s *torch.Scope) error {
+	err := e.worker.Do(func(s *torch.Scope) error {
 		z := s.FloatView(e.model.Forward(s, b, e.cache, in))
 		if s.Err() != nil {
 			return s.Err()
@@ -270,14 +275,21 @@ func (e *Engine) step(in *noise.Injector, done Sink) error {
 			}
 		}
 		wg.Wait()
-		for i := range e.slots {
-			if err := e.flush(i, done); err != nil {
-				return err
-			}
-		}
 		return nil
 	})
+	for i := range e.slots {
+		if sl := &e.slots[i]; err != nil && sl.live {
+			sl.fail(fmt.Errorf("a decode step: %w", err))
+		}
+		if err := e.flush(i, done); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// fail ends the slot's sequence with an error of its own.
+func (sl *slot) fail(err error) { sl.res.Finish, sl.res.Err = Failed, err }
 
 // collect adds up the noise of the slot's rows.
 func (sl *slot) collect(rows *noise.Rows, from, to int) {

@@ -153,6 +153,9 @@ func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool
 		i++
 		return &Request{Prompt: prompts[i-1], MaxNew: n}, i - 1, true
 	}, func(tag any, r Result) error {
+		if r.Err != nil {
+			return r.Err
+		}
 		if r.Finish == Nonfinite {
 			return fmt.Errorf("the clean logits of prompt %d are not finite", tag)
 		}

@@ -190,9 +190,20 @@ func (c *calibrator) prepare(ctx context.Context) error {
 	if c.clean != nil {
 		return nil
 	}
-	questions, err := c.questions(ctx)
+	prompts, err := c.readPrompts(ctx)
 	if err != nil {
 		return err
+	}
+	c.prompts = prompts
+	c.clean, err = c.lm.Continue(ctx, c.prompts, c.cfg.Calibration.Positions, false)
+	return err
+}
+
+// readPrompts reads the calibration prompts; one that is also evaluated is an error.
+func (c *calibrator) readPrompts(ctx context.Context) ([][]int, error) {
+	questions, err := c.questions(ctx)
+	if err != nil {
+		return nil, err
 	}
 	evaluated := map[string]int{}
 	if c.data != nil {
@@ -200,19 +211,19 @@ func (c *calibrator) prepare(ctx context.Context) error {
 			evaluated[e.Question] = e.ID
 		}
 	}
+	var prompts [][]int
 	for _, q := range questions {
 		if id, both := evaluated[q]; both {
-			return fmt.Errorf("calibration prompt %.60q is row %d of the evaluated data: temperatures would be fitted on what is scored; "+
+			return nil, fmt.Errorf("calibration prompt %.60q is row %d of the evaluated data: temperatures would be fitted on what is scored; "+
 				"set calibration.split, calibration.data or calibration.prompt_list", q, id)
 		}
 		p, err := c.prompter.Prompt(q)
 		if err != nil {
-			return fmt.Errorf("calibration prompt %.60q: %w", q, err)
+			return nil, fmt.Errorf("calibration prompt %.60q: %w", q, err)
 		}
-		c.prompts = append(c.prompts, p.IDs)
+		prompts = append(prompts, p.IDs)
 	}
-	c.clean, err = c.lm.Continue(ctx, c.prompts, c.cfg.Calibration.Positions, false)
-	return err
+	return prompts, nil
 }
 
 // questions are the calibration's: a list of one's own, or the first rows of a split.
@@ -259,45 +270,36 @@ func (c *calibrator) measure(ctx context.Context, n int, base float64, fit bool,
 	return cal, cal.write(shared)
 }
 
-// alphaCurve measures alpha(t) along the continuations of prompts. With a key-value cache one pass over prompt and
-// continuation has every position; without one each position is a prefix of its own, under fresh noise.
+// alphaCurve measures alpha(t) along the continuations of prompts.
 func alphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, fit bool) (*alpha.Curve, noise.Effect, error) {
-	lengths := make([]int, len(prompts))
-	for i, c := range continuations {
-		lengths[i] = len(c)
-	}
-	collector := alpha.NewCollector(lengths, p.Draws, base, fit)
-	var probes []decode.Probe
-	var where [][2]int // prompt and first position of a probe
-	for i, prompt := range prompts {
-		// The last continuation token is only predicted, never read.
-		ids := append(append([]int{}, prompt...), continuations[i][:lengths[i]-1]...)
-		sample := strconv.Itoa(i)
-		if kvCache {
-			probes = append(probes, decode.Probe{IDs: ids, From: len(prompt) - 1, Together: len(prompt), Sample: sample})
-			where = append(where, [2]int{i, 0})
-			continue
-		}
-		for t := range lengths[i] {
-			n := len(prompt) + t
-			probes = append(probes, decode.Probe{IDs: ids[:n], From: n - 1, Together: n, Sample: sample, Step: uint32(t)})
-			where = append(where, [2]int{i, t})
-		}
-	}
-	effect, err := lm.Probe(ctx, probes, p, func(probe, draw, row int, clean, noisy []float32) {
-		at := where[probe]
-		collector.Add(at[0], draw, at[1]+row, clean, noisy)
-	})
+	collector := alpha.NewCollector(lengths(continuations), p.Draws, base, fit)
+	var set probeSet
+	set.teacherForcing(prompts, continuations, kvCache, collector.Add)
+	effect, err := set.run(ctx, lm, p)
 	if err != nil {
 		return nil, nil, err
 	}
-	curve := collector.Curve()
+	curve, err := finiteCurve(collector)
+	return curve, effect, err
+}
+
+// finiteCurve is the collected curve; a position whose alpha is no number is an error.
+func finiteCurve(c *alpha.Collector) (*alpha.Curve, error) {
+	curve := c.Curve()
 	for t, q := range curve.Points {
 		if math.IsNaN(q.Alpha) || math.IsInf(q.Alpha, 0) {
-			return nil, nil, fmt.Errorf("alpha at position %d is not finite: the noise drives the logits out of range", t)
+			return nil, fmt.Errorf("alpha at position %d is not finite: the noise drives the logits out of range", t)
 		}
 	}
-	return curve, effect, nil
+	return curve, nil
+}
+
+func lengths(sequences [][]int) []int {
+	n := make([]int, len(sequences))
+	for i, s := range sequences {
+		n[i] = len(s)
+	}
+	return n
 }
 
 // schedule returns the temperatures of conditions, measuring alpha where a policy needs it.

@@ -67,6 +67,9 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 	}); err != nil {
 		return nil, err
 	}
+	if out.Err != nil {
+		return nil, out.Err
+	}
 	if o.Noise.OnActivations() {
 		if err := in.Effect().Check(); err != nil {
 			return nil, err

@@ -87,56 +87,14 @@ func newPlan(cfg *config.Config, schedule scheduler) (*plan, error) {
 	return p, nil
 }
 
-// samples is the number of samples that a complete run holds.
-func (p *plan) samples(examples int) int {
-	n := 0
-	for _, c := range p.cells {
-		if c.samplesOf < 0 {
-			n += c.replicates * examples
-		}
-	}
-	return n
-}
-
-// pass is a part of the run that shares its weights and its kind of noise, so that its samples may stand in one batch.
-type pass struct {
-	noise     int
-	replicate int // of the weights; -1 where all replicates share them
-}
-
-// passes orders the run so that weights are perturbed once for each noise seed.
-func (p *plan) passes() []pass {
-	var out []pass
-	for n, spec := range p.noises {
-		if !spec.OnWeights() {
-			out = append(out, pass{n, -1})
-			continue
-		}
-		for r := range p.cfg.NoiseSeeds {
-			out = append(out, pass{n, r})
-		}
-	}
-	return out
-}
-
-// keys yields, in a fixed order, the samples of a pass that decoding must produce.
-func (p *plan) keys(ps pass, examples int, yield func(c *cell, k results.Key) bool) {
+// cell returns the condition of a block.
+func (p *plan) cell(b block) *cell {
 	for i := range p.cells {
-		c := &p.cells[i]
-		if c.noise != ps.noise || c.samplesOf >= 0 {
-			continue
-		}
-		for r := range c.replicates {
-			if ps.replicate >= 0 && r != ps.replicate {
-				continue
-			}
-			for order := range examples {
-				if !yield(c, results.Key{NoiseIndex: c.noise, Replicate: r, TempIndex: c.temp, Order: order}) {
-					return
-				}
-			}
+		if p.cells[i].noise == b.noise && p.cells[i].temp == b.temp {
+			return &p.cells[i]
 		}
 	}
+	return nil
 }
 
 // meta describes the grid to tables and comparisons.

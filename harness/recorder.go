@@ -23,6 +23,7 @@ type recorder struct {
 	weights noise.Effect
 	in      chan finished
 	done    chan struct{}
+	decoded int // samples that did not fail
 	err     error
 	broken  chan struct{} // closed when err is set
 }
@@ -109,17 +110,23 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 		TSHA: f.todo.cell.schedule.SHA256(),
 	}
 	switch {
+	case res.Finish == decode.Failed:
 	case rec.spec.OnActivations():
 		out.Effect = &results.Effect{Elements: res.Elements, RMSRatio: results.Float(math.Sqrt(res.Noise2 / res.Spread2))}
 	case rec.spec.OnWeights():
 		total := rec.weights.Total()
 		out.Effect = &results.Effect{Sites: len(rec.weights), Elements: total.Elements, RMSRatio: results.Float(total.Ratio())}
 	}
-	if res.Finish == decode.Nonfinite {
+	switch res.Finish {
+	case decode.Nonfinite:
 		out.Error = fmt.Sprintf("a logit was not finite at generated token %d", len(res.IDs))
-		if r.cfg.FailOnError {
-			return out, fmt.Errorf("row %d under %s: %s (fail_on_error is set)", example.ID, out.Noise, out.Error)
-		}
+	case decode.Failed:
+		out.Error = res.Err.Error()
+	default:
+		rec.decoded++
+	}
+	if out.Error != "" && r.cfg.FailOnError {
+		return out, fmt.Errorf("row %d under %s: %s (fail_on_error is set)", example.ID, out.Noise, out.Error)
 	}
 	r.progress.add(len(res.IDs), verdict.Status.Counted(), verdict.Correct)
 	return out, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,11 +31,13 @@ var ErrInterrupted = errors.New("interrupted")
 // Options are what a run needs beside its config.
 type Options struct {
 	Stderr io.Writer // progress and messages
+	Shard  Shard     // a part of the run, in a directory of its own
+	Extend bool      // a finished run may get more examples and noise seeds
 }
 
 // Run does, or goes on with, the run that cfg describes and returns its table.
 func Run(ctx context.Context, cfg *config.Config, o Options) (*results.Table, error) {
-	r := &runner{cfg: cfg, stderr: o.Stderr, timings: map[string]float64{}}
+	r := &runner{cfg: cfg, opt: o, stderr: o.Stderr, dir: shardDir(cfg.Output, o.Shard), timings: map[string]float64{}}
 	defer r.close()
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
@@ -45,7 +48,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (*results.Table, er
 type runner struct {
 	*Session
 	cfg     *config.Config
+	opt     Options
 	stderr  io.Writer
+	dir     string
 	timings map[string]float64
 
 	prompts  []Prompt
@@ -105,23 +110,22 @@ func (r *runner) openRun(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir := cfg.Output
-	old, err := results.ReadRun(dir)
+	old, err := results.ReadRun(r.dir)
 	switch {
+	case err == nil && old.Fingerprint == fingerprint:
+	case err == nil && r.opt.Extend:
+		if err := r.extends(old); err != nil {
+			return err
+		}
 	case err == nil:
-		if old.Fingerprint != fingerprint {
-			return r.differs(old)
-		}
-	case errors.Is(err, os.ErrNotExist):
-		old = nil
-		if _, err := os.Stat(filepath.Join(dir, results.JournalFile)); err == nil {
-			return fmt.Errorf("%s has samples but no %s; move it away or choose another output", dir, results.RunFile)
-		}
-	default:
+		return r.differs(old)
+	case !errors.Is(err, os.ErrNotExist):
 		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the run directory: %w", err)
+	default:
+		old = nil
+		if exists(filepath.Join(r.dir, results.JournalFile)) {
+			return fmt.Errorf("%s has samples but no %s; move it away or choose another output", r.dir, results.RunFile)
+		}
 	}
 	c := r.calibrator()
 	if err := r.timed("calibrate", func() error {
@@ -129,6 +133,9 @@ func (r *runner) openRun(ctx context.Context) error {
 		return err
 	}); err != nil {
 		return err
+	}
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		return fmt.Errorf("making the run directory: %w", err)
 	}
 	effective, err := cfg.JSON()
 	if err != nil {
@@ -138,7 +145,12 @@ func (r *runner) openRun(ctx context.Context) error {
 		Schema: results.RunSchema, Name: cfg.Name, Fingerprint: fingerprint, Status: results.RunRunning, Config: effective,
 		Hashes: r.id.hashes, Versions: r.id.versions, Device: r.id.device, Threads: r.id.threads,
 		Meta: r.plan.meta(fingerprint, len(r.Data.Examples), r.settings()), Schedules: r.plan.schedules(),
-		Started: time.Now().UTC(), Attempts: 1,
+		Started: time.Now().UTC(), Attempts: 1, Shard: r.opt.Shard.String(),
+	}
+	if old != nil && old.Fingerprint != fingerprint {
+		if err := results.Rebase(filepath.Join(r.dir, results.JournalFile), old.Fingerprint, fingerprint); err != nil {
+			return fmt.Errorf("extending %s: %w", r.dir, err)
+		}
 	}
 	if old != nil {
 		r.info.Started, r.info.Attempts = old.Started, old.Attempts+1
@@ -147,10 +159,10 @@ func (r *runner) openRun(ctx context.Context) error {
 		}
 	}
 	// T(t) is on disk before the first sample.
-	if err := r.info.Write(dir); err != nil {
+	if err := r.info.Write(r.dir); err != nil {
 		return err
 	}
-	r.journal, err = results.Open(filepath.Join(dir, results.JournalFile), fingerprint)
+	r.journal, err = results.Open(filepath.Join(r.dir, results.JournalFile), fingerprint)
 	if err != nil {
 		return err
 	}
@@ -160,10 +172,29 @@ func (r *runner) openRun(ctx context.Context) error {
 	return nil
 }
 
+// extends checks that this run is the old one with more examples or noise seeds.
+func (r *runner) extends(old *results.RunInfo) error {
+	was, err := config.Parse(filepath.Join(r.dir, results.RunFile), old.Config, config.Options{})
+	if err != nil {
+		return err
+	}
+	if old.Status != results.RunComplete {
+		return fmt.Errorf("%s is not complete; finish it first with: gsmeval resume %s", r.dir, r.dir)
+	}
+	parts := append(differences(old.Hashes, r.id.hashes), differences(old.Versions, r.id.versions)...)
+	if len(parts) > 0 || old.Threads != r.id.threads {
+		return r.differs(old)
+	}
+	if err := extendable(config.Diff(was, r.cfg), old.Meta.Examples, len(r.Data.Examples), was.NoiseSeeds, r.cfg.NoiseSeeds); err != nil {
+		return fmt.Errorf("extending %s: %w", r.dir, err)
+	}
+	return nil
+}
+
 // differs says what keeps an existing run from being continued.
 func (r *runner) differs(old *results.RunInfo) error {
 	var what []string
-	if was, err := config.Parse(filepath.Join(r.cfg.Output, results.RunFile), old.Config, config.Options{}); err == nil {
+	if was, err := config.Parse(filepath.Join(r.dir, results.RunFile), old.Config, config.Options{}); err == nil {
 		what = config.Diff(was, r.cfg)
 	}
 	what = append(what, differences(old.Hashes, r.id.hashes)...)
@@ -172,7 +203,7 @@ func (r *runner) differs(old *results.RunInfo) error {
 		what = append(what, fmt.Sprintf("threads: %d != %d", old.Threads, r.id.threads))
 	}
 	return fmt.Errorf("%s holds another run; choose another output, or remove it. What differs (there != here):\n  %s",
-		r.cfg.Output, strings.Join(what, "\n  "))
+		r.dir, strings.Join(what, "\n  "))
 }
 
 // differences lists the keys that two descriptions do not agree on.
@@ -203,86 +234,117 @@ func (r *runner) settings() map[string]string {
 
 // run decodes what is missing, completes the journal and writes the tables.
 func (r *runner) run(ctx context.Context) (*results.Table, error) {
-	total := r.plan.samples(len(r.Data.Examples))
-	if missing := total - r.journal.Len(); missing > 0 {
+	todo := r.todo()
+	total := r.journal.Len() + len(todo)
+	if len(todo) > 0 {
 		if r.journal.Len() > 0 {
-			r.logf("resuming %s: %d of %d samples are there", r.cfg.Output, r.journal.Len(), total)
+			r.logf("resuming %s: %d of %d samples are there", r.dir, r.journal.Len(), total)
 		}
-		if err := r.timed("decode", func() error { return r.decode(ctx, total) }); err != nil {
-			return nil, r.stopped(ctx, err)
+		if err := r.timed("decode", func() error { return r.decode(ctx, todo, total) }); err != nil {
+			return nil, r.stopped(ctx, err, total)
 		}
 	}
 	if err := r.journal.Finalize(); err != nil {
-		return nil, r.stopped(ctx, err)
+		return nil, r.stopped(ctx, err, total)
 	}
 	set, err := results.Collect(r.info.Meta, r.journal.Records())
 	if err != nil {
-		return nil, r.stopped(ctx, err)
+		return nil, r.stopped(ctx, err, total)
 	}
 	table := set.Table()
-	if err := table.WriteAll(r.cfg.Output); err != nil {
-		return nil, r.stopped(ctx, err)
+	if r.opt.Shard.N == 0 { // a part has no accuracy of its own
+		if err := table.WriteAll(r.dir); err != nil {
+			return nil, r.stopped(ctx, err, total)
+		}
 	}
 	r.info.Status, r.info.Cause, r.info.Timings, r.info.Finished = results.RunComplete, "", r.timings, time.Now().UTC()
-	return table, r.info.Write(r.cfg.Output)
+	return table, r.info.Write(r.dir)
+}
+
+// todo lists the samples that the journal lacks, in decoding order.
+func (r *runner) todo() []todo {
+	var out []todo
+	owner := func(results.Key) int { return 0 }
+	mine := 0
+	if s := r.opt.Shard; s.N > 0 {
+		owner, mine = owners(&r.info.Meta, s.N), s.I-1
+	}
+	for _, b := range blocks(&r.info.Meta) {
+		c := r.plan.cell(b)
+		for order := range r.prompts {
+			k := results.Key{NoiseIndex: b.noise, Replicate: b.replicate, TempIndex: b.temp, Order: order}
+			if owner(k) == mine && !r.journal.Has(k) {
+				out = append(out, todo{c, k})
+			}
+		}
+	}
+	return out
 }
 
 // stopped notes in run.json why a run ended early.
-func (r *runner) stopped(ctx context.Context, err error) error {
+func (r *runner) stopped(ctx context.Context, err error, total int) error {
 	r.info.Status, r.info.Cause, r.info.Timings = results.RunFailed, err.Error(), r.timings
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		err = fmt.Errorf("%w: %d of %d samples are kept; go on with: gsmeval resume %s",
-			ErrInterrupted, r.journal.Len(), r.plan.samples(len(r.Data.Examples)), r.cfg.Output)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("%w: %d of %d samples are kept; go on with: gsmeval resume %s", ErrInterrupted, r.journal.Len(), total, r.dir)
 		r.info.Status, r.info.Cause = results.RunInterrupted, ""
 	}
-	return errors.Join(err, r.info.Write(r.cfg.Output))
+	return errors.Join(err, r.info.Write(r.dir))
 }
 
-// decode walks the passes of the plan.
-func (r *runner) decode(ctx context.Context, total int) error {
-	longest := 0
+// decode walks the samples in passes that share their weights and their kind of noise.
+func (r *runner) decode(ctx context.Context, list []todo, total int) error {
+	longest, limit := 0, r.LM.Config.MaxPositions
 	for _, p := range r.prompts {
-		longest = max(longest, len(p.IDs))
+		if n := len(p.IDs) + r.cfg.Generation.MaxNewTokens; n <= limit {
+			longest = max(longest, n)
+		}
+	}
+	if longest == 0 {
+		return fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model; lower generation.max_new_tokens",
+			r.cfg.Generation.MaxNewTokens, limit)
 	}
 	slots := int(r.cfg.Generation.BatchSize)
 	if r.cfg.Generation.BatchSize == config.BatchAuto {
-		slots = 32
+		slots = autoBatch
 	}
 	var err error
 	r.engine, err = decode.NewEngine(r.LM.Worker, r.LM.Model, decode.Options{
-		Slots: slots, Capacity: longest + r.cfg.Generation.MaxNewTokens, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has,
+		Slots: slots, Capacity: longest, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has,
 	})
 	if err != nil {
 		return err
 	}
 	r.progress = newProgress(r.stderr, r.cfg.Progress, r.journal.Len(), total)
 	defer r.progress.finish()
-	for _, ps := range r.plan.passes() {
-		if err := r.pass(ctx, ps); err != nil {
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && r.samePass(list[0].key, list[n].key) {
+			n++
+		}
+		if err := r.pass(ctx, list[:n]); err != nil {
 			return err
 		}
+		list = list[n:]
 	}
 	return nil
 }
 
-// pass decodes the missing samples of one pass.
-func (r *runner) pass(ctx context.Context, ps pass) error {
-	var missing []todo
-	r.plan.keys(ps, len(r.prompts), func(c *cell, k results.Key) bool {
-		if !r.journal.Has(k) {
-			missing = append(missing, todo{c, k})
-		}
-		return true
-	})
-	if len(missing) == 0 {
-		return nil
-	}
-	spec := r.plan.noises[ps.noise]
-	label := r.cfg.Noise[ps.noise].Label()
+// autoBatch is the batch size of batch_size: auto.
+const autoBatch = 32
+
+// samePass tells whether two samples may stand in one batch: equal weights, and one kind of noise.
+func (r *runner) samePass(a, b results.Key) bool {
+	return a.NoiseIndex == b.NoiseIndex && (a.Replicate == b.Replicate || !r.plan.noises[a.NoiseIndex].OnWeights())
+}
+
+// pass decodes samples of one pass.
+func (r *runner) pass(ctx context.Context, list []todo) error {
+	n, replicate := list[0].key.NoiseIndex, list[0].key.Replicate
+	spec, label := r.plan.noises[n], r.cfg.Noise[n].Label()
 	var weights noise.Effect
 	if spec.OnWeights() {
 		if err := r.LM.Worker.Do(func(s *torch.Scope) (err error) {
-			weights, err = r.LM.PerturbWeights(s, spec, philox.Weight, r.cfg.Seed, ps.replicate)
+			weights, err = r.LM.PerturbWeights(s, spec, philox.Weight, r.cfg.Seed, replicate)
 			return err
 		}); err != nil {
 			return fmt.Errorf("noise %q: %w", label, err)
@@ -297,20 +359,26 @@ func (r *runner) pass(ctx context.Context, ps pass) error {
 	rec := newRecorder(r, spec, weights)
 	i := 0
 	err := r.engine.Generate(ctx, injector, func() (*decode.Request, any, bool) {
-		if i == len(missing) {
-			return nil, nil, false
+		for ; i < len(list); i++ {
+			t := list[i]
+			if n := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; n > r.LM.Config.MaxPositions {
+				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d", n, r.LM.Config.MaxPositions)
+				// A full journal ends the generation through the next sink.
+				_ = rec.sink(t, decode.Result{Finish: decode.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
+				continue
+			}
+			i++
+			return r.request(t, spec), t, true
 		}
-		t := missing[i]
-		i++
-		return r.request(t, spec), t, true
+		return nil, nil, false
 	}, rec.sink)
 	if closeErr := rec.close(); closeErr != nil {
-		return closeErr // the cause of a cancelled generation
+		return closeErr // the cause of an ended generation
 	}
 	if err != nil {
 		return err
 	}
-	if spec.OnActivations() {
+	if spec.OnActivations() && rec.decoded > 0 {
 		if err := injector.Effect().Check(); err != nil {
 			return fmt.Errorf("noise %q: %w", label, err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -14,7 +15,8 @@ import (
 
 func runCommand(a *app) *cobra.Command {
 	var set []string
-	var show bool
+	var show, extend bool
+	var shard string
 	c := &cobra.Command{
 		Use:   "run CONFIG",
 		Short: "Do the run of a config, or go on with it",
@@ -22,6 +24,8 @@ func runCommand(a *app) *cobra.Command {
 and the tables to the run directory. Where the directory holds the same run already, it goes on; a run that differs is refused.`,
 		Example: `  gsmeval run configs/first_light.yaml
   gsmeval run configs/dyn_tstar.yaml --set dataset.limit=50 --set output=runs/try
+  gsmeval run configs/dyn_tstar.yaml --set dataset.limit=100 --extend
+  gsmeval run configs/dyn_tstar.yaml --shard 2/8
   gsmeval run configs/dyn_tstar.yaml --show-config`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,10 +40,18 @@ and the tables to the run directory. Where the directory holds the same run alre
 				}
 				return a.println(string(text))
 			}
-			return a.run(cmd, cfg)
+			o := harness.Options{Stderr: a.stderr, Extend: extend}
+			if shard != "" {
+				if o.Shard, err = harness.ParseShard(shard); err != nil {
+					return usageError{fmt.Errorf("--shard: %w", err)}
+				}
+			}
+			return a.run(cmd, cfg, o)
 		},
 	}
-	c.Flags().StringArrayVar(&set, "set", nil, "`key=value` that overrides the config, for example noise.0.scale=0.1 (repeatable)")
+	setFlag(c, &set)
+	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit or noise_seeds of a finished run and keep its samples")
+	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; gsmeval merge joins the parts")
 	c.Flags().BoolVar(&show, "show-config", false, "print the effective config and stop")
 	return c
 }
@@ -60,15 +72,46 @@ func resumeCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg.Output = args[0] // the directory may have been moved
-			return a.run(cmd, cfg)
+			o := harness.Options{Stderr: a.stderr}
+			cfg.Output = filepath.Clean(args[0]) // the directory may have been moved
+			if info.Shard != "" {
+				if o.Shard, err = harness.ParseShard(info.Shard); err != nil {
+					return err
+				}
+				cfg.Output = filepath.Dir(filepath.Dir(cfg.Output))
+			}
+			return a.run(cmd, cfg, o)
 		},
 	}
 }
 
-func (a *app) run(cmd *cobra.Command, cfg *config.Config) error {
-	table, err := harness.Run(cmd.Context(), cfg, harness.Options{Stderr: a.stderr})
+func mergeCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "merge RUN",
+		Short: "Join the shards of a run",
+		Long: `Merge joins the complete shards in RUN/shards into RUN: samples and tables are byte for byte what one run would have written.
+Shards that are missing, incomplete, foreign or overlapping are named and nothing is written.`,
+		Example: `  gsmeval run configs/dyn_tstar.yaml --shard 1/2
+  gsmeval run configs/dyn_tstar.yaml --shard 2/2
+  gsmeval merge runs/dyn_tstar`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			table, err := harness.Merge(filepath.Clean(args[0]))
+			if err != nil {
+				return err
+			}
+			return table.Write(a.stdout, results.FormatMarkdown)
+		},
+	}
+}
+
+func (a *app) run(cmd *cobra.Command, cfg *config.Config, o harness.Options) error {
+	table, err := harness.Run(cmd.Context(), cfg, o)
 	if err != nil {
+		return err
+	}
+	if o.Shard.N > 0 {
+		_, err := fmt.Fprintf(a.stderr, "shard %s is complete; when all are: gsmeval merge %s\n", o.Shard, cfg.Output)
 		return err
 	}
 	if err := table.Write(a.stdout, results.FormatMarkdown); err != nil {
