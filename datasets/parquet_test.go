@@ -108,7 +108,7 @@ func TestParquetCut(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"default", "zstd_groups"} {
 		file := readTestFile(t, parquetFile(name))
-		for n := range len(file) {
+		for n := range file {
 			if _, err := readParquet(t.Context(), file[:n]); err == nil {
 				t.Errorf("%s cut to %d of %d bytes was read", name, n, len(file))
 			}

@@ -274,30 +274,29 @@ var (
 // sign, and whether it is negative. A minus after a number, a word or a closing
 // bracket is a range or a subtraction, as in 10-15.
 func signBefore(t string, i int) (start int, negative bool) {
-	head := t[:i]
-	head, _ = trimOne(head, currencies)
-	blank := trimBlanks(head)
-	before, minus := trimOne(blank, minuses)
-	if !minus {
+	head, _ := trimOne(t[:i], currencies)
+	minus := trimBlanks(head)
+	before, ok := trimOne(minus, minuses)
+	left := trimBlanks(before)
+	if !ok || endsInOperand(left, len(left) == len(before)) {
 		return i, false
 	}
-	left := trimBlanks(before)
-	if len(blank) < len(head) { // a minus on its own is a sign only in = - 5
-		return len(before), strings.HasSuffix(left, "=")
-	}
-	if left == "" || strings.HasSuffix(left, "\n") {
-		return len(before), true
-	}
-	last := lastRune(left)
-	_, another := trimOne(left, minuses)
-	operand := isDigit(last) || strings.ContainsRune(")]}%", last) || vulgar[last] != 0
-	if len(left) == len(before) {
-		operand = operand || unicode.IsLetter(last) || another
-	}
-	if operand {
+	// A hyphen on its own is a bullet or a dash, but for = - 5.
+	if len(minus) < len(head) && !strings.HasSuffix(minus, "\u2212") && !strings.HasSuffix(left, "=") {
 		return i, false
 	}
 	return len(before), true
+}
+
+// endsInOperand reports whether a minus after t is between two things. A word is
+// one only if the minus is attached to it.
+func endsInOperand(t string, attached bool) bool {
+	if t == "" {
+		return false
+	}
+	last := lastRune(t)
+	_, dash := trimOne(t, minuses)
+	return isDigit(last) || vulgar[last] != 0 || strings.ContainsRune(")]}%", last) || attached && (dash || unicode.IsLetter(last))
 }
 
 // trimOne removes the one of words that t ends in.

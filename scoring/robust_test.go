@@ -109,6 +109,8 @@ func TestRobustReads(t *testing.T) {
 		{"x-5", "5"},
 		{"18--5", "5"},
 		{"- 18 eggs", "18"},
+		{"the answer is \u2212 5", "-5"},
+		{"the answer is - 18", "18"},
 		{"so\n-18", "-18"},
 		// Fractions, per cent and units.
 		{"1/2", "0.5"},
@@ -272,11 +274,11 @@ func TestRobustMarks(t *testing.T) {
 // hours, and the test its timeout.
 func TestLongTexts(t *testing.T) {
 	t.Parallel()
-	const long, short = 1 << 20, 1 << 14
+	const long, short = 1 << 20, 1 << 15
 	for size, units := range map[int][]string{
-		long: {"1", ",", "11,", "{", "}", "#", "#### 1 ", "answer is", "Answer: 1 ", `\boxed{`, `\frac{1}{`, "1=1+", "-", "Question: 1\n"},
+		long: {"1", ",", "11,", "{", "}", "#", "answer is", `\boxed{`, "Question: 1\n"},
 		short: {
-			"1,", "1,111", "111 ", "1 ", "{}", "#### ", "answer is ", "Answer: ", `\boxed{1}`, `\boxed{}`, `\frac{`, `\frac{1}{2}`, "1/", "1/2 ", "1 - ", "- ", "-1", "$", "$-", ".", "1.", ".1", " ", "\n",
+			"#### 1 ", "Answer: 1 ", `\frac{1}{`, "1=1+", "-", "1,", "1,111", "111 ", "1 ", "{}", "#### ", "answer is ", "Answer: ", `\boxed{1}`, `\boxed{}`, `\frac{`, `\frac{1}{2}`, "1/", "1/2 ", "1 - ", "- ", "-1", "$", "$-", ".", "1.", ".1", " ", "\n",
 			"\n1\nQuestion:", "Question:", "Q:\n", "<think>", "</think>", "<think></think>", "<<1", "<<1>>", "x = ", "½", "1½", "\u0663", "1e1", "1e9", "1 x 10^", `1\,`, `\`, `\\`, `\$`, "İ", "\xff", "^1", "_1", "1 1/2 ", "*", "**1**",
 		},
 	} {
