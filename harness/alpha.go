@@ -13,7 +13,9 @@ import (
 )
 
 // NotebookPrompts are the prompts of the notebook, for a model without data of its own. They are shown as they are.
-var NotebookPrompts = []string{"The capital of France is", "In mathematics, the number pi is approximately"}
+func NotebookPrompts() []string {
+	return []string{"The capital of France is", "In mathematics, the number pi is approximately"}
+}
 
 // alphaSchema is the version of alpha.json.
 const alphaSchema = 1

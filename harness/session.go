@@ -58,6 +58,9 @@ func (s *Session) Close() error {
 	return s.LM.Close()
 }
 
+// Output is the run directory of the config.
+func (s *Session) Output() string { return s.cfg.Output }
+
 func (s *Session) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.stderr, format+"\n", args...) // a message that cannot be shown must not end a run
 }

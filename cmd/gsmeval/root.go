@@ -49,6 +49,7 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 var commands = []func(*app) *cobra.Command{
 	runCommand, resumeCommand, mergeCommand, compareCommand, scoreCommand,
 	calibrateCommand, verifyNoiseCommand,
+	alphaCommand, tempsCommand,
 	generateCommand, promptCommand, doctorCommand, versionCommand,
 }
 

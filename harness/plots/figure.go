@@ -42,7 +42,19 @@ type Series struct {
 	Colour int // of the palette
 	Line   Line
 	Points bool // a point at each value, and bars, not a band, for the interval
+	Shape  Shape
 }
+
+// Shape is how a point looks.
+type Shape int
+
+// The shapes.
+const (
+	Circle Shape = iota
+	Square
+	Triangle
+	Cross
+)
 
 // Line says how points are joined.
 type Line int
@@ -200,4 +212,9 @@ func finite(values ...float64) bool {
 		}
 	}
 	return true
+}
+
+// Add appends a point with its interval.
+func (s *Series) Add(x, y, lo, hi float64) {
+	s.X, s.Y, s.Lo, s.Hi = append(s.X, x), append(s.Y, y), append(s.Lo, lo), append(s.Hi, hi)
 }

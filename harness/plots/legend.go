@@ -16,22 +16,28 @@ type entry struct {
 	colour int
 	line   Line
 	points bool
+	shape  Shape
 	band   bool
 }
 
 // entries are the figure's names, each once, in the order of the panels.
 func (f *Figure) entries() []entry {
 	var list []entry
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	add := func(e entry) {
-		if e.name != "" && !seen[e.name] {
-			seen[e.name] = true
+		if e.name == "" {
+			return
+		}
+		if at, ok := seen[e.name]; !ok {
+			seen[e.name] = len(list)
 			list = append(list, e)
+		} else if list[at].colour != e.colour {
+			list[at].colour = Grey // a name that several colours share is of none of them
 		}
 	}
 	for _, p := range f.Panels {
 		for _, s := range p.Series {
-			add(entry{s.Name, s.Colour, s.Line, s.Points, s.Lo != nil && !s.Points})
+			add(entry{name: s.Name, colour: s.Colour, line: s.Line, points: s.Points, shape: s.Shape, band: s.Lo != nil && !s.Points})
 		}
 		for _, m := range p.Marks {
 			add(entry{name: m.Name, colour: m.Colour, line: m.Line})
@@ -74,7 +80,7 @@ func (e entry) draw(c draw.Canvas, x, y vg.Length) {
 		c.StrokeLine2(lineStyle(e.colour, e.line, vg.Points(1.6)), x, mid, x+sampleWidth, mid)
 	}
 	if e.points {
-		c.DrawGlyph(glyph(e.colour), vg.Point{X: x + sampleWidth/2, Y: mid})
+		c.DrawGlyph(glyph(e.colour, e.shape), vg.Point{X: x + sampleWidth/2, Y: mid})
 	}
 	style := legendStyle
 	style.YAlign = draw.YCenter

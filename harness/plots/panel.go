@@ -188,13 +188,23 @@ func addSeries(g *plot.Plot, s Series, box bounds) error {
 			if err != nil {
 				return fmt.Errorf("drawing points: %w", err)
 			}
-			dots.GlyphStyle = glyph(s.Colour)
+			dots.GlyphStyle = glyph(s.Colour, s.Shape)
 			g.Add(dots)
 		}
 	}
 	return nil
 }
 
-func glyph(colour int) draw.GlyphStyle {
-	return draw.GlyphStyle{Color: colourOf(colour), Radius: vg.Points(2.6), Shape: draw.CircleGlyph{}}
+func glyph(colour int, shape Shape) draw.GlyphStyle {
+	g := draw.GlyphStyle{Color: colourOf(colour), Radius: vg.Points(2.6), Shape: draw.CircleGlyph{}}
+	switch shape {
+	case Circle:
+	case Square:
+		g.Shape = draw.BoxGlyph{}
+	case Triangle:
+		g.Shape, g.Radius = draw.PyramidGlyph{}, vg.Points(3.4)
+	case Cross:
+		g.Shape, g.Radius = draw.CrossGlyph{}, vg.Points(3.8)
+	}
+	return g
 }
