@@ -40,6 +40,11 @@ type fixture struct {
 
 func load(t testing.TB, name string) *fixture {
 	t.Helper()
+	return loadOn(t, name, 2)
+}
+
+func loadOn(t testing.TB, name string, threads int) *fixture {
+	t.Helper()
 	dir := filepath.Join("testdata", "parity", name)
 	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
 	if err != nil {
@@ -49,11 +54,11 @@ func load(t testing.TB, name string) *fixture {
 	if err := json.Unmarshal(data, &f.golden); err != nil {
 		t.Fatal(err)
 	}
-	f.worker, f.model = open(t, dir)
+	f.worker, f.model = open(t, dir, threads)
 	return f
 }
 
-func open(t testing.TB, dir string) (*torch.Worker, *model.Model) {
+func open(t testing.TB, dir string, threads int) (*torch.Worker, *model.Model) {
 	t.Helper()
 	cfg, err := checkpoint.ReadConfig(dir)
 	if err != nil {
@@ -63,7 +68,7 @@ func open(t testing.TB, dir string) (*torch.Worker, *model.Model) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := torch.Start(2)
+	w, err := torch.Start(threads)
 	if err != nil {
 		t.Fatal(err)
 	}
