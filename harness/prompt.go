@@ -26,6 +26,11 @@ type Prompt struct {
 // SHA is a short hash of the prompt's text.
 func (p Prompt) SHA() string { return shortSHA(p.Text) }
 
+// inThink tells whether the prompt leaves the model inside a <think> block, as some reasoning models' templates do.
+func (p Prompt) inThink() bool {
+	return strings.LastIndex(p.Text, "<think>") > strings.LastIndex(p.Text, "</think>")
+}
+
 func shortSHA(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:6])

@@ -1,6 +1,7 @@
 """Trains models/gsm-tiny: a byte-level BPE tokenizer and a small Qwen2 checkpoint, from scratch, on gsm_synth problems.
 
     python scripts/train_gsm_tiny.py --minutes 90                  # tokenizer, training, export
+    python scripts/train_gsm_tiny.py --minutes 20 --go-on --seed 8 # more training of what is there
     python scripts/train_gsm_tiny.py --eval 1319                   # greedy accuracy on data/gsm-synth/test.parquet
     python scripts/train_gsm_tiny.py --eval 200 --noise 0 0.1 0.3  # the same under activation noise
 """
@@ -337,17 +338,17 @@ def pad(rows: list[np.ndarray]) -> Tensor:
     return out
 
 
-def train(out: Path, state_file: Path, tok: tokenizers.Tokenizer, s: Shape, seed: int, minutes: float, exclude: set[str], chunk: int = 15_000, size: int = 32, peak: float = 3e-3) -> None:
+def train(out: Path, state_file: Path, tok: tokenizers.Tokenizer, s: Shape, seed: int, minutes: float, exclude: set[str], start_from: Path | None = None, chunk: int = 15_000, size: int = 32, peak: float = 3e-3) -> None:
     """Trains until the clock runs out; the learning rate falls linearly with the share of the time that is used."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = Qwen2(s)
+    model = load_model(start_from, s).train() if start_from else Qwen2(s)
     # Muon on the matrices learns more from each token than AdamW, which takes the embedding and the vectors.
     optimizers = [
         Muon([p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n], peak),
         torch.optim.AdamW([p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n], lr=peak, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    log = (out / "training_log.jsonl").open("w")
+    log = (out / "training_log.jsonl").open("a" if start_from else "w")
 
     def note(**row: object) -> None:
         log.write(json.dumps(row) + "\n")
@@ -437,6 +438,8 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path("train_gsm_tiny.state.part"))
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--go-on", action="store_true", help="start from the weights in --out, with fresh problems and a new learning-rate schedule")
+    parser.add_argument("--peak", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--eval", type=int, default=0)
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0])
@@ -446,12 +449,14 @@ def main() -> None:
     test, shipped = (pyarrow.parquet.read_table(args.data / f"{split}.parquet").to_pylist() for split in ("test", "train"))
     if args.minutes > 0:
         shape = Shape()
-        texts = [PLAIN.format(question=p.question) + p.answer for p in itertools.islice(gsm_synth.problems(f"{args.seed}/tokenizer"), 20_000)]
-        texts += [CHAT.format(question="") for _ in range(1000)]
-        tok = train_tokenizer([t.replace(START, "").replace(STOP, "") for t in texts], shape.vocab)
-        write_folder(args.out, shape, tok)
-        write_weights(args.out, Qwen2(shape))
-        train(args.out, args.state, tok, shape, args.seed, args.minutes, {r["question"] for r in test + shipped})
+        tok = tokenizers.Tokenizer.from_file(str(args.out / "tokenizer.json")) if args.go_on else None
+        if tok is None:
+            texts = [PLAIN.format(question=p.question) + p.answer for p in itertools.islice(gsm_synth.problems(f"{args.seed}/tokenizer"), 20_000)]
+            texts += [CHAT.format(question="") for _ in range(1000)]
+            tok = train_tokenizer([t.replace(START, "").replace(STOP, "") for t in texts], shape.vocab)
+            write_folder(args.out, shape, tok)
+        known = {r["question"] for r in test + shipped}
+        train(args.out, args.state, tok, shape, args.seed, args.minutes, known, args.out if args.go_on else None, peak=args.peak)
     if args.eval > 0:
         tok = tokenizers.Tokenizer.from_file(str(args.out / "tokenizer.json"))
         for scale in args.noise:
