@@ -141,9 +141,8 @@ def summary(values):
 @torch.no_grad()
 def measure(folder, scale, draws):
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    ends = set()
-    if (folder / "generation_config.json").exists():
-        ends = set(json.loads((folder / "generation_config.json").read_text())["eos_token_id"])
+    ends = model.generation_config.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends])
     prompts = prompts_of(folder, model)
     continuations = [greedy(model, p, max(POSITIONS) + 1, ends) for p in prompts]
     cases = []
