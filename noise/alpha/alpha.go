@@ -146,17 +146,47 @@ func Slope(clean, noisy []float32, base float64) Slopes {
 	return s
 }
 
-// Root is the temperature where the slopes cross zero, linear in 1/T between the points of Grid. Beyond the ends of Grid
-// the end is returned.
+// Root is the temperature where the slopes cross zero, by cubic interpolation in 1/T between the points of Grid. Beyond the
+// ends of Grid the end is returned.
 func (s Slopes) Root() float64 {
 	if s[0] >= 0 {
 		return Grid[0]
 	}
 	for k := 1; k < len(s); k++ {
-		if s[k] >= 0 {
-			a, b := 1/Grid[k-1], 1/Grid[k]
-			return 1 / (a + (b-a)*(-s[k-1])/(s[k]-s[k-1]))
+		if s[k] < 0 {
+			continue
 		}
+		from := min(max(k-2, 0), len(s)-4)
+		lo, hi := 1/Grid[k-1], 1/Grid[k]
+		for range 60 {
+			if mid := (lo + hi) / 2; s.cubic(from, mid) < 0 {
+				lo = mid
+			} else {
+				hi = mid
+			}
+		}
+		return 2 / (lo + hi)
 	}
 	return Grid[len(Grid)-1]
+}
+
+// cubic is the polynomial through the four slopes from index from on, at x = 1/T.
+func (s Slopes) cubic(from int, x float64) float64 {
+	sum := 0.0
+	for i := from; i < from+4; i++ {
+		w := s[i]
+		for j := from; j < from+4; j++ {
+			if j != i {
+				w *= (x - 1/Grid[j]) / (1/Grid[i] - 1/Grid[j])
+			}
+		}
+		sum += w
+	}
+	return sum
+}
+
+func (s Slopes) add(o Slopes) {
+	for i, v := range o {
+		s[i] += v
+	}
 }

@@ -198,9 +198,3 @@ func (c *Collector) Curve() *Curve {
 	}
 	return curve
 }
-
-func (s Slopes) add(o Slopes) {
-	for i, v := range o {
-		s[i] += v
-	}
-}
