@@ -138,7 +138,8 @@ type FixedLength struct {
 	Difference *float64       `json:"difference_se"`
 }
 
-// LastTokens is the control that 6b lacks: the context is only the last L tokens before position t.
+// LastTokens is the control that 6b lacks: the context is only the last L generated tokens before position t, computed in
+// one pass.
 type LastTokens struct {
 	Cells     []LastCell     `json:"cells"`
 	Decreases []LastDecrease `json:"decreases"`
@@ -329,17 +330,13 @@ type control struct {
 	samples map[[2]int]*sample
 }
 
-// addControl adds the contexts of the last L tokens, and of all of them for comparison. A length is left out at positions
-// that some prompt reaches with fewer tokens.
+// addControl adds the contexts of the last L tokens at positions from L on, so that each holds generated tokens alone, and
+// the contexts of all tokens for comparison.
 func (m *alphaMeasurement) addControl(set *probeSet) *control {
 	c := &control{at: map[int][]int{}, samples: map[[2]int]*sample{}}
-	shortest := math.MaxInt
-	for _, p := range m.Prompts {
-		shortest = min(shortest, len(p))
-	}
 	for _, l := range append(append([]int{}, lastTokens...), 0) {
 		for _, t := range m.fixedLengths() {
-			if l > shortest+t {
+			if t < l {
 				continue
 			}
 			s := m.newSample()

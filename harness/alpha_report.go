@@ -126,7 +126,8 @@ func (r *AlphaReport) markdown6b(b *strings.Builder) {
 
 func (r *AlphaReport) markdownControl(b *strings.Builder) {
 	b.WriteString("\n### Control: only the last L tokens as context\n\n" +
-		"With L held fixed the context does not grow. What alpha still loses with t is not diluted attention; what it loses with L at one t is the context's length.\n\n")
+		"With L held fixed the context does not grow: what alpha still loses with t has another cause than attention diluted over a longer context. " +
+		"Contexts hold generated tokens alone, and are computed in one pass without a cache.\n\n")
 	for _, n := range r.Noises {
 		var ts []int
 		for _, c := range n.LastTokens.Cells {
@@ -234,12 +235,12 @@ func (r *AlphaReport) Figures() map[string]*plots.Figure {
 }
 
 // interval names the bands and bars of a figure, if they have any width.
-func (r *AlphaReport) interval(kind string) string {
+func (r *AlphaReport) interval(kind, setting string) string {
 	n, over := r.clusters()
 	if n < 2 {
-		return r.setting()
+		return setting
 	}
-	return fmt.Sprintf("%s %s: 95 %% interval over %s.", r.setting(), kind, over)
+	return fmt.Sprintf("%s %s: 95 %% interval over %s.", setting, kind, over)
 }
 
 // logarithmic tells whether values of one figure differ too much for a common linear axis.
@@ -271,41 +272,42 @@ func (r *AlphaReport) figure6a() *plots.Figure {
 	}
 	raw.LogY = logarithmic(means)
 	smooth.LogY = raw.LogY
-	return &plots.Figure{Title: "6a: α against token position", Note: "Teacher forcing. " + r.interval("Bands"), Panels: []plots.Panel{raw, smooth}}
+	return &plots.Figure{
+		Title: "6a: α against token position", Same: true, Panels: []plots.Panel{raw, smooth},
+		Note: "Teacher forcing. " + r.interval("Bands", r.setting()),
+	}
 }
 
 func (r *AlphaReport) figure6b() *plots.Figure {
 	left := plots.Panel{Title: "6a: teacher forcing, growing context", X: "generated token t", Y: alphaAxis, Zero: true}
-	right := plots.Panel{Title: "6b: one prediction after L tokens", X: "length L of the continuation in the context, tokens", Y: alphaAxis, Zero: true}
+	right := plots.Panel{Title: "6b: one prediction after L tokens", X: "length L of the continuation, tokens", Y: alphaAxis, Zero: true}
 	var means []float64
 	for i, n := range r.Noises {
 		a := plots.Series{Name: n.Noise, Colour: i}
 		for t, p := range n.ByPosition.Curve.Points {
-			a.Add(float64(t), p.Alpha, p.Alpha, p.Alpha)
+			a.X, a.Y = append(a.X, float64(t)), append(a.Y, p.Alpha)
 		}
-		a.Lo, a.Hi = nil, nil
-		b := plots.Series{Name: n.Noise + " (6b, ± std over draws)", Colour: i, Points: true}
-		c := plots.Series{Name: n.Noise + " (6a at t = L, no cache)", Colour: i, Line: plots.Dotted}
+		b := plots.Series{Name: "6b, ± standard deviation over draws", Colour: i, Points: true}
+		c := plots.Series{Name: "6a at t = L, recomputed without a cache", Colour: i, Line: plots.Dotted}
 		for _, l := range n.FixedContext.Lengths {
 			b.Add(float64(l.Length), l.Alpha.Mean, l.Alpha.Mean-l.Std, l.Alpha.Mean+l.Std)
-			c.Add(float64(l.Length), l.ByPosition.Mean, 0, 0)
+			c.X, c.Y = append(c.X, float64(l.Length)), append(c.Y, l.ByPosition.Mean)
 			means = append(means, l.Alpha.Mean)
 		}
-		c.Lo, c.Hi = nil, nil
 		left.Series, right.Series = append(left.Series, a), append(right.Series, b, c)
 	}
 	left.LogY = logarithmic(means)
 	right.LogY = left.LogY
 	return &plots.Figure{
-		Title: "6b: α against length of context", Panels: []plots.Panel{left, right},
-		Note: "6b's context at L is the prompt and the L tokens that 6a has at t = L: it repeats 6a and controls for nothing. " + r.setting(),
+		Title: "6b: α against length of context", Same: true, Panels: []plots.Panel{left, right},
+		Note: "6b's context at L is the prompt and the L tokens that 6a has at t = L: it repeats 6a and controls for nothing. 6a: " + r.setting(),
 	}
 }
 
 func (r *AlphaReport) figureControl() *plots.Figure {
 	f := &plots.Figure{
-		Title: "Control: α with only the last L tokens as context",
-		Note:  "A line is flat where growing context is all that lowers α. " + r.interval("Bars"),
+		Title: "Control: α with only the last L generated tokens as context",
+		Note:  "A line falls where α falls with position although the context does not grow. " + r.interval("Bars", fmt.Sprintf("%s, %s, no cache.", count(len(r.Prompts), "prompt"), count(r.Draws, "draw"))),
 	}
 	for _, n := range r.Noises {
 		p := plots.Panel{Title: n.Noise, X: "generated token t", Y: alphaAxis, Zero: true}
@@ -313,12 +315,12 @@ func (r *AlphaReport) figureControl() *plots.Figure {
 		for k, l := range n.LastTokens.lengths() {
 			s := plots.Series{Name: fmt.Sprintf("last %d tokens", l), Colour: k, Points: true}
 			if l == 0 {
-				s.Name, s.Colour, s.Line = "all tokens (as in 6a)", plots.Grey, plots.Dashed
+				s.Name, s.Colour, s.Line = "prompt and all t tokens, as in 6a", plots.Grey, plots.Dashed
 			}
 			for _, c := range n.LastTokens.Cells {
 				if c.L == l {
 					// Side by side, so that bars at one t can be told apart.
-					s.Add(float64(c.T)+1.2*(float64(k)-1), c.Alpha.Mean, c.Alpha.Lo, c.Alpha.Hi)
+					s.Add(float64(c.T)+0.007*float64(r.Positions)*(float64(k)-1.5), c.Alpha.Mean, c.Alpha.Lo, c.Alpha.Hi)
 					means = append(means, c.Alpha.Mean)
 				}
 			}

@@ -295,8 +295,12 @@ func (r *TempsReport) Figure() *plots.Figure {
 		{"probability of clean's argmax", "probability", func(row TempsRow) alpha.Interval { return row.ProbArgmax }},
 		{"cross entropy", "-Σ clean log noisy, nats", func(row TempsRow) alpha.Interval { return row.CrossEntropy }},
 	} {
-		p := plots.Panel{Title: m.title, X: "temperature T", Y: m.axis}
-		f.Panels = append(f.Panels, p)
+		var means []float64
+		for _, row := range r.Rows {
+			means = append(means, m.of(row).Mean)
+		}
+		lo, hi := slices.Min(means), slices.Max(means)
+		f.Panels = append(f.Panels, plots.Panel{Title: m.title, X: "temperature T", Y: m.axis, LogY: lo > 0 && hi > 10*lo})
 		r.addSeries(&f.Panels[len(f.Panels)-1], m.of)
 	}
 	return f

@@ -21,6 +21,7 @@ type Figure struct {
 	Title   string
 	Note    string // a line under the title: what was measured, and what the bands are
 	Columns int    // panels side by side; 0 for all of them, up to three
+	Same    bool   // all panels have the same axes
 	Panels  []Panel
 }
 
@@ -132,8 +133,18 @@ func (f *Figure) layout() (*layout, error) {
 		l.columns = min(len(f.Panels), 3)
 	}
 	l.columns = min(max(l.columns, 1), max(len(f.Panels), 1))
+	boxes := make([]bounds, len(f.Panels))
 	for i := range f.Panels {
-		p, err := f.Panels[i].plot()
+		var err error
+		if boxes[i], err = f.Panels[i].bounds(); err != nil {
+			return nil, fmt.Errorf("drawing %q, panel %q: %w", f.Title, f.Panels[i].Title, err)
+		}
+	}
+	if f.Same {
+		unite(boxes)
+	}
+	for i := range f.Panels {
+		p, err := f.Panels[i].plot(boxes[i])
 		if err != nil {
 			return nil, fmt.Errorf("drawing %q, panel %q: %w", f.Title, f.Panels[i].Title, err)
 		}

@@ -11,11 +11,7 @@ import (
 )
 
 // plot makes gonum's plot of a panel.
-func (p *Panel) plot() (*plot.Plot, error) {
-	box, err := p.bounds()
-	if err != nil {
-		return nil, err
-	}
+func (p *Panel) plot(box bounds) (*plot.Plot, error) {
 	g := plot.New()
 	g.BackgroundColor = white
 	g.Title.Text, g.X.Label.Text, g.Y.Label.Text = p.Title, p.X, p.Y
@@ -67,6 +63,20 @@ type bounds struct{ x0, x1, y0, y1 float64 }
 
 // clamp brings a value into the axes: the end of an interval may lie outside, and on a logarithmic axis below 0.
 func (b bounds) clamp(y float64) float64 { return min(max(y, b.y0), b.y1) }
+
+// unite makes all bounds the widest.
+func unite(boxes []bounds) {
+	if len(boxes) == 0 {
+		return
+	}
+	all := boxes[0]
+	for _, b := range boxes {
+		all = bounds{min(all.x0, b.x0), max(all.x1, b.x1), min(all.y0, b.y0), max(all.y1, b.y1)}
+	}
+	for i := range boxes {
+		boxes[i] = all
+	}
+}
 
 // bounds are those of the values and intervals, with a margin.
 func (p *Panel) bounds() (bounds, error) {
