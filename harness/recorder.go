@@ -23,7 +23,6 @@ type recorder struct {
 	weights noise.Effect
 	in      chan finished
 	done    chan struct{}
-	decoded int // samples that did not fail
 	err     error
 	broken  chan struct{} // closed when err is set
 }
@@ -33,11 +32,14 @@ type finished struct {
 	result decode.Result
 }
 
-func newRecorder(r *runner, spec noise.Spec, weights noise.Effect) *recorder {
-	rec := &recorder{r: r, spec: spec, weights: weights, in: make(chan finished, maxBatch), done: make(chan struct{}), broken: make(chan struct{})}
+func newRecorder(r *runner, spec noise.Spec) *recorder {
+	rec := &recorder{r: r, spec: spec, in: make(chan finished, maxBatch), done: make(chan struct{}), broken: make(chan struct{})}
 	go rec.loop()
 	return rec
 }
+
+// programmed keeps the effect of the pass's weight noise. It is called before the first sample.
+func (rec *recorder) programmed(e noise.Effect) { rec.weights = e }
 
 // sink takes a finished sequence from the engine.
 func (rec *recorder) sink(tag any, res decode.Result) error {
@@ -98,7 +100,7 @@ func (rec *recorder) fail(err error) {
 func (rec *recorder) record(f finished) (results.Record, error) {
 	r, k, res := rec.r, f.todo.key, f.result
 	example, prompt := r.Data.Examples[k.Order], r.prompts[k.Order]
-	text := r.LM.Completion(res.IDs)
+	text := r.decoder.text(res.IDs)
 	verdict := r.ladder.Score(scoring.Completion{Text: text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0, InThink: prompt.inThink()}, example.Gold)
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
@@ -122,8 +124,7 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 		out.Error = fmt.Sprintf("a logit was not finite at generated token %d", len(res.IDs))
 	case decode.Failed:
 		out.Error = res.Err.Error()
-	default:
-		rec.decoded++
+	case decode.Stop, decode.Length:
 	}
 	if out.Error != "" && r.cfg.FailOnError {
 		return out, fmt.Errorf("row %d under %s: %s (fail_on_error is set)", example.ID, out.Noise, out.Error)

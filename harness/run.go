@@ -18,7 +18,6 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/config"
-	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
 	"github.com/gsmeval/gsmeval/results"
@@ -53,12 +52,15 @@ type runner struct {
 	dir     string
 	timings map[string]float64
 
+	open      func(slots, capacity int) (decoder, error)
+	positions int // of the model
+
 	prompts  []Prompt
 	ladder   scoring.Ladder
 	plan     *plan
 	info     *results.RunInfo
 	journal  *results.Journal
-	engine   *decode.Engine
+	decoder  decoder
 	progress *progress
 }
 
@@ -75,8 +77,8 @@ func (r *runner) close() {
 			_, _ = fmt.Fprintf(r.stderr, "closing the %s: %v\n", what, err)
 		}
 	}
-	if r.engine != nil {
-		say("engine", r.engine.Close())
+	if r.decoder != nil {
+		say("engine", r.decoder.close())
 	}
 	if r.Session != nil {
 		say("model", r.Session.Close())
@@ -99,6 +101,10 @@ func (r *runner) prepare(ctx context.Context) error {
 		return err
 	}); err != nil {
 		return err
+	}
+	r.positions = r.LM.Config.MaxPositions
+	r.open = func(slots, capacity int) (decoder, error) {
+		return newLMDecoder(r.LM, decode.Options{Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has})
 	}
 	return r.openRun(ctx)
 }
@@ -293,7 +299,7 @@ func (r *runner) stopped(ctx context.Context, err error, total int) error {
 
 // decode walks the samples in passes that share their weights and their kind of noise.
 func (r *runner) decode(ctx context.Context, list []todo, total int) error {
-	longest, limit := 0, r.LM.Config.MaxPositions
+	longest, limit := 0, r.positions
 	for _, p := range r.prompts {
 		if n := len(p.IDs) + r.cfg.Generation.MaxNewTokens; n <= limit {
 			longest = max(longest, n)
@@ -308,10 +314,7 @@ func (r *runner) decode(ctx context.Context, list []todo, total int) error {
 		slots = autoBatch
 	}
 	var err error
-	r.engine, err = decode.NewEngine(r.LM.Worker, r.LM.Model, decode.Options{
-		Slots: slots, Capacity: longest, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has,
-	})
-	if err != nil {
+	if r.decoder, err = r.open(slots, longest); err != nil {
 		return err
 	}
 	r.progress = newProgress(r.stderr, r.cfg.Progress, r.journal.Len(), total)
@@ -341,28 +344,13 @@ func (r *runner) samePass(a, b results.Key) bool {
 func (r *runner) pass(ctx context.Context, list []todo) error {
 	n, replicate := list[0].key.NoiseIndex, list[0].key.Replicate
 	spec, label := r.plan.noises[n], r.cfg.Noise[n].Label()
-	var weights noise.Effect
-	if spec.OnWeights() {
-		if err := r.LM.Worker.Do(func(s *torch.Scope) (err error) {
-			weights, err = r.LM.PerturbWeights(s, spec, philox.Weight, r.cfg.Seed, replicate)
-			return err
-		}); err != nil {
-			return fmt.Errorf("noise %q: %w", label, err)
-		}
-		defer func() {
-			if err := r.LM.Worker.Do(r.LM.Model.Restore); err != nil {
-				r.logf("%v", err)
-			}
-		}()
-	}
-	injector := noise.NewInjector(spec, false)
-	rec := newRecorder(r, spec, weights)
+	rec := newRecorder(r, spec)
 	i := 0
-	err := r.engine.Generate(ctx, injector, func() (*decode.Request, any, bool) {
+	err := r.decoder.decode(ctx, under{spec, r.cfg.Seed, replicate, rec.programmed}, func() (*decode.Request, any, bool) {
 		for ; i < len(list); i++ {
 			t := list[i]
-			if n := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; n > r.LM.Config.MaxPositions {
-				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d", n, r.LM.Config.MaxPositions)
+			if n := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; n > r.positions {
+				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d", n, r.positions)
 				// A full journal ends the generation through the next sink.
 				_ = rec.sink(t, decode.Result{Finish: decode.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
 				continue
@@ -375,15 +363,10 @@ func (r *runner) pass(ctx context.Context, list []todo) error {
 	if closeErr := rec.close(); closeErr != nil {
 		return closeErr // the cause of an ended generation
 	}
-	if err != nil {
-		return err
+	if errors.Is(err, noise.ErrNoEffect) {
+		return fmt.Errorf("noise %q: %w", label, err)
 	}
-	if spec.OnActivations() && rec.decoded > 0 {
-		if err := injector.Effect().Check(); err != nil {
-			return fmt.Errorf("noise %q: %w", label, err)
-		}
-	}
-	return nil
+	return err
 }
 
 // todo is a sample to decode.

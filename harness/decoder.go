@@ -1,0 +1,76 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/philox"
+)
+
+// decoder turns requests into sequences and sequences into text. It is the model, or a stub in tests of runs.
+type decoder interface {
+	// decode produces what next hands out under one noise and gives it to sink.
+	decode(ctx context.Context, u under, next decode.Source, sink decode.Sink) error
+	text(ids []int) string
+	close() error
+}
+
+// under is the noise of one pass.
+type under struct {
+	spec      noise.Spec
+	seed      uint64
+	replicate int // of the weights
+	// programmed is told what the weight noise did, before the first sample.
+	programmed func(noise.Effect)
+}
+
+// lmDecoder decodes with a model.
+type lmDecoder struct {
+	lm     *decode.LM
+	engine *decode.Engine
+}
+
+func newLMDecoder(lm *decode.LM, o decode.Options) (*lmDecoder, error) {
+	engine, err := decode.NewEngine(lm.Worker, lm.Model, o)
+	return &lmDecoder{lm, engine}, err
+}
+
+func (d *lmDecoder) text(ids []int) string { return d.lm.Completion(ids) }
+
+func (d *lmDecoder) close() error { return d.engine.Close() }
+
+// decode programs the chip, decodes and restores the weights. Activation noise that changed nothing is noise.ErrNoEffect.
+func (d *lmDecoder) decode(ctx context.Context, u under, next decode.Source, sink decode.Sink) (err error) {
+	if u.spec.OnWeights() {
+		var effect noise.Effect
+		if err := d.lm.Worker.Do(func(s *torch.Scope) (err error) {
+			effect, err = d.lm.PerturbWeights(s, u.spec, philox.Weight, u.seed, u.replicate)
+			return err
+		}); err != nil {
+			return err
+		}
+		defer func() {
+			if restoreErr := d.lm.Worker.Do(d.lm.Model.Restore); restoreErr != nil && err == nil {
+				err = fmt.Errorf("undoing the weight noise: %w", restoreErr)
+			}
+		}()
+		u.programmed(effect)
+	}
+	injector := noise.NewInjector(u.spec, false)
+	decoded := 0
+	if err := d.engine.Generate(ctx, injector, next, func(tag any, r decode.Result) error {
+		if r.Err == nil {
+			decoded++
+		}
+		return sink(tag, r)
+	}); err != nil {
+		return err
+	}
+	if u.spec.OnActivations() && decoded > 0 {
+		return injector.Effect().Check()
+	}
+	return nil
+}
