@@ -73,6 +73,16 @@ func NewPrompter(ctx context.Context, text *decode.Text, cfg config.Prompt, data
 	return p, nil
 }
 
+// DefaultPrompter is the prompter of a config that says nothing about prompts, in a style.
+func DefaultPrompter(ctx context.Context, text *decode.Text, style string) (*Prompter, error) {
+	cfg, err := config.Parse("default", []byte("model: {path: none}\ndataset: {path: none}\n"), config.Options{})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Prompt.Style = style
+	return NewPrompter(ctx, text, cfg.Prompt, cfg.Dataset)
+}
+
 // Prompt shows the model a question.
 func (p *Prompter) Prompt(question string) (Prompt, error) {
 	if p.Style == "plain" {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -122,7 +124,7 @@ func noiseFlags(kind string, scale, weightScale float64) (noise.Spec, error) {
 }
 
 func promptCommand(a *app) *cobra.Command {
-	var model, question, messages, template, bos, eos string
+	var model, question, messages, template, bos, eos, style string
 	var raw, asJSON, noGeneration bool
 	c := &cobra.Command{
 		Use:   "prompt --model DIR --question TEXT",
@@ -137,6 +139,9 @@ func promptCommand(a *app) *cobra.Command {
 			}
 			if (question == "") == (messages == "") {
 				return usageError{errors.New("give either --question or --messages")}
+			}
+			if !slices.Contains([]string{"auto", "chat", "plain"}, style) {
+				return usageError{fmt.Errorf("--style %q is not auto, chat or plain", style)}
 			}
 			if raw && (messages != "" || template != "") {
 				return usageError{errors.New("--raw takes a --question and a --model")}
@@ -176,8 +181,10 @@ func promptCommand(a *app) *cobra.Command {
 				switch {
 				case messages != "":
 					out.Text, out.IDs, err = text.Chat(list, !noGeneration)
-				default:
+				case raw:
 					out.Text, out.IDs, err = promptOf(text, question, raw)
+				default:
+					out.Text, out.IDs, err = runPrompt(cmd.Context(), text, style, question)
 				}
 				if err != nil {
 					return err
@@ -194,7 +201,8 @@ func promptCommand(a *app) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&model, "model", "", "model directory")
-	f.StringVar(&question, "question", "", "the question: the user's message, inside the default instruction")
+	f.StringVar(&question, "question", "", "a question, put as a run puts it by default")
+	f.StringVar(&style, "style", "auto", "chat, plain or auto")
 	f.StringVar(&messages, "messages", "", "file with a JSON list of {role, content}")
 	f.BoolVar(&noGeneration, "no-generation-prompt", false, "end after the last message")
 	f.StringVar(&template, "template", "", "render this chat template, without a model")
@@ -203,6 +211,16 @@ func promptCommand(a *app) *cobra.Command {
 	f.BoolVar(&raw, "raw", false, "encode the question as it is")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// runPrompt is a question as a run shows it to the model.
+func runPrompt(ctx context.Context, text *decode.Text, style, question string) (string, []int, error) {
+	p, err := harness.DefaultPrompter(ctx, text, style)
+	if err != nil {
+		return "", nil, err
+	}
+	shown, err := p.Prompt(question)
+	return shown.Text, shown.IDs, err
 }
 
 // promptOf is a one-off prompt: the text as it is, or as the user's message.
