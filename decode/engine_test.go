@@ -276,7 +276,22 @@ func TestCancelledBetweenTwoSteps(t *testing.T) {
 			t.Errorf("%d tokens were chosen, %d of them after the step that was cancelled in", n, n-enough)
 		}
 		want := generate(t, f.worker, f.model, Options{Slots: 3, Capacity: 50, Recompute: recompute}, reqs...)
-		sameResults(t, "the engine after a cancelled generation", want, collect(t, e, reqs...))
+		var again []Result
+		order := map[int]int{}
+		if err := e.Generate(t.Context(), nil, list(reqs...), func(tag any, r Result) error {
+			order[tag.(int)] = len(again)
+			again = append(again, r)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		// Three results, not the cancelled ones too.
+		if len(again) != len(reqs) || len(order) != len(reqs) {
+			t.Fatalf("%d results after a cancelled generation, want %d", len(again), len(reqs))
+		}
+		for i, r := range want {
+			sameResults(t, "a request after a cancelled generation", r, again[order[i]])
+		}
 
 		// Cancelled while prompts are taken up: no more are asked for.
 		ctx, cancel = context.WithCancel(context.Background())
@@ -368,6 +383,29 @@ func TestSinkEndsTheGeneration(t *testing.T) {
 	if diff := cmp.Diff(map[any]int{"a": 7, "b": 5, "c": 3, "d": 8, "e": 6}, tags); diff != "" {
 		t.Errorf("tokens by tag (-want +got):\n%s", diff)
 	}
+}
+
+// TestFailedOperationIsTheSamples lets sequences run past the cache's end: the operation's error is theirs, and those that
+// follow are as ever.
+func TestFailedOperationIsTheSamples(t *testing.T) {
+	f := load(t, "qwen2-tied-gqa2")
+	e := engine(t, f, Options{Slots: 1, Capacity: 20})
+	good := &Request{Prompt: prompt(f, 4, 1), MaxNew: 16, Schedule: Constant(1), Logprobs: true}
+	want := collect(t, e, good)[0]
+	e.opt.Capacity = 100 // more than was reserved
+	late := *good
+	late.MaxNew = 30
+	early := &Request{Prompt: prompt(f, 21, 2), MaxNew: 5, Schedule: Constant(1)}
+	got := collect(t, e, &late, good, early, good)
+	for i, tokens := range map[int]int{0: 17, 2: 0} { // the 17th token comes of position 19, the last that there is
+		r := got[i]
+		if r.Finish != Failed || r.Err == nil || !strings.Contains(r.Err.Error(), "libtorch ") || len(r.IDs) != tokens {
+			t.Errorf("sequence %d: %s after %d tokens, error %v, want a failed operation after %d", i, r.Finish, len(r.IDs), r.Err, tokens)
+		}
+	}
+	sameResults(t, "tokens before the failure", want.IDs, got[0].IDs[:16])
+	sameResults(t, "the sequence after a failed step", want, got[1])
+	sameResults(t, "the sequence after a failed prompt", want, got[3])
 }
 
 func BenchmarkDecodeStep(b *testing.B) {
