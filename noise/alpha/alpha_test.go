@@ -127,7 +127,7 @@ func TestRootAgreesWithDirectMinimisation(t *testing.T) {
 	t.Parallel()
 	g := readGolden(t)
 	for _, c := range g.Divergences {
-		if got := Slope(c.Clean, c.Noisy, c.Base).Root(); !near(got, c.Fitted, 1e-4) {
+		if got := Slope(c.Clean, c.Noisy, c.Base).Root(); !near(got, c.Fitted, 5e-4) {
 			t.Errorf("%s: T of least KL is %.6g, scipy has %.6g", c.Name, got, c.Fitted)
 		}
 	}
@@ -135,7 +135,7 @@ func TestRootAgreesWithDirectMinimisation(t *testing.T) {
 	for i := range g.Pooled.Clean {
 		pooled.add(Slope(g.Pooled.Clean[i], g.Pooled.Noisy[i], 1))
 	}
-	if got := pooled.Root(); !near(got, g.Pooled.Fitted, 1e-4) {
+	if got := pooled.Root(); !near(got, g.Pooled.Fitted, 5e-4) {
 		t.Errorf("T of least pooled KL is %.6g, scipy has %.6g", got, g.Pooled.Fitted)
 	}
 }
