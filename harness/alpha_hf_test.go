@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/decode/checkpoint"
-	"github.com/gsmeval/gsmeval/decode/model"
-	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
@@ -70,35 +68,7 @@ func (g alphaGolden) open(t *testing.T) *decode.LM {
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != g.SHA256 {
 		t.Fatalf("%s has other weights than the golden was made of; run scripts/goldens/alpha_hf.py %s", g.Model, g.Model)
 	}
-	cfg, err := checkpoint.ReadConfig(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	weights, err := checkpoint.OpenWeights(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := torch.Start(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lm := &decode.LM{Worker: w}
-	if err := w.Do(func(s *torch.Scope) (err error) {
-		lm.Model, err = model.Load(s, cfg, weights, torch.Float32, torch.CPU, nil)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Do(func(*torch.Scope) error { lm.Model.Free(); return nil }); err != nil {
-			t.Error(err)
-		}
-		w.Close()
-		if err := weights.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return lm
+	return openModel(t, dir)
 }
 
 // byPosition keeps the numbers of one prompt's curve at chosen positions.
@@ -144,41 +114,46 @@ func (g alphaGolden) measure(t *testing.T, lm *decode.LM, c alphaCase, kvCache b
 // random number generators must agree within four standard errors of their difference, at every position.
 func TestAlphaAgreesWithTransformers(t *testing.T) {
 	for _, g := range readAlphaGoldens(t) {
-		lm := g.open(t)
-		for _, c := range g.Cases {
-			name := fmt.Sprintf("%s/%s/prompt=%d", filepath.Base(g.Model), c.Noise, c.Prompt)
-			kvCache := true
-			if c.KVCache != nil {
-				kvCache = *c.KVCache
-				name += fmt.Sprintf("/kv_cache=%t", kvCache)
+		t.Run(path.Base(g.Model), func(t *testing.T) {
+			t.Parallel()
+			lm := g.open(t)
+			for _, c := range g.Cases {
+				name := fmt.Sprintf("%s/prompt=%d", c.Noise, c.Prompt)
+				kvCache := c.KVCache == nil || *c.KVCache
+				if c.KVCache != nil {
+					name += fmt.Sprintf("/kv_cache=%t", kvCache)
+				}
+				t.Run(name, func(t *testing.T) { g.compare(t, c, g.measure(t, lm, c, kvCache), kvCache) })
 			}
-			t.Run(name, func(t *testing.T) {
-				points := g.measure(t, lm, c, kvCache)
-				worst, sum, sumSE := 0.0, 0.0, 0.0
-				for i, at := range c.Positions {
-					p := points[at]
-					z := (p.Alpha - c.Alpha[i]) / math.Hypot(p.SE, c.SE[i])
-					worst, sum, sumSE = max(worst, math.Abs(z)), sum+p.Alpha, sumSE+p.SE
-					if !(math.Abs(z) <= 4) {
-						t.Errorf("alpha(%d) is %.5f +- %.5f here, %.5f +- %.5f in transformers: %.1f standard errors apart",
-							at, p.Alpha, p.SE, c.Alpha[i], c.SE[i], z)
-					}
-				}
-				// Positions of one draw hang together. With a cache they do so here as there, so that as many draws have the same
-				// standard error; without one, the measurements here share numbers, and the mean of the errors bounds that of the mean.
-				n := float64(len(c.Positions))
-				se := c.MeanSE
-				if !kvCache {
-					se = sumSE / n
-				}
-				if z := (sum/n - c.MeanAlpha) / math.Hypot(se, c.MeanSE); !(math.Abs(z) <= 4) {
-					t.Errorf("mean alpha is %.5f here, %.5f in transformers: %.1f standard errors apart", sum/n, c.MeanAlpha, z)
-				}
-				t.Logf("mean alpha %.5f here, %.5f +- %.5f in transformers; largest difference %.1f standard errors at %d positions (%d draws; transformers %s, torch %s, %s)",
-					sum/n, c.MeanAlpha, c.MeanSE, worst, len(c.Positions), g.Draws, g.Transformers, g.Torch, g.Made)
-			})
+		})
+	}
+}
+
+// compare holds the measured points against the case.
+func (g alphaGolden) compare(t *testing.T, c alphaCase, points byPosition, kvCache bool) {
+	t.Helper()
+	worst, sum, sumSE := 0.0, 0.0, 0.0
+	for i, at := range c.Positions {
+		p := points[at]
+		z := (p.Alpha - c.Alpha[i]) / math.Hypot(p.SE, c.SE[i])
+		worst, sum, sumSE = max(worst, math.Abs(z)), sum+p.Alpha, sumSE+p.SE
+		if !(math.Abs(z) <= 4) {
+			t.Errorf("alpha(%d) is %.5f +- %.5f here, %.5f +- %.5f in transformers: %.1f standard errors apart",
+				at, p.Alpha, p.SE, c.Alpha[i], c.SE[i], z)
 		}
 	}
+	// Positions of one draw hang together. With a cache they do so here as there, so that as many draws have the same
+	// standard error; without one, the measurements here share numbers, and the mean of the errors bounds that of the mean.
+	n := float64(len(c.Positions))
+	se := c.MeanSE
+	if !kvCache {
+		se = sumSE / n
+	}
+	if z := (sum/n - c.MeanAlpha) / math.Hypot(se, c.MeanSE); !(math.Abs(z) <= 4) {
+		t.Errorf("mean alpha is %.5f here, %.5f in transformers: %.1f standard errors apart", sum/n, c.MeanAlpha, z)
+	}
+	t.Logf("mean alpha %.5f here, %.5f +- %.5f in transformers; largest difference %.1f standard errors at %d positions (%d draws; transformers %s, torch %s, %s)",
+		sum/n, c.MeanAlpha, c.MeanSE, worst, len(c.Positions), g.Draws, g.Transformers, g.Torch, g.Made)
 }
 
 // TestAlphaFollowsTheGreedyPath decodes the continuations along which transformers was forced.

@@ -36,7 +36,6 @@ INSTRUCTION = "Solve this math problem step by step:\n"
 QUESTIONS = [
     "Rosa buys 3 boxes of pencils. Each box holds 12 pencils. She gives 7 pencils to her brother. How many pencils does she have left?",
     "A bakery sells 48 rolls in the morning and half as many in the afternoon. Each roll costs $2. How much money does the bakery make?",
-    "Tom has $1,250. He spends $340 on a bike and $95 on a helmet. How much money does he have left?",
 ]
 
 
