@@ -81,7 +81,7 @@ func (r *runner) close() {
 		say("engine", r.decoder.close())
 	}
 	if r.Session != nil {
-		say("model", r.Session.Close())
+		say("model", r.Close())
 	}
 	if r.journal != nil {
 		say("journal", r.journal.Close())

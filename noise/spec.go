@@ -7,6 +7,7 @@ package noise
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"strings"
 )
@@ -51,6 +52,9 @@ func (s Spec) Check() error {
 	case None, Weight, Activation, Combined, Output:
 	default:
 		return fmt.Errorf("unknown noise kind %q", s.Kind)
+	}
+	if math.IsInf(s.WeightScale, 0) || math.IsInf(s.ActivationScale, 0) {
+		return fmt.Errorf("%s noise of an infinite scale", s.Kind)
 	}
 	if s.OnWeights() && !(s.WeightScale > 0) {
 		return fmt.Errorf("%s noise with weight scale %v: %w", s.Kind, s.WeightScale, ErrNoEffect)

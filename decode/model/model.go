@@ -132,7 +132,7 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 	return c, nil
 }
 
-// Bytes is the size of a cache of that shape.
+// CacheBytes is the size of a cache of that shape.
 func (m *Model) CacheBytes(slots, capacity int) int64 {
 	size := int64(2)
 	if m.DType == torch.Float32 {
