@@ -60,17 +60,13 @@ func (d *lmDecoder) decode(ctx context.Context, u under, next decode.Source, sin
 		u.programmed(effect)
 	}
 	injector := noise.NewInjector(u.spec, false)
-	decoded := 0
-	if err := d.engine.Generate(ctx, injector, next, func(tag any, r decode.Result) error {
-		if r.Err == nil {
-			decoded++
+	return d.engine.Generate(ctx, injector, next, func(tag any, r decode.Result) error {
+		// Checked before a sample is kept: what the journal holds is not decoded, and so not checked, again.
+		if u.spec.OnActivations() && r.Err == nil && r.Noise2 == 0 {
+			if err := injector.Effect().Check(); err != nil {
+				return err
+			}
 		}
 		return sink(tag, r)
-	}); err != nil {
-		return err
-	}
-	if u.spec.OnActivations() && decoded > 0 {
-		return injector.Effect().Check()
-	}
-	return nil
+	})
 }

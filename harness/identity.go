@@ -22,7 +22,7 @@ const Version = "0.1.0"
 
 // identity is everything that may change a sample.
 type identity struct {
-	hashes   map[string]string // sha256 of weights, tokenizer, template, data
+	hashes   map[string]string // sha256 of weights, config, end tokens, tokenizer, template, data
 	versions map[string]string // build, libraries, instruction set
 	device   string
 	threads  int
@@ -39,6 +39,12 @@ func identify(ctx context.Context, lm *decode.LM, data *datasets.Set) (*identity
 		id.hashes["template"] = lm.Template.SHA256()
 	}
 	var err error
+	if id.hashes["config"], err = jsonSHA(lm.Config.Raw); err != nil {
+		return nil, fmt.Errorf("hashing the model's config: %w", err)
+	}
+	if id.hashes["end_tokens"], err = jsonSHA(lm.Ends.IDs()); err != nil {
+		return nil, fmt.Errorf("hashing the end tokens: %w", err)
+	}
 	if id.hashes["weights"], err = lm.WeightsSHA256(ctx); err != nil {
 		return nil, fmt.Errorf("hashing the weights: %w", err)
 	}
@@ -49,6 +55,16 @@ func identify(ctx context.Context, lm *decode.LM, data *datasets.Set) (*identity
 		return nil, err
 	}
 	return id, nil
+}
+
+// jsonSHA hashes a value as JSON, in which the keys of maps are sorted.
+func jsonSHA(v any) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // LibtorchVersion is the libtorch that gsmeval is built and tested with.

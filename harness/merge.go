@@ -3,7 +3,6 @@ package harness
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -109,10 +108,4 @@ func extendable(diff []string, oldExamples, newExamples, oldSeeds, newSeeds int)
 			oldExamples, oldSeeds, newExamples, newSeeds)
 	}
 	return nil
-}
-
-// exists tells whether a file is there.
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,7 @@ func (r *runner) openRun(ctx context.Context) error {
 		return err
 	default:
 		old = nil
-		if exists(filepath.Join(r.dir, results.JournalFile)) {
+		if hasSamples(filepath.Join(r.dir, results.JournalFile)) {
 			return fmt.Errorf("%s has samples but no %s; move it away or choose another output", r.dir, results.RunFile)
 		}
 	}
@@ -164,18 +165,26 @@ func (r *runner) openRun(ctx context.Context) error {
 			r.timings[k] += v
 		}
 	}
-	// T(t) is on disk before the first sample.
-	if err := r.info.Write(r.dir); err != nil {
-		return err
-	}
+	// The journal is locked first: a run that another process is at keeps its run.json.
 	r.journal, err = results.Open(filepath.Join(r.dir, results.JournalFile), fingerprint)
 	if err != nil {
+		return err
+	}
+	// T(t) is on disk before the first sample.
+	if err := r.info.Write(r.dir); err != nil {
 		return err
 	}
 	if torn := r.journal.Torn(); torn != "" {
 		r.logf("the last line of %s was torn; it was cut off (a copy is %s)", results.JournalFile, torn)
 	}
 	return nil
+}
+
+// hasSamples tells whether a journal is there and not empty: a process killed between making the journal and writing
+// run.json leaves an empty one.
+func hasSamples(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > 0
 }
 
 // extends checks that this run is the old one with more examples or noise seeds.
@@ -215,9 +224,12 @@ func (r *runner) differs(old *results.RunInfo) error {
 // differences lists the keys that two descriptions do not agree on.
 func differences(was, is map[string]string) []string {
 	var what []string
-	for _, k := range slices.Sorted(maps.Keys(is)) {
+	none := func(v string) string { return cmp.Or(v, "none") }
+	all := maps.Clone(is)
+	maps.Copy(all, was)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
 		if was[k] != is[k] {
-			what = append(what, fmt.Sprintf("%s: %s != %s", k, was[k], is[k]))
+			what = append(what, fmt.Sprintf("%s: %s != %s", k, none(was[k]), none(is[k])))
 		}
 	}
 	return what
