@@ -104,7 +104,8 @@ func noiseFlagsOf(c *cobra.Command, kind *string, scale, weightScale *float64) {
 }
 
 func noiseFlags(kind string, scale, weightScale float64) (noise.Spec, error) {
-	if weightScale == 0 {
+	ownWeightScale := weightScale != 0
+	if !ownWeightScale {
 		weightScale = scale
 	}
 	s := noise.Spec{Kind: noise.Kind(kind)}
@@ -114,8 +115,13 @@ func noiseFlags(kind string, scale, weightScale float64) (noise.Spec, error) {
 	if s.OnActivations() {
 		s.ActivationScale = scale
 	}
-	if s.Kind == noise.None && scale != 0 {
+	switch {
+	case math.IsInf(scale, 0) || math.IsInf(weightScale, 0):
+		return s, fmt.Errorf("--noise-scale %v is not finite", max(scale, weightScale))
+	case s.Kind == noise.None && scale != 0:
 		return s, errors.New("--noise-scale without --noise-kind")
+	case s.Kind != noise.Combined && ownWeightScale:
+		return s, errors.New("--noise-weight-scale is for --noise-kind combined")
 	}
 	if err := s.Check(); err != nil {
 		return s, fmt.Errorf("--noise-kind %s --noise-scale %v: %w", kind, scale, err)
@@ -137,23 +143,25 @@ func promptCommand(a *app) *cobra.Command {
 			if (model == "") == (template == "") {
 				return usageError{errors.New("give either --model or --template")}
 			}
-			if (question == "") == (messages == "") {
+			switch {
+			case (question == "") == (messages == ""):
 				return usageError{errors.New("give either --question or --messages")}
-			}
-			if !slices.Contains([]string{"auto", "chat", "plain"}, style) {
+			case !slices.Contains([]string{"auto", "chat", "plain"}, style):
 				return usageError{fmt.Errorf("--style %q is not auto, chat or plain", style)}
-			}
-			if raw && (messages != "" || template != "") {
+			case cmd.Flags().Changed("style") && (raw || messages != "" || template != ""):
+				return usageError{errors.New("--style takes a --question and a --model")}
+			case raw && (messages != "" || template != ""):
 				return usageError{errors.New("--raw takes a --question and a --model")}
+			case noGeneration && messages == "" && template == "":
+				return usageError{errors.New("--no-generation-prompt takes --messages or a --template")}
+			case template == "" && (cmd.Flags().Changed("bos") || cmd.Flags().Changed("eos")):
+				return usageError{errors.New("--bos and --eos belong to a --template; a model has its own")}
 			}
 			list := []chat.Message{{Role: "user", Content: question}}
 			if messages != "" {
-				data, err := os.ReadFile(messages)
-				if err != nil {
-					return fmt.Errorf("reading the messages: %w", err)
-				}
-				if err := json.Unmarshal(data, &list); err != nil {
-					return fmt.Errorf("%s is not a JSON list of {role, content}: %w", messages, err)
+				var err error
+				if list, err = readMessages(messages); err != nil {
+					return err
 				}
 			}
 			var out struct {
@@ -221,6 +229,32 @@ func runPrompt(ctx context.Context, text *decode.Text, style, question string) (
 	}
 	shown, err := p.Prompt(question)
 	return shown.Text, shown.IDs, err
+}
+
+// readMessages reads a JSON list of messages, each with a role and a content.
+func readMessages(path string) ([]chat.Message, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the messages: %w", err)
+	}
+	var raw []struct {
+		Role    string  `json:"role"`
+		Content *string `json:"content"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("%s is not a JSON list of {role, content}: %w", path, err)
+	}
+	if len(raw) == 0 {
+		return nil, fmt.Errorf("%s holds no messages", path)
+	}
+	list := make([]chat.Message, len(raw))
+	for i, m := range raw {
+		if m.Role == "" || m.Content == nil {
+			return nil, fmt.Errorf("%s: message %d has no role or no content", path, i)
+		}
+		list[i] = chat.Message{Role: m.Role, Content: *m.Content}
+	}
+	return list, nil
 }
 
 // promptOf is a one-off prompt: the text as it is, or as the user's message.

@@ -31,6 +31,8 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"copymodel": scriptCopyModel,
 	"parquet":   scriptParquet,
 	"golds":     scriptGolds,
+	"samevalue": scriptSameValue,
+	"allends":   scriptAllEnds,
 }
 
 // run runs a command and returns its exit code.
@@ -69,24 +71,40 @@ func scriptFails(ts *testscript.TestScript, neg bool, args []string) {
 // json FILE PATH CHECK...: a value of a JSON file, of which PATH names the keys and indices (pairs.0.noise; . for all).
 //
 //	keys A B...   it is an object of exactly these keys
-//	types T...    it is a list of values of these types, or with one T and "..." of any number of them
-//	type T        string, number, bool, null, object or array
-//	len N         it is a list or text of that length
+//	type T        it is a string, number, bool, null, object or array
+//	all T         it is a list that is not empty, of values of this type
+//	len N         it is a list of that length
 //	is VALUE      it is that JSON value
 func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
 		ts.Fatalf("usage: json FILE PATH keys|type|all|len|is ARG...")
 	}
-	var v any
-	if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &v); err != nil {
-		ts.Fatalf("%s is not JSON: %v", args[0], err)
-	}
-	v, err := lookUp(v, args[1])
-	if err != nil {
-		ts.Fatalf("%s: %v", args[0], err)
-	}
-	if problem := checkJSON(v, args[2], args[3:]); problem != "" {
+	if problem := checkJSON(valueAt(ts, args[0], args[1]), args[2], args[3:]); problem != "" {
 		ts.Fatalf("%s at %s: %s", args[0], args[1], problem)
+	}
+}
+
+// valueAt is the value at a path of a JSON file.
+func valueAt(ts *testscript.TestScript, file, path string) any {
+	var v any
+	if err := json.Unmarshal([]byte(ts.ReadFile(file)), &v); err != nil {
+		ts.Fatalf("%s is not JSON: %v", file, err)
+	}
+	v, err := lookUp(v, path)
+	if err != nil {
+		ts.Fatalf("%s: %v", file, err)
+	}
+	return v
+}
+
+// samevalue FILE PATH FILE PATH: two values of JSON files are equal.
+func scriptSameValue(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 {
+		ts.Fatalf("usage: [!] samevalue FILE PATH FILE PATH")
+	}
+	a, b := valueAt(ts, args[0], args[1]), valueAt(ts, args[2], args[3])
+	if reflect.DeepEqual(a, b) == neg {
+		ts.Fatalf("%v and %v", a, b)
 	}
 }
 
@@ -196,6 +214,22 @@ func scriptJSONSet(ts *testscript.TestScript, neg bool, args []string) {
 	data, err := json.Marshal(object)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+}
+
+// allends DIR: make every token of a copied model an end token.
+func scriptAllEnds(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: allends DIR")
+	}
+	vocab, ok := valueAt(ts, filepath.Join(args[0], "config.json"), "vocab_size").(float64)
+	if !ok {
+		ts.Fatalf("vocab_size is not a number")
+	}
+	var ids []string
+	for id := range int(vocab) {
+		ids = append(ids, strconv.Itoa(id))
+	}
+	scriptJSONSet(ts, false, []string{filepath.Join(args[0], "generation_config.json"), "eos_token_id", "[" + strings.Join(ids, ",") + "]"})
 }
 
 // linecount FILE N: the file has N lines.
