@@ -99,6 +99,7 @@ type AlphaReport struct {
 // NoiseAlpha is the experiments under one noise.
 type NoiseAlpha struct {
 	Noise        string         `json:"noise"`
+	SharedDraws  bool           `json:"shared_draws"` // weight noise: every prompt meets the same draws, so intervals are for these
 	ByPosition   ByPosition     `json:"6a"`
 	FixedContext FixedContext   `json:"6b"`
 	LastTokens   LastTokens     `json:"6b_control"`
@@ -233,7 +234,7 @@ func (m *alphaMeasurement) measure(ctx context.Context, n NamedNoise) (*NoiseAlp
 			return nil, err
 		}
 	}
-	out := &NoiseAlpha{Noise: n.Label, ByPosition: m.byPosition(collector, curve)}
+	out := &NoiseAlpha{Noise: n.Label, SharedDraws: n.Spec.OnWeights(), ByPosition: m.byPosition(collector, curve)}
 	out.FixedContext = fixedContext(m.fixedLengths(), contexts, reference, out.ByPosition.Ratio)
 	if out.LastTokens, err = control.report(); err != nil {
 		return nil, err
@@ -454,14 +455,16 @@ func (s *sample) std() float64 {
 	return math.Sqrt(sum / float64(n))
 }
 
-// drawError is the standard error of the mean over these very prompts: that of the draws alone. 0 for a single draw.
+// drawError is the standard error of the mean over these very prompts: that of the draws alone. 0 for a single draw. A draw
+// is one value, whatever the number of prompts, because they share its weights.
 func (s *sample) drawError() float64 {
-	sum := 0.0
-	for _, draws := range s.alpha {
-		se := alpha.Mean(draws).SE
-		sum += se * se
+	draws := make([]float64, len(s.alpha[0]))
+	for _, values := range s.alpha {
+		for d, v := range values {
+			draws[d] += v / float64(len(s.alpha))
+		}
 	}
-	return math.Sqrt(sum) / float64(len(s.alpha))
+	return alpha.Mean(draws).SE
 }
 
 // ratio is that of two means over the same clusters; nil where the second is 0.

@@ -73,7 +73,11 @@ func count(n int, what string) string {
 func (r *AlphaReport) Markdown() string {
 	var b strings.Builder
 	_, over := r.clusters()
-	fmt.Fprintf(&b, "Teacher forcing along the clean greedy continuation, %d positions; %s ± is half a 95 %% interval over %s.\n\n", r.Positions, r.setting(), over)
+	fmt.Fprintf(&b, "Teacher forcing along the clean greedy continuation, %d positions; %s ± is half a 95 %% interval over %s.\n", r.Positions, r.setting(), over)
+	if len(r.Prompts) > 1 && slices.ContainsFunc(r.Noises, func(n NoiseAlpha) bool { return n.SharedDraws }) {
+		fmt.Fprintf(&b, "All prompts meet the same %s of the weights: there the interval says nothing about other draws.\n", count(r.Draws, "draw"))
+	}
+	b.WriteString("\n")
 	w := min(endWindow, r.Positions)
 	fmt.Fprintf(&b, "## 6a: alpha against token position\n\n| Noise | First %d | Last %d | Decrease | Mean alpha | Beta |\n|---|--:|--:|--:|--:|--:|\n", w, w)
 	for _, n := range r.Noises {

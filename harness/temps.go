@@ -332,5 +332,5 @@ func (r *TempsReport) addSeries(p *plots.Panel, of func(TempsRow) alpha.Interval
 			}
 		}
 	}
-	p.Series = append(curves, marks...)
+	p.Series = slices.Concat(curves, marks)
 }

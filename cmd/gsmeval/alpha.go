@@ -58,7 +58,7 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 					f.override(&o)
 					return a.alpha(cmd.Context(), s.LM, o, f.outputDir(s.Output()), f.asJSON)
 				})
-			case f.ids != "":
+			case f.changed("ids"):
 				return a.alphaOfIDs(cmd.Context(), f)
 			default:
 				return a.alphaOfModel(cmd.Context(), f)
@@ -175,7 +175,7 @@ func (a *app) alphaOfModel(ctx context.Context, f alphaFlags) error {
 		texts = harness.NotebookPrompts()
 	}
 	for _, t := range texts {
-		ids, err := lm.Text.Plain(t)
+		ids, err := lm.Plain(t)
 		if err != nil {
 			return fmt.Errorf("--prompt %q: %w", t, err)
 		}

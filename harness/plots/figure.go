@@ -177,7 +177,7 @@ func (l *layout) noteLines() []string { return wrap(noteStyle, l.note, l.width-2
 
 func (l *layout) draw(c draw.Canvas) {
 	c.SetColor(white)
-	c.Fill(c.Rectangle.Path())
+	c.Fill(c.Path())
 	y := c.Max.Y - margin
 	if l.title != "" {
 		c.FillText(titleStyle, vg.Point{X: c.Min.X + margin, Y: y}, l.title)

@@ -22,7 +22,7 @@ func (p *Panel) plot(box bounds) (*plot.Plot, error) {
 		sans(&a.Tick.Label, 8.5, false)
 		a.Padding = vg.Points(2)
 		a.Label.Padding = vg.Points(3)
-		a.LineStyle.Width, a.Tick.LineStyle.Width = vg.Points(0.6), vg.Points(0.6)
+		a.Width, a.Tick.Width = vg.Points(0.6), vg.Points(0.6)
 	}
 	g.X.Min, g.X.Max, g.Y.Min, g.Y.Max = box.x0, box.x1, box.y0, box.y1
 	g.X.Tick.Marker, g.Y.Tick.Marker = ticks{}, ticks{}

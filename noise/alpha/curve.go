@@ -47,6 +47,7 @@ func (c *Curve) signal(f Form) ([]float64, error) {
 	case Exact:
 		// A ratio of means: where the model is certain Var_p is nearly 0, and a mean of ratios has no meaning.
 		return c.column(func(p Point) float64 { return p.VarE / math.Max(p.VarP, 1e-12) }), nil
+	case Fitted: // no temperature of it is computed from a signal
 	}
 	return nil, fmt.Errorf("form %q is not sqrt, linear, exact or fitted", f)
 }
