@@ -14,7 +14,7 @@ import (
 type Text struct {
 	ID     int // row number in the data set; several texts may answer one question
 	Text   string
-	Finish string          // "stop" or "length"
+	Finish string          // "stop" or "length"; "nonfinite" or "error" of samples that failed
 	Raw    json.RawMessage // the whole line
 }
 
@@ -72,9 +72,9 @@ func parseText(keys map[string]json.RawMessage) (Text, error) {
 			return t, err
 		}
 		switch scoring.Finish(t.Finish) {
-		case scoring.FinishStop, scoring.FinishLength:
+		case scoring.FinishStop, scoring.FinishLength, scoring.FinishNonfinite, scoring.FinishError:
 		default:
-			return t, fmt.Errorf(`key "finish" is %.40q, expected "stop" or "length"`, t.Finish)
+			return t, fmt.Errorf(`key "finish" is %.40q, expected "stop" or "length" (or, of samples that failed, "nonfinite" or "error")`, t.Finish)
 		}
 	}
 	return t, nil

@@ -120,6 +120,8 @@ func (r *runner) openRun(ctx context.Context) error {
 	old, err := results.ReadRun(r.dir)
 	switch {
 	case err == nil && old.Fingerprint == fingerprint:
+	case err == nil && !hasSamples(filepath.Join(r.dir, results.JournalFile)):
+		old = nil // another run that came to nothing, such as a config that is now mended
 	case err == nil && r.opt.Extend:
 		if err := r.extends(old); err != nil {
 			return err
