@@ -165,7 +165,8 @@ func (cal *Calibration) write(path string) error {
 	return writeAtomic(path, append(data, '\n'))
 }
 
-// writeAtomic replaces a file whole or not at all.
+// writeAtomic replaces a file whole or not at all. Unlike the run's own files, which a lock guards, a calibration may be
+// written by several shards at once: so each has a temporary file of its own.
 func writeAtomic(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
