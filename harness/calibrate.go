@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,7 +52,7 @@ type calibrator struct {
 }
 
 // curve returns the calibration of a noise at a base temperature; fit asks for the fitted form.
-func (c *calibrator) curve(ctx context.Context, n int, base float64, fit bool) (*Calibration, error) {
+func (c *calibrator) curve(ctx context.Context, n config.Noise, base float64, fit bool) (*Calibration, error) {
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -80,10 +81,10 @@ func (c *calibrator) curve(ctx context.Context, n int, base float64, fit bool) (
 }
 
 // parts are what may change a calibration.
-func (c *calibrator) parts(n int, base float64, fit bool) map[string]string {
+func (c *calibrator) parts(n config.Noise, base float64, fit bool) map[string]string {
 	cal := c.cfg.Calibration
 	parts := map[string]string{
-		"noise": c.cfg.Noise[n].Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
+		"noise": n.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
 		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws), "prompts": shortSHA(fmt.Sprint(c.prompts)),
 		"base": strconv.FormatFloat(base, 'g', -1, 64), "fitted": strconv.FormatBool(fit),
 		"dtype": c.cfg.Model.DType, "device": c.id.device, "threads": strconv.Itoa(c.id.threads),
@@ -101,13 +102,13 @@ func (c *calibrator) parts(n int, base float64, fit bool) map[string]string {
 
 // paths are where a calibration lies: in the run, under a name that a person reads, and beside all runs, under its
 // fingerprint, where other runs find it.
-func (c *calibrator) paths(n int, base float64, fit bool, fingerprint string) (run, shared string) {
+func (c *calibrator) paths(n config.Noise, base float64, fit bool, fingerprint string) (run, shared string) {
 	name := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", r) {
 			return r
 		}
 		return '-'
-	}, fmt.Sprintf("%02d-%s", n, c.cfg.Noise[n].Label()))
+	}, c.place(n)+"-"+n.Label())
 	if base != 1 {
 		name += fmt.Sprintf("-base-%g", base)
 	}
@@ -117,8 +118,20 @@ func (c *calibrator) paths(n int, base float64, fit bool, fingerprint string) (r
 	return filepath.Join(c.cfg.Output, "calibration", name+".json"), filepath.Join(filepath.Dir(c.cfg.Output), "calibrations", fingerprint+".json")
 }
 
+// place tells noises apart whose labels make the same file name: the index in the grid, or that of the temperature which
+// takes its calibration from a noise outside of it.
+func (c *calibrator) place(n config.Noise) string {
+	for i, other := range c.cfg.Noise {
+		if other.Label() == n.Label() {
+			return fmt.Sprintf("%02d", i)
+		}
+	}
+	i := slices.IndexFunc(c.cfg.Temperature, func(t config.Temperature) bool { return t.From.Kind != "" && t.From.Label() == n.Label() })
+	return fmt.Sprintf("t%02d", i)
+}
+
 // find looks for a stored calibration: nil where there is none. One in the run directory that is another is refused.
-func (c *calibrator) find(n int, base float64, fit bool, fingerprint string) (*Calibration, error) {
+func (c *calibrator) find(n config.Noise, base float64, fit bool, fingerprint string) (*Calibration, error) {
 	run, shared := c.paths(n, base, fit, fingerprint)
 	for _, path := range []string{run, shared} {
 		cal, err := readCalibration(path)
@@ -252,11 +265,11 @@ func (c *calibrator) questions(ctx context.Context) ([]string, error) {
 }
 
 // measure runs the calibration: teacher forcing along the clean greedy continuations.
-func (c *calibrator) measure(ctx context.Context, n int, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
-	label := c.cfg.Noise[n].Label()
+func (c *calibrator) measure(ctx context.Context, n config.Noise, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
+	label := n.Label()
 	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.prompts), c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
 	curve, effect, err := alphaCurve(ctx, c.lm, c.prompts, c.clean, decode.Probing{
-		Spec: noiseSpec(c.cfg.Noise[n]), Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
+		Spec: noiseSpec(n), Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
 	}, c.cfg.Generation.KVCache, base, fit)
 	if err != nil {
 		return nil, fmt.Errorf("calibrating under %q: %w", label, err)
@@ -310,14 +323,15 @@ func (c *calibrator) schedule(ctx context.Context) scheduler {
 		case config.PolicyGreedy:
 			return decode.Greedy(), math.NaN(), nil
 		case config.PolicyConstant:
-			return decode.Constant(t.Value), math.NaN(), nil
+			return decode.Constant(t.Constant(n)), math.NaN(), nil
 		}
 		cal := c.cfg.Calibrated(t)
-		if noiseSpec(c.cfg.Noise[n]).Kind == noise.None {
+		source := t.Source(c.cfg.Noise[n])
+		if source.Kind == config.NoiseNone {
 			return decode.Constant(cal.Base), 0, nil // alpha is 0: nothing to correct, nothing to measure
 		}
 		form := alpha.Form(cal.Form)
-		measured, err := c.curve(ctx, n, cal.Base, form == alpha.Fitted)
+		measured, err := c.curve(ctx, source, cal.Base, form == alpha.Fitted)
 		if err != nil {
 			return decode.Schedule{}, 0, err
 		}

@@ -23,14 +23,15 @@ func Calibrate(ctx context.Context, s *Session) ([]*Calibration, error) {
 		wanted = []config.Temperature{{Policy: config.PolicyDynamicTStar}}
 	}
 	var out []*Calibration
-	for n := range s.cfg.Noise {
-		if noiseSpec(s.cfg.Noise[n]).Kind == noise.None {
-			continue
-		}
-		seen := map[*Calibration]bool{}
+	seen := map[*Calibration]bool{}
+	for _, under := range s.cfg.Noise {
 		for _, t := range wanted {
+			source := t.Source(under)
+			if source.Kind == config.NoiseNone {
+				continue
+			}
 			cal := s.cfg.Calibrated(t)
-			m, err := c.curve(ctx, n, cal.Base, alpha.Form(cal.Form) == alpha.Fitted)
+			m, err := c.curve(ctx, source, cal.Base, alpha.Form(cal.Form) == alpha.Fitted)
 			if err != nil {
 				return nil, err
 			}

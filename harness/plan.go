@@ -112,6 +112,9 @@ func (p *plan) meta(fingerprint string, examples int, settings map[string]string
 			Deterministic: c.replicates == 1 && c.schedule.IsGreedy() && p.noises[c.noise].Kind == noise.None,
 			MeanAlpha:     results.Float(c.alpha), TSHA: c.schedule.SHA256(),
 		}
+		if t := p.cfg.Temperature[c.temp]; t.Name != "" && t.From.Kind != "" {
+			rc.Notes = append(rc.Notes, "the temperatures are those calibrated under "+t.From.Label()+".")
+		}
 		if c.samplesOf >= 0 {
 			of := c.samplesOf
 			rc.SamplesOf = &of

@@ -123,12 +123,16 @@ const (
 // Temperature is one temperature condition. Form, Base and Smooth override the
 // calibration's; loading clears one that only repeats it.
 type Temperature struct {
-	Name   string  `yaml:"name,omitempty"` // label in tables, if the usual one will not do
-	Policy string  `yaml:"policy"`
-	Value  float64 `yaml:"value,omitempty"` // constant
-	Form   string  `yaml:"form,omitempty"`
-	Base   float64 `yaml:"base,omitempty"`
-	Smooth string  `yaml:"smooth,omitempty"` // dynamic_tstar
+	Name   string    `yaml:"name,omitempty"` // label in tables, if the usual one will not do
+	Policy string    `yaml:"policy"`
+	Value  float64   `yaml:"value,omitempty"`  // constant
+	Values []float64 `yaml:"values,omitempty"` // constant, instead of value: one for each noise, in their order
+	Form   string    `yaml:"form,omitempty"`
+	Base   float64   `yaml:"base,omitempty"`
+	Smooth string    `yaml:"smooth,omitempty"` // dynamic_tstar
+	// From names the noise whose calibration gives T*, where it is not the one that the condition runs under. Without noise
+	// that is a placebo: the temperatures of a treatment, and nothing to treat.
+	From Noise `yaml:"from,omitempty"`
 }
 
 // Calibration says how alpha is measured and what temperature follows from it.
@@ -174,6 +178,22 @@ func defaults() *Config {
 		Progress: "auto",
 		LogLevel: "info",
 	}
+}
+
+// Constant is the temperature of policy constant under noise n.
+func (t Temperature) Constant(n int) float64 {
+	if len(t.Values) > 0 {
+		return t.Values[n]
+	}
+	return t.Value
+}
+
+// Source is the noise whose calibration T* comes from, under a noise.
+func (t Temperature) Source(under Noise) Noise {
+	if t.From.Kind != "" {
+		return t.From
+	}
+	return under
 }
 
 // Calibrated returns the calibration that holds under a temperature condition: the

@@ -232,6 +232,19 @@ func TestRefused(t *testing.T) {
 		{"infinity", "calibration: {base: .inf}", Options{}, []string{"calibration.base: expected a finite number", ".inf"}},
 		{"not a number", "noise: [{kind: weight, scale: .nan}]", Options{}, []string{"noise[0].scale: expected a finite number", ".nan"}},
 		{"NUL in text", "name: \"a\\0b\"", Options{}, []string{"name", "text"}},
+		{"from without a kind", "temperature: [{policy: dynamic_tstar, from: {scale: 0.2}}]", Options{}, []string{"temperature[0].from.kind: the key is missing"}},
+		{"from nothing", "temperature: [{policy: dynamic_tstar, from: {}}]", Options{}, []string{"temperature[0].from.kind: the key is missing"}},
+		{"from no noise", "temperature: [{policy: dynamic_tstar, from: {kind: none}}]", Options{}, []string{"temperature[0].from.kind", "no calibration without noise"}},
+		{"from without a scale", "temperature: [{policy: dynamic_tstar, from: {kind: weight}}]", Options{}, []string{"temperature[0].from.scale: the key is missing"}},
+		{"from by its label", "temperature: [{policy: dynamic_tstar, from: activation 0.2}]", Options{}, []string{"temperature[0].from: expected a mapping with the keys kind, scale", `the text "activation 0.2"`}},
+		{"from of a constant", "temperature: [{policy: constant, value: 1, from: {kind: weight, scale: 1}}]", Options{}, []string{"temperature[0].from: only constant_tstar and dynamic_tstar", "constant"}},
+		{"from twice", "temperature: [{policy: dynamic_tstar, from: {kind: weight, scale: 1}}, {policy: dynamic_tstar, from: {kind: weight, scale: 1.0, per: tensor}}]", Options{}, []string{"temperature[1]", "same condition as temperature[0]"}},
+		{"values and value", "temperature: [{policy: constant, value: 1, values: [1]}]", Options{}, []string{"temperature[0].values: value and values are both given"}},
+		{"too few values", "temperature: [{policy: constant, values: [1]}]\nnoise: [{kind: none}, {kind: weight, scale: 1}]", Options{}, []string{"temperature[0].values: expected a temperature for each noise, 2 in the order", "found 1"}},
+		{"no values", "temperature: [{policy: constant, values: []}]", Options{}, []string{"temperature[0].values: expected a temperature for each noise, 1 in the order", "found 0"}},
+		{"a value of 0", "temperature: [{policy: constant, values: [0]}]", Options{}, []string{"temperature[0].values[0]: expected a number above 0"}},
+		{"values of no number", "temperature: [{policy: constant, values: [hot]}]", Options{}, []string{"temperature[0].values[0]: expected a finite number", "hot"}},
+		{"values of greedy", "temperature: [{policy: greedy, values: [1]}]", Options{}, []string{"temperature[0].values: only policy constant has values, this is greedy"}},
 		{"null for text", "name:", Options{}, []string{"name: expected text, found nothing"}},
 		{"null for a section", "generation:", Options{}, []string{"generation: expected a mapping", "found nothing"}},
 		{"text for a section", "generation: fast", Options{}, []string{"generation: expected a mapping", "fast"}},
@@ -416,6 +429,7 @@ func TestLabels(t *testing.T) {
 	want := []string{
 		"weight 0.02 absmax/row include model.layers.* exclude lm_head", "output 0.001", "combined w1 a0.5",
 		"argmax", "T=0.6", "T* linear", "T*(t) smooth=exponential",
+		"T*(t) from weight 0.2 exclude lm_head", "tuned",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -442,6 +456,8 @@ func TestLabels(t *testing.T) {
 		{Temperature{Policy: PolicyConstantTStar}, "T*"},
 		{Temperature{Policy: PolicyDynamicTStar}, "T*(t)"},
 		{Temperature{Policy: PolicyDynamicTStar, Form: "exact", Base: 0.8, Smooth: "none"}, "T*(t) exact base=0.8 smooth=none"},
+		{Temperature{Policy: PolicyConstant, Values: []float64{0.4, 1}}, "T by noise"},
+		{Temperature{Policy: PolicyDynamicTStar, Form: "exact", From: Noise{Kind: NoiseActivation, Scale: 0.2}}, "T*(t) exact from activation 0.2"},
 	} {
 		if got := tc.temp.Label(); got != tc.want {
 			t.Errorf("label %q, want %q", got, tc.want)

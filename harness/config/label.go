@@ -39,7 +39,8 @@ func (n Noise) Label() string {
 
 // Label names a temperature condition in tables: its own name, or "T=1", "greedy",
 // "T*", "T*(t)", followed by what deviates from the calibration: "T* linear",
-// "T*(t) exact base=0.8 smooth=exponential".
+// "T*(t) exact base=0.8 smooth=exponential", "T*(t) from activation 0.2". A
+// constant with a value for each noise is "T by noise".
 func (t Temperature) Label() string {
 	if t.Name != "" {
 		return t.Name
@@ -47,6 +48,9 @@ func (t Temperature) Label() string {
 	var parts []string
 	switch t.Policy {
 	case PolicyConstant:
+		if len(t.Values) > 0 {
+			return "T by noise"
+		}
 		return "T=" + number(t.Value)
 	case PolicyConstantTStar:
 		parts = append(parts, "T*")
@@ -63,6 +67,9 @@ func (t Temperature) Label() string {
 	}
 	if t.Smooth != "" {
 		parts = append(parts, "smooth="+t.Smooth)
+	}
+	if t.From.Kind != "" {
+		parts = append(parts, "from "+t.From.Label())
 	}
 	return strings.Join(parts, " ")
 }

@@ -169,6 +169,8 @@ func typeName(t reflect.Type) string {
 			return "a list of mappings"
 		case reflect.Int:
 			return "a list of whole numbers"
+		case reflect.Float64:
+			return "a list of numbers"
 		default:
 			return "a list of texts"
 		}

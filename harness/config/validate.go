@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -248,7 +249,7 @@ func (s *source) temperatures(c *Config) {
 	for i, t := range c.Temperature {
 		path := fmt.Sprintf("temperature[%d]", i)
 		before := len(s.problems)
-		s.temperature(path, t)
+		s.temperature(path, t, len(c.Noise))
 		if len(s.problems) > before {
 			continue
 		}
@@ -256,7 +257,7 @@ func (s *source) temperatures(c *Config) {
 		same := slices.IndexFunc(c.Temperature[:i], func(other Temperature) bool {
 			other.normalise(c.Calibration)
 			other.Name = t.Name
-			return other == t
+			return reflect.DeepEqual(other, t)
 		})
 		first, dup := labels[t.Label()]
 		switch {
@@ -270,7 +271,7 @@ func (s *source) temperatures(c *Config) {
 	}
 }
 
-func (s *source) temperature(path string, t Temperature) {
+func (s *source) temperature(path string, t Temperature, noises int) {
 	s.line(path+".name", t.Name, 100)
 	if t.Policy == "" {
 		s.bad(path+".policy", "the key is missing; expected one of constant, constant_tstar, dynamic_tstar, greedy")
@@ -278,15 +279,7 @@ func (s *source) temperature(path string, t Temperature) {
 	}
 	s.oneOf(path+".policy", t.Policy, PolicyConstant, PolicyConstantTStar, PolicyDynamicTStar, PolicyGreedy)
 	tstar := t.Policy == PolicyConstantTStar || t.Policy == PolicyDynamicTStar
-	value := path + ".value"
-	switch {
-	case t.Policy == PolicyConstant && t.Value == 0 && s.places[value] == "":
-		s.bad(value, "the key is missing; policy constant needs a number above 0")
-	case t.Policy == PolicyConstant:
-		s.above(value, t.Value, 0, maxTemp)
-	case t.Value != 0:
-		s.bad(value, "only policy constant has a value, this is %s", t.Policy)
-	}
+	s.constant(path, t, noises)
 	switch {
 	case t.Form == "":
 	case !tstar:
@@ -307,6 +300,49 @@ func (s *source) temperature(path string, t Temperature) {
 		s.bad(path+".smooth", "only dynamic_tstar is smoothed, this is %s", t.Policy)
 	default:
 		s.smooth(path+".smooth", t.Smooth)
+	}
+	s.from(path+".from", t, tstar)
+}
+
+// constant checks the temperatures of policy constant: one, or one for each noise.
+func (s *source) constant(path string, t Temperature, noises int) {
+	value, values := path+".value", path+".values"
+	hasValue := t.Value != 0 || s.places[value] != ""
+	hasValues := len(t.Values) > 0 || s.places[values] != ""
+	switch {
+	case t.Policy != PolicyConstant:
+		if t.Value != 0 {
+			s.bad(value, "only policy constant has a value, this is %s", t.Policy)
+		}
+		if hasValues {
+			s.bad(values, "only policy constant has values, this is %s", t.Policy)
+		}
+	case hasValue && hasValues:
+		s.bad(values, "value and values are both given; keep one")
+	case hasValues:
+		if len(t.Values) != noises {
+			s.bad(values, "expected a temperature for each noise, %d in the order of the list noise; found %d", noises, len(t.Values))
+		}
+		for i, v := range t.Values {
+			s.above(fmt.Sprintf("%s[%d]", values, i), v, 0, maxTemp)
+		}
+	case !hasValue:
+		s.bad(value, "the key is missing; policy constant needs a number above 0")
+	default:
+		s.above(value, t.Value, 0, maxTemp)
+	}
+}
+
+// from checks the noise whose calibration is borrowed.
+func (s *source) from(path string, t Temperature, tstar bool) {
+	switch {
+	case reflect.ValueOf(t.From).IsZero() && s.places[path] == "":
+	case !tstar:
+		s.bad(path, "only constant_tstar and dynamic_tstar have a calibration to take from elsewhere, this is %s", t.Policy)
+	case t.From.Kind == NoiseNone:
+		s.bad(path+".kind", "there is no calibration without noise; expected one of weight, activation, combined, output")
+	default:
+		s.noise(path, t.From)
 	}
 }
 
@@ -370,5 +406,11 @@ func (t *Temperature) normalise(c Calibration) {
 	}
 	if t.Smooth == c.Smooth {
 		t.Smooth = ""
+	}
+	if len(t.Values) == 0 {
+		t.Values = nil
+	}
+	if t.From.Kind != "" {
+		t.From.normalise()
 	}
 }
