@@ -129,16 +129,16 @@ func (s *Scope) RMSNorm(x, w Tensor, eps float64) Tensor {
 
 // Rope rotates x [R, H, hd] in place to the rows' positions: cos and sin are tables [P, hd] (Su et al., 2021; halves, as in Llama).
 func (s *Scope) Rope(x, cos, sin Tensor, positions []int32) {
-	if s.err == nil {
-		s.Fail(failure("rope", C.gsm_rope_(x.shim(), cos.shim(), sin.shim(), int32s(positions), C.int64_t(len(positions)))))
-	}
+	s.do("rope", func() *C.char {
+		return C.gsm_rope_(x.shim(), cos.shim(), sin.shim(), int32s(positions), C.int64_t(len(positions)))
+	})
 }
 
 // StoreKV writes row r of x [R, KV, hd] to slot slots[r], position positions[r] of cache [slots, KV, capacity, hd].
 func (s *Scope) StoreKV(cache, x Tensor, slots, positions []int32) {
-	if s.err == nil {
-		s.Fail(failure("store kv", C.gsm_kv_store(cache.shim(), x.shim(), int32s(slots), int32s(positions), C.int64_t(len(slots)))))
-	}
+	s.do("store kv", func() *C.char {
+		return C.gsm_kv_store(cache.shim(), x.shim(), int32s(slots), int32s(positions), C.int64_t(len(slots)))
+	})
 }
 
 // Attention lets row r of q [R, H, hd] attend to positions 0..positions[r] of its slot: [R, H*hd]. Query heads share
@@ -164,7 +164,9 @@ func (s *Scope) Spread(out []float32, x Tensor, groups []int32, absmax bool) {
 		s.Fail(fmt.Errorf("spread: %d bounds for %d groups", len(groups), len(out)))
 		return
 	}
-	s.Fail(failure("spread", C.gsm_spread((*C.float)(unsafe.Pointer(&out[0])), x.shim(), int32s(groups), C.int64_t(len(out)), cbool(absmax))))
+	s.do("spread", func() *C.char {
+		return C.gsm_spread((*C.float)(unsafe.Pointer(&out[0])), x.shim(), int32s(groups), C.int64_t(len(out)), cbool(absmax))
+	})
 }
 
 // NoiseRows says how the rows of an activation are perturbed.

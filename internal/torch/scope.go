@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"fmt"
+	"time"
 	"unsafe"
 
 	lib "github.com/sugarme/gotch/libtch"
@@ -79,8 +80,21 @@ func (t Tensor) Shape() []int64 {
 // Scope makes tensors and owns them until it is released. Its first error sticks: later operations do nothing and return
 // zero Tensors, so a forward pass reads as its formulas and checks once, at the end. A Scope is used on the worker's thread only.
 type Scope struct {
-	live []lib.Ctensor
-	err  error
+	live  []lib.Ctensor
+	err   error
+	trace Trace
+}
+
+// Trace is told how long an operation took on the worker's thread. Operations on the CPU end before they return.
+type Trace func(op string, took time.Duration)
+
+// span begins an operation; the function that it returns ends it.
+func (s *Scope) span(op string) func() {
+	if s.trace == nil {
+		return func() {}
+	}
+	begin := time.Now()
+	return func() { s.trace(op, time.Since(begin)) }
 }
 
 // Err is the first error of an operation in this scope.
@@ -120,6 +134,7 @@ func (s *Scope) run(op string, call func(out *lib.Ctensor)) Tensor {
 	if s.err != nil {
 		return Tensor{}
 	}
+	defer s.span(op)()
 	var out lib.Ctensor
 	call(&out)
 	if out == nil {
@@ -135,6 +150,7 @@ func (s *Scope) shim(op string, call func(out *C.gsm_tensor) *C.char) Tensor {
 	if s.err != nil {
 		return Tensor{}
 	}
+	defer s.span(op)()
 	var out C.gsm_tensor
 	if err := failure(op, call(&out)); err != nil {
 		s.err = err
@@ -143,4 +159,12 @@ func (s *Scope) shim(op string, call func(out *C.gsm_tensor) *C.char) Tensor {
 	t := Tensor{lib.Ctensor(unsafe.Pointer(out))}
 	s.live = append(s.live, t.c)
 	return t
+}
+
+// do makes one call into the shim that has no result of its own.
+func (s *Scope) do(op string, call func() *C.char) {
+	if s.err == nil {
+		defer s.span(op)()
+		s.Fail(failure(op, call()))
+	}
 }

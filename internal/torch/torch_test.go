@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -266,6 +267,36 @@ func TestWorkerServesManyGoroutines(t *testing.T) {
 	wg.Wait()
 	if inside != 400 {
 		t.Errorf("%d calls ran, want 400", inside)
+	}
+}
+
+func TestTraceReportsOperations(t *testing.T) {
+	t.Parallel()
+	w := start(t, 1)
+	var got []string
+	step := func() {
+		if err := w.Do(func(s *Scope) error {
+			x := s.Zeros([]int64{2, 3}, Float32, CPU)
+			s.RMSNorm(x, s.Zeros([]int64{3}, Float32, CPU), 1e-6)
+			s.Spread(make([]float32, 2), x, []int32{0, 1, 2}, false)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, trace := range []Trace{func(op string, took time.Duration) {
+		if took < 0 {
+			t.Errorf("%s took %v", op, took)
+		}
+		got = append(got, op)
+	}, nil} {
+		if err := w.Trace(trace); err != nil {
+			t.Fatal(err)
+		}
+		step()
+	}
+	if diff := cmp.Diff([]string{"zeros", "zeros", "rms norm", "spread"}, got); diff != "" {
+		t.Errorf("operations of one traced step (-want +got):\n%s", diff)
 	}
 }
 

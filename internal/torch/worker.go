@@ -33,6 +33,7 @@ type Worker struct {
 	mu      sync.RWMutex // guards closed, and jobs against a send after close
 	closed  bool
 	threads int
+	trace   Trace
 }
 
 // Start starts a Worker whose operations run on that many threads; 0 leaves libtorch's choice.
@@ -70,7 +71,7 @@ func (w *Worker) Do(f func(*Scope) error) error {
 	}
 	done := make(chan error, 1)
 	w.jobs <- func() {
-		s := &Scope{}
+		s := &Scope{trace: w.trace}
 		defer s.Release(0)
 		err := f(s)
 		if err == nil {
@@ -79,6 +80,14 @@ func (w *Worker) Do(f func(*Scope) error) error {
 		done <- err
 	}
 	return <-done
+}
+
+// Trace makes every later Do report its operations to t, for `make bench`; nil ends it.
+func (w *Worker) Trace(t Trace) error {
+	return w.Do(func(*Scope) error {
+		w.trace = t
+		return nil
+	})
 }
 
 // Close ends the worker's thread.
