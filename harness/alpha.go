@@ -202,6 +202,7 @@ type alphaMeasurement struct {
 func (m *alphaMeasurement) measure(ctx context.Context, n NamedNoise) (*NoiseAlpha, error) {
 	var set, fixed probeSet
 	collector := alpha.NewCollector(lengths(m.continuations), m.Draws, m.Base, false)
+	collector.Chips = n.Spec.OnWeights()
 	set.teacherForcing(m.Prompts, m.continuations, m.KVCache, collector.Add)
 	var reference, contexts []*sample
 	for _, l := range m.fixedLengths() {

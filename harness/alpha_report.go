@@ -75,7 +75,7 @@ func (r *AlphaReport) Markdown() string {
 	_, over := r.clusters()
 	fmt.Fprintf(&b, "Teacher forcing along the clean greedy continuation, %d positions; %s ± is half a 95 %% interval over %s.\n", r.Positions, r.setting(), over)
 	if len(r.Prompts) > 1 && slices.ContainsFunc(r.Noises, func(n NoiseAlpha) bool { return n.SharedDraws }) {
-		fmt.Fprintf(&b, "All prompts meet the same %s of the weights: there the interval says nothing about other draws.\n", count(r.Draws, "draw"))
+		fmt.Fprintf(&b, "All prompts meet the same %s of the weights: there the interval says nothing about other draws; new_chips in alpha.json is that for new ones.\n", count(r.Draws, "draw"))
 	}
 	b.WriteString("\n")
 	w := min(endWindow, r.Positions)

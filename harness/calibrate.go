@@ -287,6 +287,7 @@ func (c *calibrator) measure(ctx context.Context, n config.Noise, base float64, 
 // alphaCurve measures alpha(t) along the continuations of prompts.
 func alphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, fit bool) (*alpha.Curve, noise.Effect, error) {
 	collector := alpha.NewCollector(lengths(continuations), p.Draws, base, fit)
+	collector.Chips = p.Spec.OnWeights()
 	var set probeSet
 	set.teacherForcing(prompts, continuations, kvCache, collector.Add)
 	effect, err := set.run(ctx, lm, p)

@@ -49,7 +49,7 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 var commands = []func(*app) *cobra.Command{
 	runCommand, resumeCommand, mergeCommand, compareCommand, scoreCommand, exportCommand,
 	calibrateCommand, verifyNoiseCommand,
-	alphaCommand, tempsCommand,
+	alphaCommand, tempsCommand, curveCommand,
 	generateCommand, promptCommand, doctorCommand, versionCommand,
 }
 

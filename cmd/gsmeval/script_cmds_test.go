@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -33,6 +34,8 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"golds":     scriptGolds,
 	"samevalue": scriptSameValue,
 	"allends":   scriptAllEnds,
+
+	"hassamples": scriptHasSamples,
 }
 
 // run runs a command and returns its exit code.
@@ -44,6 +47,20 @@ func runCommandLine(ts *testscript.TestScript, args []string) int {
 	}
 	ts.Check(err)
 	return 0
+}
+
+// hassamples FILE: waits until a journal has a line.
+func scriptHasSamples(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hassamples FILE")
+	}
+	path := ts.MkAbs(args[0])
+	for begin := time.Now(); time.Since(begin) < 2*time.Minute; time.Sleep(10 * time.Millisecond) {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			return
+		}
+	}
+	ts.Fatalf("%s has no samples after two minutes", args[0])
 }
 
 // code CODE COMMAND ARG...: the command ends with that exit code.

@@ -23,8 +23,8 @@ func moduleRoot(t *testing.T) string {
 	return root
 }
 
-// TestScript runs the scripts of testdata/script. Each starts in an empty directory of its own, in which models/ and
-// data/ are those of the repository.
+// TestScript runs the scripts of testdata/script. Each starts in an empty directory of its own, in which models/,
+// data/ and configs/ are those of the repository.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	root := moduleRoot(t)
@@ -36,7 +36,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
 			env.Setenv("OMP_NUM_THREADS", "1")
-			for _, dir := range []string{"models", "data"} {
+			for _, dir := range []string{"models", "data", "configs"} {
 				if err := os.Symlink(filepath.Join(root, dir), filepath.Join(env.WorkDir, dir)); err != nil {
 					return err
 				}

@@ -3,6 +3,7 @@ package alpha
 import (
 	"encoding/json"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -45,6 +46,10 @@ type golden struct {
 	}
 	Intervals []struct {
 		Y                []float64
+		Mean, SE, Lo, Hi float64
+	}
+	Crossed []struct {
+		Y                [][]float64
 		Mean, SE, Lo, Hi float64
 	}
 	Ratios []struct {
@@ -210,6 +215,81 @@ func TestMeanAgreesWithScipy(t *testing.T) {
 	}
 	if d := cmp.Diff(Interval{2, 0, 2, 2}, Mean([]float64{2})); d != "" {
 		t.Errorf("one value (-want +got):\n%s", d)
+	}
+}
+
+func TestCrossedAgreesWithNumpyAndScipy(t *testing.T) {
+	t.Parallel()
+	for _, c := range readGolden(t).Crossed {
+		got, ok := Crossed(c.Y)
+		if d := cmp.Diff(Interval{c.Mean, c.SE, c.Lo, c.Hi}, got, cmpopts.EquateApprox(1e-9, 0)); d != "" || !ok {
+			t.Errorf("%d rows, %d columns (-numpy +ours):\n%s", len(c.Y), len(c.Y[0]), d)
+		}
+	}
+	for _, y := range [][][]float64{nil, {{1, 2}}, {{1}, {2}}} {
+		if got, ok := Crossed(y); ok {
+			t.Errorf("%v has an interval %v", y, got)
+		}
+	}
+}
+
+// TestCrossedCoversNewChips draws prompts and chips from known distributions: the interval for new chips holds the mean as
+// often as it says, and the one over prompts alone does not.
+func TestCrossedCoversNewChips(t *testing.T) {
+	t.Parallel()
+	const trials, prompts, chips, mean = 2000, 16, 3, 0.05
+	rng := rand.New(rand.NewPCG(3, 4))
+	covered, promptsOnly := 0, 0
+	for range trials {
+		y := make([][]float64, prompts)
+		byPrompt := make([]float64, prompts)
+		var chip [chips]float64
+		for k := range chip {
+			chip[k] = 0.02 * rng.NormFloat64()
+		}
+		for i := range y {
+			p := 0.01 * rng.NormFloat64()
+			for k := range chips {
+				v := mean + p + chip[k] + 0.005*rng.NormFloat64()
+				y[i] = append(y[i], v)
+				byPrompt[i] += v / chips
+			}
+		}
+		if in, ok := Crossed(y); ok && in.Lo <= mean && mean <= in.Hi {
+			covered++
+		}
+		if in := Mean(byPrompt); in.Lo <= mean && mean <= in.Hi {
+			promptsOnly++
+		}
+	}
+	if covered < trials*93/100 || covered > trials*99/100 {
+		t.Errorf("the interval for new chips holds the mean in %d of %d trials, want about 95 %%", covered, trials)
+	}
+	if promptsOnly > trials*70/100 {
+		t.Errorf("the interval over prompts holds the mean in %d of %d trials: the chips should keep it from that", promptsOnly, trials)
+	}
+}
+
+// TestCurveHasAnIntervalForNewChips checks where the second interval stands and what it is of.
+func TestCurveHasAnIntervalForNewChips(t *testing.T) {
+	t.Parallel()
+	c, _ := collected(t, []int{2, 2, 2, 2}, false)
+	if p := c.Curve().Points[0]; p.NewChips != nil {
+		t.Errorf("draws that are no chips have an interval for new ones: %v", p.NewChips)
+	}
+	c.Chips = true
+	for at, p := range c.Curve().Points {
+		var y [][]float64
+		for prompt := range 4 {
+			y = append(y, nil)
+			for draw := range 4 {
+				y[prompt] = append(y[prompt], c.Alphas(prompt, draw)[at])
+			}
+		}
+		want, _ := Crossed(y)
+		if p.NewChips == nil || *p.NewChips != want || !near(p.NewChips.Mean, p.Alpha, 1e-12) || p.NewChips.SE < p.SE {
+			t.Errorf("position %d: %v, want %v around %g", at, p.NewChips, want, p.Alpha)
+		}
 	}
 }
 

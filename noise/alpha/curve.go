@@ -16,6 +16,9 @@ type Point struct {
 	VarE  float64 `json:"var_e"`
 	VarP  float64 `json:"var_p"`
 	Fit   float64 `json:"fit,omitempty"` // T of least mean KL; 0 where it was not measured
+	// NewChips is the interval for new prompts and new chips, where all prompts share the draws of the weights. SE, Lo and Hi
+	// are then for new prompts on these chips.
+	NewChips *Interval `json:"new_chips,omitempty"`
 }
 
 // Curve is alpha(t), t the generated token from 0.
@@ -108,6 +111,9 @@ func (c *Curve) Dynamic(f Form, how Smoothing, window int) ([]float64, error) {
 // Collector gathers the moments of every prompt, draw and position. Different (prompt, draw, position) may be added at
 // the same time.
 type Collector struct {
+	// Chips says that draw k is the same for all prompts, as a draw of the weights is.
+	Chips bool
+
 	base    float64
 	fit     bool
 	lengths []int // positions of each prompt
@@ -150,6 +156,7 @@ func (c *Collector) alive() int { return min(4, len(c.lengths)) }
 
 // Curve averages over prompts and draws. The standard error is that of the mean of the prompts' means, with Student's t
 // for the interval: draws on one prompt are not independent evidence about others. With a single prompt it is over its draws.
+// With Chips there is a second interval, see Point.
 // The curve stops where fewer than four prompts, or all if there are fewer, are alive.
 func (c *Collector) Curve() *Curve {
 	curve := &Curve{Base: c.base}
@@ -157,6 +164,7 @@ func (c *Collector) Curve() *Curve {
 	for t := 0; ; t++ {
 		var p Point
 		var means []float64
+		var crossed [][]float64
 		slopes, slopesN := make(Slopes, len(Grid)), 0
 		for i, n := range c.lengths {
 			if t >= n {
@@ -174,6 +182,7 @@ func (c *Collector) Curve() *Curve {
 					slopesN++
 				}
 			}
+			crossed = append(crossed, values)
 			if len(c.lengths) == 1 {
 				means = values
 			} else {
@@ -187,6 +196,9 @@ func (c *Collector) Curve() *Curve {
 		p.Beta, p.VarE, p.VarP = p.Beta/k, p.VarE/k, p.VarP/k
 		at := Mean(means)
 		p.Alpha, p.SE, p.Lo, p.Hi = at.Mean, at.SE, at.Lo, at.Hi
+		if in, ok := Crossed(crossed); c.Chips && ok {
+			p.NewChips = &in
+		}
 		if c.fit {
 			pooled.add(slopes)
 			pooledN += slopesN

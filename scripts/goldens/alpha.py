@@ -139,6 +139,21 @@ def intervals(rng):
     return cases
 
 
+def crossed(rng):
+    """Prompts by chips. The residual comes from a least-squares fit of both factors, not from the formula for it."""
+    cases = []
+    for rows, columns in [(2, 2), (16, 3), (8, 5), (3, 12)]:
+        y = 0.05 + 0.01 * rng.standard_normal((rows, 1)) + 0.02 * rng.standard_normal((1, columns)) + 0.005 * rng.standard_normal((rows, columns))
+        x = np.array([[1.0] + [i == r for r in range(1, rows)] + [k == c for c in range(1, columns)] for i in range(rows) for k in range(columns)])
+        rest = np.linalg.lstsq(x, y.ravel(), rcond=None)[1]
+        rest = float(rest[0]) if len(rest) else float(((y.ravel() - x @ np.linalg.lstsq(x, y.ravel(), rcond=None)[0]) ** 2).sum())
+        by_row, by_column = stats.sem(y.mean(axis=1)) ** 2, stats.sem(y.mean(axis=0)) ** 2
+        var = max(by_row + by_column - rest / ((rows - 1) * (columns - 1)) / (rows * columns), by_row, by_column)
+        lo, hi = stats.t.interval(0.95, min(rows, columns) - 1, loc=y.mean(), scale=math.sqrt(var))
+        cases.append({"y": y.tolist(), "mean": y.mean(), "se": math.sqrt(var), "lo": float(lo), "hi": float(hi)})
+    return cases
+
+
 def ratios(rng):
     """The jackknife is another way to the same standard error; they agree to the order 1/n."""
     cases = []
@@ -157,6 +172,7 @@ def main():
         "made": datetime.date.today().isoformat(), "torch": torch.__version__.split("+")[0], "numpy": np.__version__, "scipy": scipy.__version__,
         "temperatures": TEMPERATURES, "divergences": divergences(rng), "pooled": pooled(rng), "exponentials": exponentials(rng),
         "averages": averages(rng), "intervals": intervals(rng), "ratios": ratios(rng),
+        "crossed": crossed(np.random.default_rng(21)),
     }
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(golden, default=float) + "\n")

@@ -1,0 +1,28 @@
+package results
+
+import "github.com/gsmeval/gsmeval/scoring/stats"
+
+// BestShares tells, for temperatures of one noise in the order of preference, in
+// which share of resamples of its questions each has the highest accuracy. A
+// question counts at a temperature with the samples that are there.
+func (s *Set) BestShares(noise int, temps []int) []float64 {
+	labels := []string{s.meta.Noises[noise].Label}
+	arms := make([][]stats.Cluster, len(temps))
+	for a, temp := range temps {
+		labels = append(labels, s.meta.Temps[temp].Label)
+		arms[a] = make([]stats.Cluster, len(s.examples))
+		c, ok := s.cells[[2]int{noise, temp}]
+		if !ok {
+			continue
+		}
+		for order := range arms[a] {
+			for r := range c.samples {
+				if v := c.at(r, order).verdict; v.counted() {
+					arms[a][order].Sum += v.right()
+					arms[a][order].N++
+				}
+			}
+		}
+	}
+	return stats.BestShares(arms, stats.Resamples, DefaultSeed, streamOf(labels))
+}
