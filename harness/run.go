@@ -75,7 +75,7 @@ func (r *runner) timed(name string, f func() error) error {
 func (r *runner) close() {
 	say := func(what string, err error) {
 		if err != nil {
-			_, _ = fmt.Fprintf(r.stderr, "closing the %s: %v\n", what, err)
+			newLogger(r.stderr, r.cfg).warnf("closing the %s: %v", what, err)
 		}
 	}
 	if r.decoder != nil {
@@ -103,6 +103,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	r.debugf("loaded %d questions and %s (%s, %d threads) in %.1f s", len(r.prompts), r.cfg.Model.Path, r.id.device, r.id.threads, r.timings["load"])
 	r.positions = r.LM.Config.MaxPositions
 	r.open = func(slots, capacity int) (decoder, error) {
 		return newLMDecoder(r.LM, decode.Options{Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has})
@@ -177,7 +178,7 @@ func (r *runner) openRun(ctx context.Context) error {
 		return err
 	}
 	if torn := r.journal.Torn(); torn != "" {
-		r.logf("the last line of %s was torn; it was cut off (a copy is %s)", results.JournalFile, torn)
+		r.warnf("the last line of %s was torn; it was cut off (a copy is %s)", results.JournalFile, torn)
 	}
 	return nil
 }
@@ -277,6 +278,9 @@ func (r *runner) run(ctx context.Context) (*results.Table, error) {
 			return nil, r.stopped(ctx, err, total)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(r.timings)) {
+		r.debugf("%s took %.1f s over all attempts", name, r.timings[name])
+	}
 	r.info.Status, r.info.Cause, r.info.Timings, r.info.Finished = results.RunComplete, "", r.timings, time.Now().UTC()
 	return table, r.info.Write(r.dir)
 }
@@ -331,7 +335,7 @@ func (r *runner) decode(ctx context.Context, list []todo, total int) error {
 	if r.decoder, err = r.open(slots, longest); err != nil {
 		return err
 	}
-	r.progress = newProgress(r.stderr, r.cfg.Progress, r.journal.Len(), total)
+	r.progress = newProgress(r.stderr, r.dir, r.cfg.Progress, r.journal.Len(), total)
 	defer r.progress.finish()
 	for len(list) > 0 {
 		n := 1
@@ -358,6 +362,7 @@ func (r *runner) samePass(a, b results.Key) bool {
 func (r *runner) pass(ctx context.Context, list []todo) error {
 	n, replicate := list[0].key.NoiseIndex, list[0].key.Replicate
 	spec, label := r.plan.noises[n], r.cfg.Noise[n].Label()
+	r.debugf("decoding %d samples under %s from noise seed %d on", len(list), label, replicate)
 	rec := newRecorder(r, spec)
 	i := 0
 	err := r.decoder.decode(ctx, under{spec, r.cfg.Seed, replicate, rec.programmed}, func() (*decode.Request, any, bool) {

@@ -14,8 +14,8 @@ import (
 
 // Session is a config with everything it names loaded: model, data and prompts. It has no run directory.
 type Session struct {
+	logger
 	cfg      *config.Config
-	stderr   io.Writer
 	LM       *decode.LM
 	Data     *datasets.Set
 	prompter *Prompter
@@ -27,7 +27,7 @@ func OpenSession(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Se
 	if len(cfg.Generation.Stop) > 0 {
 		return nil, errors.New("generation.stop: stop strings are not supported by this version; leave the list empty")
 	}
-	s := &Session{cfg: cfg, stderr: stderr}
+	s := &Session{cfg: cfg, logger: newLogger(stderr, cfg)}
 	err := s.open(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -60,10 +60,6 @@ func (s *Session) Close() error {
 
 // Output is the run directory of the config.
 func (s *Session) Output() string { return s.cfg.Output }
-
-func (s *Session) logf(format string, args ...any) {
-	_, _ = fmt.Fprintf(s.stderr, format+"\n", args...) // a message that cannot be shown must not end a run
-}
 
 // prompts are the evaluated questions as the model is shown them.
 func (s *Session) prompts() ([]Prompt, error) {

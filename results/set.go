@@ -119,12 +119,9 @@ func (c *cell) clusters(examples int) []stats.Cluster {
 // place in it, or stands twice, is an error; a last line that is torn, as in a run
 // in progress, is not, and stands in the table's warnings.
 func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
-	if err := meta.Validate(); err != nil {
+	s, err := newSet(meta)
+	if err != nil {
 		return nil, err
-	}
-	s := &Set{meta: meta, byID: map[int]int{}, cells: map[[2]int]*cell{}}
-	for _, c := range meta.Conditions {
-		s.cells[[2]int{c.NoiseIndex, c.TempIndex}] = &cell{cond: c}
 	}
 	for r, err := range records {
 		var torn *TornError
@@ -139,13 +136,35 @@ func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
 			return nil, fmt.Errorf("the record of %s: %w", r.Key(), err)
 		}
 	}
-	// Whoever shares samples sees those of the condition that ran.
+	s.share()
+	return s, nil
+}
+
+// newSet is a set without records yet.
+func newSet(meta Meta) (*Set, error) {
+	if err := meta.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Set{meta: meta, byID: map[int]int{}, cells: map[[2]int]*cell{}}
+	for _, c := range meta.Conditions {
+		s.cells[[2]int{c.NoiseIndex, c.TempIndex}] = &cell{cond: c}
+	}
+	return s, nil
+}
+
+// share shows whoever shares samples those of the condition that ran.
+func (s *Set) share() {
 	for at, c := range s.cells {
 		if c.cond.SamplesOf != nil {
 			c.samples = s.cells[[2]int{at[0], *c.cond.SamplesOf}].samples
 		}
 	}
-	return s, nil
+}
+
+// has reports whether a sample is there.
+func (s *Set) has(k Key) bool {
+	c, ok := s.cells[[2]int{k.NoiseIndex, k.TempIndex}]
+	return ok && k.Replicate >= 0 && k.Order >= 0 && c.at(k.Replicate, k.Order).verdict != missing
 }
 
 func (s *Set) add(r *Record) error {

@@ -112,7 +112,8 @@ func (s *Set) Table() *Table {
 	return t
 }
 
-func (s *Set) row(cond Condition) Row {
+// outcome is the row without what bootstraps and comparisons say.
+func (s *Set) outcome(cond Condition) (Row, *cell) {
 	noise := s.meta.Noises[cond.NoiseIndex]
 	c := s.cells[[2]int{cond.NoiseIndex, cond.TempIndex}]
 	row := Row{
@@ -133,6 +134,12 @@ func (s *Set) row(cond Condition) Row {
 	row.SE = Float(stats.ClusterSE(clusters))
 	row.EffectiveN = Float(stats.EffectiveN(clusters))
 	row.CI = intervalOf(stats.Wilson(float64(row.Accuracy), float64(row.EffectiveN), stats.Level))
+	return row, c
+}
+
+func (s *Set) row(cond Condition) Row {
+	noise := s.meta.Noises[cond.NoiseIndex]
+	row, c := s.outcome(cond)
 	if noise.Chips && row.Seeds > 1 {
 		in := intervalOf(stats.TwoWayBootstrap(c.verdicts(len(s.examples)), stats.Resamples, stats.Level, DefaultSeed,
 			streamOf([]string{row.Noise, row.Temperature})))

@@ -17,6 +17,7 @@ func runCommand(a *app) *cobra.Command {
 	var set []string
 	var show, extend bool
 	var shard string
+	var shown loudness
 	c := &cobra.Command{
 		Use:   "run CONFIG",
 		Short: "Do the run of a config, or go on with it",
@@ -26,10 +27,16 @@ and the tables to the run directory. Where the directory holds the same run alre
   gsmeval run configs/dyn_tstar.yaml --set dataset.limit=50 --set output=runs/try
   gsmeval run configs/dyn_tstar.yaml --set dataset.limit=100 --extend
   gsmeval run configs/dyn_tstar.yaml --shard 2/8
+  gsmeval run configs/dyn_tstar.yaml --quiet > table.md
+  gsmeval run configs/dyn_tstar.yaml --progress json 2> progress.jsonl
   gsmeval run configs/dyn_tstar.yaml --show-config`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := config.Load(args[0], config.Options{Set: set, Env: os.Environ()})
+			loud, err := shown.set()
+			if err != nil {
+				return err
+			}
+			cfg, err := config.Load(args[0], config.Options{Set: append(set, loud...), Env: os.Environ()})
 			if err != nil {
 				return usageError{err}
 			}
@@ -50,26 +57,61 @@ and the tables to the run directory. Where the directory holds the same run alre
 		},
 	}
 	setFlag(c, &set)
+	shown.flags(c)
 	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit or noise_seeds of a finished run and keep its samples")
 	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; gsmeval merge joins the parts")
 	c.Flags().BoolVar(&show, "show-config", false, "print the effective config and stop")
 	return c
 }
 
+// loudness is how much a run says on stderr while it is at work.
+type loudness struct {
+	progress string
+	quiet    bool
+}
+
+func (l *loudness) flags(c *cobra.Command) {
+	c.Flags().StringVar(&l.progress, "progress", "", "how progress is shown: auto, bar, plain, json or none (default: the config's)")
+	c.Flags().BoolVar(&l.quiet, "quiet", false, "say nothing on stderr but warnings and errors")
+}
+
+// set is what the flags mean as --set values.
+func (l *loudness) set() ([]string, error) {
+	switch {
+	case l.quiet && l.progress != "":
+		return nil, usageError{errors.New("give either --progress or --quiet")}
+	case l.quiet:
+		return []string{"progress=none", "log_level=warn"}, nil
+	case l.progress != "":
+		return []string{"progress=" + l.progress}, nil
+	default:
+		return nil, nil
+	}
+}
+
 func resumeCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "resume RUN",
-		Short:   "Go on with an interrupted run",
-		Long:    `Resume goes on with the run of a run directory, from the config that is stored in it. A complete run only gets its tables again.`,
-		Example: `  gsmeval resume runs/dyn_tstar`,
-		Args:    cobra.ExactArgs(1),
+	var shown loudness
+	c := &cobra.Command{
+		Use:   "resume RUN",
+		Short: "Go on with an interrupted run",
+		Long:  `Resume goes on with the run of a run directory, from the config that is stored in it. A complete run only gets its tables again.`,
+		Example: `  gsmeval resume runs/dyn_tstar
+  gsmeval resume runs/dyn_tstar --progress plain`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			loud, err := shown.set()
+			if err != nil {
+				return err
+			}
 			info, err := results.ReadRun(args[0])
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Parse(filepath.Join(args[0], results.RunFile), info.Config, config.Options{})
-			if err != nil {
+			cfg, err := config.Parse(filepath.Join(args[0], results.RunFile), info.Config, config.Options{Set: loud})
+			switch {
+			case err != nil && loud != nil:
+				return usageError{err}
+			case err != nil:
 				return err
 			}
 			o := harness.Options{Stderr: a.stderr}
@@ -83,6 +125,8 @@ func resumeCommand(a *app) *cobra.Command {
 			return a.run(cmd, cfg, o)
 		},
 	}
+	shown.flags(c)
+	return c
 }
 
 func mergeCommand(a *app) *cobra.Command {

@@ -30,7 +30,7 @@ type Config struct {
 	Output      string `yaml:"output"`        // run directory, runs/NAME by default
 	Threads     int    `yaml:"threads"`       // 0: as many as the machine has cores
 	FailOnError bool   `yaml:"fail_on_error"` // stop at the first sample that fails
-	Progress    string `yaml:"progress"`      // auto, bar, plain, none
+	Progress    string `yaml:"progress"`      // auto, bar, plain, json, none
 	LogLevel    string `yaml:"log_level"`     // debug, info, warn, error
 }
 

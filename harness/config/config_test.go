@@ -322,7 +322,7 @@ func TestRefused(t *testing.T) {
 		{"calibration of two sources", "calibration: {data: d, prompt_list: [a]}", Options{}, []string{"calibration.prompt_list", "keep one"}},
 		{"ladder", "scoring: {ladder: strict}", Options{}, []string{"scoring.ladder", "seed, robust"}},
 		{"threads", "threads: -1", Options{}, []string{"threads"}},
-		{"progress", "progress: fancy", Options{}, []string{"progress", "auto, bar, plain, none"}},
+		{"progress", "progress: fancy", Options{}, []string{"progress", "auto, bar, plain, json, none"}},
 		{"log_level", "log_level: trace", Options{}, []string{"log_level", "debug"}},
 		{"set without a value", "", set("seed"), []string{"--set seed", "key=value"}},
 		{"set without a key", "", set("=5"), []string{"--set =5", "key=value"}},

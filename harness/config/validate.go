@@ -66,7 +66,7 @@ func (s *source) validate(c *Config) {
 	s.calibration(c.Calibration)
 	s.oneOf("scoring.ladder", c.Scoring.Ladder, "seed", "robust")
 	s.whole("threads", c.Threads, 0, 4096)
-	s.oneOf("progress", c.Progress, "auto", "bar", "plain", "none")
+	s.oneOf("progress", c.Progress, "auto", "bar", "plain", "json", "none")
 	s.oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error")
 }
 

@@ -1,0 +1,54 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/gsmeval/gsmeval/harness/config"
+)
+
+// logLevels are the values of log_level, the least important first.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
+// logger says on stderr what is being done, from log_level up: in lines of text, or of JSON where progress is json. What cannot
+// be shown must not end a run.
+type logger struct {
+	out    io.Writer
+	least  int // index into logLevels
+	asJSON bool
+}
+
+func newLogger(out io.Writer, cfg *config.Config) logger {
+	return logger{out: out, least: slices.Index(logLevels, cfg.LogLevel), asJSON: cfg.Progress == "json"}
+}
+
+func (l logger) debugf(format string, args ...any) { l.say(0, format, args...) }
+func (l logger) logf(format string, args ...any)   { l.say(1, format, args...) }
+func (l logger) warnf(format string, args ...any)  { l.say(2, format, args...) }
+
+func (l logger) say(level int, format string, args ...any) {
+	if l.out == nil || level < l.least {
+		return
+	}
+	text := fmt.Sprintf(format, args...)
+	if !l.asJSON {
+		_, _ = fmt.Fprintln(l.out, text)
+		return
+	}
+	writeEvent(l.out, struct {
+		Event string    `json:"event"`
+		Time  time.Time `json:"time"`
+		Level string    `json:"level"`
+		Text  string    `json:"text"`
+	}{"message", time.Now().UTC(), logLevels[level], text})
+}
+
+// writeEvent writes a line of JSON for other programs; docs/watching.md has the keys.
+func writeEvent(out io.Writer, v any) {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v)
+}

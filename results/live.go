@@ -1,0 +1,272 @@
+package results
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// rateWindow is how far back the speed of a run is looked at.
+const rateWindow = time.Minute
+
+// Live follows a run that another process is at, or several at its shards. It
+// reads what is new in the journals, takes no lock and writes nothing.
+type Live struct {
+	dir   string
+	set   *Set
+	parts []*part
+	total int
+	past  []mark
+	// tokens are those of all samples that were read.
+	tokens int64
+	latest time.Time // when a journal was last written to
+}
+
+// part is a journal that is followed: the run's own, or a shard's.
+type part struct {
+	dir    string
+	info   *RunInfo
+	file   os.FileInfo // of the journal when it was read
+	offset int64       // up to which it was read
+	lines  int
+}
+
+// mark is how far a run was at some time.
+type mark struct {
+	at     time.Time
+	done   int
+	tokens int64
+}
+
+// Progress is how far a run has come. It is a line of watch --json.
+type Progress struct {
+	Event  string    `json:"event"` // always snapshot
+	Time   time.Time `json:"time"`
+	Run    string    `json:"run"`
+	Name   string    `json:"name"`
+	Status RunStatus `json:"status"`
+	Cause  string    `json:"cause,omitempty"`
+	// Done of Total samples are there, with Tokens generated tokens.
+	Done   int   `json:"done"`
+	Total  int   `json:"total"`
+	Tokens int64 `json:"tokens"`
+	// The speed is over the last minute, as far as it was watched; null where
+	// nothing can be said yet.
+	SamplesPerSecond Float `json:"samples_per_s"`
+	TokensPerSecond  Float `json:"tokens_per_s"`
+	SecondsLeft      Float `json:"eta_s"`
+	// LastSample is when a sample was last written; zero where there is none.
+	LastSample time.Time      `json:"last_sample,omitzero"`
+	Shards     []LiveShard    `json:"shards,omitempty"`
+	Conditions []LiveProgress `json:"conditions"`
+}
+
+// LiveShard is a shard of a run in progress.
+type LiveShard struct {
+	Shard  string    `json:"shard"`
+	Status RunStatus `json:"status"`
+	Done   int       `json:"done"`
+}
+
+// LiveProgress is a condition of a run in progress: a row of its table so far.
+type LiveProgress struct {
+	Noise       string   `json:"noise"`
+	Temperature string   `json:"temperature"`
+	SamplesOf   string   `json:"samples_of,omitempty"`
+	Done        int      `json:"done"`
+	Total       int      `json:"total"`
+	N           int      `json:"n"`
+	Correct     int      `json:"correct"`
+	Accuracy    Float    `json:"accuracy"`
+	CI          Interval `json:"ci"`
+	Truncated   int      `json:"truncated"`
+	NoAnswer    int      `json:"no_answer"`
+	Failed      int      `json:"failed"`
+	MeanTokens  Float    `json:"mean_tokens"`
+}
+
+// Follow begins to follow the run of a directory.
+func Follow(dir string) *Live { return &Live{dir: dir} }
+
+// Poll reads what is new and says how far the run is. now is the time.
+func (l *Live) Poll(now time.Time) (*Progress, error) {
+	dirs, err := l.sources()
+	if err != nil {
+		return nil, err
+	}
+	changed := len(dirs) != len(l.parts)
+	var infos []*RunInfo
+	for i, dir := range dirs {
+		info, err := ReadRun(dir)
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+		if i > 0 && info.Fingerprint != infos[0].Fingerprint {
+			return nil, fmt.Errorf("%s belongs to another run than %s", dir, dirs[0])
+		}
+		changed = changed || l.parts[i].dir != dir || l.parts[i].replaced(info)
+	}
+	if changed || l.set == nil {
+		if err := l.restart(dirs, infos); err != nil {
+			return nil, err
+		}
+	}
+	for i, p := range l.parts {
+		p.info = infos[i]
+		if err := l.read(p); err != nil {
+			return nil, err
+		}
+	}
+	l.set.share()
+	return l.progress(now), nil
+}
+
+// sources lists the directories whose journals make the run: its own, or while
+// that has no samples its shards.
+func (l *Live) sources() ([]string, error) {
+	own, err := os.Stat(filepath.Join(l.dir, JournalFile))
+	if err == nil && own.Size() > 0 {
+		return []string{l.dir}, nil
+	}
+	shards, err := filepath.Glob(filepath.Join(l.dir, "shards", "*", RunFile))
+	if err != nil {
+		return nil, fmt.Errorf("looking for shards in %s: %w", l.dir, err)
+	}
+	if len(shards) == 0 {
+		return []string{l.dir}, nil
+	}
+	for i := range shards {
+		shards[i] = filepath.Dir(shards[i])
+	}
+	slices.Sort(shards)
+	return shards, nil
+}
+
+// replaced reports whether a journal is not the file, or the run, that was read: it was put into canonical order, extended,
+// or begun anew.
+func (p *part) replaced(info *RunInfo) bool {
+	if p.info.Fingerprint != info.Fingerprint || p.info.Meta.Examples != info.Meta.Examples {
+		return true
+	}
+	now, err := os.Stat(filepath.Join(p.dir, JournalFile))
+	if p.file == nil || err != nil {
+		return p.file != nil
+	}
+	return !os.SameFile(p.file, now) || now.Size() < p.offset
+}
+
+func (l *Live) restart(dirs []string, infos []*RunInfo) error {
+	set, err := newSet(infos[0].Meta)
+	if err != nil {
+		return err
+	}
+	l.set, l.parts, l.tokens, l.total = set, nil, 0, 0
+	for i, dir := range dirs {
+		l.parts = append(l.parts, &part{dir: dir, info: infos[i]})
+	}
+	for _, c := range set.meta.Conditions {
+		if c.SamplesOf == nil {
+			l.total += set.meta.Examples * c.Replicates
+		}
+	}
+	return nil
+}
+
+// read takes the whole lines that a journal has grown by.
+func (l *Live) read(p *part) error {
+	path := filepath.Join(p.dir, JournalFile)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	if p.file, err = f.Stat(); err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	if p.file.Size() > 0 && p.file.ModTime().After(l.latest) {
+		l.latest = p.file.ModTime()
+	}
+	base, lines := p.offset, p.lines
+	err = scan(path, io.NewSectionReader(f, base, p.file.Size()-base), p.info.Fingerprint, func(r *Record, line []byte, offset int64) error {
+		p.offset = base + offset + int64(len(line))
+		p.lines++
+		if l.set.has(r.Key()) {
+			return nil // shards may overlap where one was taken over by another
+		}
+		l.tokens += int64(r.Tokens)
+		return l.set.add(r)
+	})
+	var torn *TornError
+	var damage *DamageError
+	switch {
+	case errors.As(err, &torn):
+		return nil // its writer is at work
+	case errors.As(err, &damage):
+		damage.Offset += base
+		damage.Line += lines
+	}
+	return err
+}
+
+func (l *Live) progress(now time.Time) *Progress {
+	p := &Progress{
+		Event: "snapshot", Time: now.UTC(), Run: l.dir, Name: l.set.meta.Name, Total: l.total, Tokens: l.tokens,
+		SamplesPerSecond: Float(nan), TokensPerSecond: Float(nan), SecondsLeft: Float(nan), LastSample: l.latest.UTC(),
+	}
+	p.Status, p.Cause = overall(l.parts)
+	for _, c := range l.set.conditions() {
+		row, _ := l.set.outcome(c)
+		if c.SamplesOf == nil {
+			p.Done += row.Samples
+		}
+		p.Conditions = append(p.Conditions, LiveProgress{
+			Noise: row.Noise, Temperature: row.Temperature, SamplesOf: row.SamplesOf, Done: row.Samples, Total: row.Planned,
+			N: row.N, Correct: row.Correct, Accuracy: row.Accuracy, CI: row.CI,
+			Truncated: row.Truncated, NoAnswer: row.NoAnswer, Failed: row.Failed(), MeanTokens: row.MeanTokens,
+		})
+	}
+	for _, part := range l.parts {
+		if part.info.Shard != "" {
+			p.Shards = append(p.Shards, LiveShard{Shard: part.info.Shard, Status: part.info.Status, Done: part.lines})
+		}
+	}
+	l.rate(p)
+	return p
+}
+
+// rate compares with what was there up to a minute ago.
+func (l *Live) rate(p *Progress) {
+	for len(l.past) > 1 && p.Time.Sub(l.past[1].at) >= rateWindow {
+		l.past = l.past[1:]
+	}
+	l.past = append(l.past, mark{p.Time, p.Done, p.Tokens})
+	first := l.past[0]
+	seconds := p.Time.Sub(first.at).Seconds()
+	if seconds <= 0 || p.Done <= first.done {
+		return
+	}
+	p.SamplesPerSecond = Float(float64(p.Done-first.done) / seconds)
+	p.TokensPerSecond = Float(float64(p.Tokens-first.tokens) / seconds)
+	p.SecondsLeft = Float(float64(p.Total-p.Done) / float64(p.SamplesPerSecond))
+}
+
+// overall is the status of a run by those of its parts: it runs while one of them does.
+func overall(parts []*part) (RunStatus, string) {
+	rank := []RunStatus{RunComplete, RunFailed, RunInterrupted, RunRunning}
+	worst := parts[0].info
+	for _, p := range parts[1:] {
+		if slices.Index(rank, p.info.Status) > slices.Index(rank, worst.Status) {
+			worst = p.info
+		}
+	}
+	return worst.Status, worst.Cause
+}
