@@ -10,7 +10,7 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./datasets/... ./scoring/... ./results/... ./harness/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./harness/plots/...
 
-.PHONY: help run test build deps env lint fmt fuzz bench clean
+.PHONY: help run test build deps env lint fmt fuzz bench study clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,10 @@ lint: deps ## go vet, golangci-lint and gofumpt (built into the cache the first 
 fmt: ## format the Go files
 	@scripts/tools.sh "$(CACHE)" gofumpt mvdan.cc/gofumpt $(GOFUMPT_VERSION)
 	@"$(CACHE)/tools/gofumpt-$(GOFUMPT_VERSION)" -extra -w .
+
+LIMITS ?= 100 300 1000
+study: build ## the study of configs/study.yaml with its controls, at LIMITS ("100 300 1000") questions; see scripts/study.sh
+	@scripts/study.sh $(LIMITS)
 
 FUZZTIME ?= 5s
 fuzz: ## run every fuzz target for FUZZTIME (5s)
