@@ -118,6 +118,39 @@ func TestShippedConfigs(t *testing.T) {
 	}
 }
 
+// TestStudyConfigsAgree holds the study and its controls together: they are compared noise by noise, and the temperatures that
+// study_tune.yaml finds stand in study_tuned.yaml in the order of the noises.
+func TestStudyConfigsAgree(t *testing.T) {
+	t.Parallel()
+	load := func(name string) *Config {
+		c, err := Load("../../configs/"+name+".yaml", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	study := load("study")
+	for _, name := range []string{"study_sweep", "study_tune", "study_tuned"} {
+		if diff := cmp.Diff(study.Noise, load(name).Noise); diff != "" {
+			t.Errorf("the noises of %s:\n%s", name, diff)
+		}
+	}
+	borrowed := load("study_forms").Noise
+	for _, temp := range load("study_placebo").Temperature {
+		if temp.From.Kind != "" {
+			borrowed = append(borrowed, temp.From)
+		}
+	}
+	for _, n := range borrowed {
+		if !slices.ContainsFunc(study.Noise, func(m Noise) bool { return cmp.Equal(m, n) }) {
+			t.Errorf("%s is no noise of the study", n.Label())
+		}
+	}
+	if seed := load("study_tune").Seed; seed == study.Seed {
+		t.Errorf("temperatures are tuned on the draws of seed %d, on which they are evaluated", seed)
+	}
+}
+
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	type env = []string
