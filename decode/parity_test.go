@@ -180,7 +180,7 @@ func parityCases(t *testing.T) []string {
 func TestParityWithTransformers(t *testing.T) {
 	for _, name := range parityCases(t) {
 		t.Run(name, func(t *testing.T) {
-			f := load(t, name)
+			f := loadOn(t, name, 1)
 			g := f.golden
 			worst := 0.0
 			for _, c := range g.Last {

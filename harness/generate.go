@@ -32,7 +32,7 @@ type Generated struct {
 // Generate continues one prompt, as example 0, replicate 0 of a run with that seed.
 func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated, error) {
 	capacity := len(o.PromptIDs) + o.MaxNewTokens
-	if longest := lm.Config.MaxPositions; capacity > longest && len(o.PromptIDs) < longest {
+	if longest, _ := lm.Config.Context(); capacity > longest && len(o.PromptIDs) < longest {
 		capacity = longest // the model's context ends the text earlier
 		o.MaxNewTokens = longest - len(o.PromptIDs)
 	}

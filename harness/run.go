@@ -54,7 +54,8 @@ type runner struct {
 	timings map[string]float64
 
 	open      func(slots, capacity int) (decoder, error)
-	positions int // of the model
+	positions int    // that the model can compute
+	limit     string // the key of config.json that says so
 
 	prompts  []Prompt
 	ladder   scoring.Ladder
@@ -104,7 +105,7 @@ func (r *runner) prepare(ctx context.Context) error {
 		return err
 	}
 	r.debugf("loaded %d questions and %s (%s, %d threads) in %.1f s", len(r.prompts), r.cfg.Model.Path, r.id.device, r.id.threads, r.timings["load"])
-	r.positions = r.LM.Config.MaxPositions
+	r.positions, r.limit = r.LM.Config.Context()
 	r.open = func(slots, capacity int) (decoder, error) {
 		return newLMDecoder(r.LM, decode.Options{Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has})
 	}
@@ -324,8 +325,8 @@ func (r *runner) decode(ctx context.Context, list []todo, total int) error {
 		}
 	}
 	if longest == 0 {
-		return fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model; lower generation.max_new_tokens",
-			r.cfg.Generation.MaxNewTokens, limit)
+		return fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model (%s); lower generation.max_new_tokens",
+			r.cfg.Generation.MaxNewTokens, limit, r.limit)
 	}
 	slots := int(r.cfg.Generation.BatchSize)
 	if r.cfg.Generation.BatchSize == config.BatchAuto {
@@ -369,7 +370,7 @@ func (r *runner) pass(ctx context.Context, list []todo) error {
 		for ; i < len(list); i++ {
 			t := list[i]
 			if n := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; n > r.positions {
-				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d", n, r.positions)
+				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d (%s)", n, r.positions, r.limit)
 				// A full journal ends the generation through the next sink.
 				_ = rec.sink(t, decode.Result{Finish: decode.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
 				continue

@@ -191,6 +191,21 @@ func parseConfig(data []byte) (Config, error) {
 	return cfg, nil
 }
 
+// Context returns how many tokens a sequence may have, and the key of config.json that limits it. It is
+// max_position_embeddings, or less where the model would compute something else past
+// a point that is not supported: attention that slides, or longrope's second set of
+// frequencies. Up to there the two are the same.
+func (c *Config) Context() (tokens int, key string) {
+	tokens, key = c.MaxPositions, "max_position_embeddings"
+	if slices.Contains(c.LayerTypes, SlidingAttention) && c.SlidingWindow < tokens {
+		tokens, key = c.SlidingWindow, "sliding_window"
+	}
+	if r := c.RopeScaling; r != nil && r.Type == "longrope" && r.OriginalMaxPositions < tokens {
+		tokens, key = r.OriginalMaxPositions, "original_max_position_embeddings (longrope)"
+	}
+	return tokens, key
+}
+
 func modelTypes() string {
 	return strings.Join(slices.Sorted(maps.Keys(families)), ", ")
 }

@@ -82,12 +82,17 @@ func (p *pass) heads(x torch.Tensor, n int) torch.Tensor {
 
 // attend rotates q [R, H, hd] and k [R, KV, hd] to the rows' positions, stores k and v and attends: [R, H*hd].
 func (p *pass) attend(layer int, q, k, v torch.Tensor) torch.Tensor {
+	return p.attendScaled(layer, q, k, v, 1/math.Sqrt(float64(p.m.Config.HeadDim)), 0)
+}
+
+// attendScaled is attend with another scale of the scores, and a soft bound on them where softcap is not 0.
+func (p *pass) attendScaled(layer int, q, k, v torch.Tensor, scale, softcap float64) torch.Tensor {
 	s, b := p.s, p.b
 	s.Rope(q, p.m.rope.cos, p.m.rope.sin, b.Positions)
 	s.Rope(k, p.m.rope.cos, p.m.rope.sin, b.Positions)
 	s.StoreKV(p.kv.k[layer], k, b.Slots, b.Positions)
 	s.StoreKV(p.kv.v[layer], v, b.Slots, b.Positions)
-	return s.Attention(q, p.kv.k[layer], p.kv.v[layer], b.Slots, b.Positions, 1/math.Sqrt(float64(p.m.Config.HeadDim)))
+	return s.Attention(q, p.kv.k[layer], p.kv.v[layer], b.Slots, b.Positions, scale, softcap)
 }
 
 // logits projects only the rows that are wanted: [To-From, V].

@@ -86,6 +86,13 @@ func (l *loader) head(embed torch.Tensor) linear {
 	return l.linear(headSite, "lm_head", l.cfg.VocabSize, l.cfg.HiddenSize, false)
 }
 
+// only refuses a value of config.json that the architecture does not compute, by name, value and what is supported.
+func (l *loader) only(key string, value any, ok bool, supported string) {
+	if !ok && l.err == nil {
+		l.err = fmt.Errorf("config.json: %s %v is not supported for model_type %s; supported: %s", key, value, l.cfg.ModelType, supported)
+	}
+}
+
 // finish reports the first error, or tensors of the checkpoint that nobody asked for: a model that ignores some of its
 // weights is another model.
 func (l *loader) finish() error {

@@ -58,8 +58,10 @@ func TestLoadRefusesAnotherModel(t *testing.T) {
 		want   string
 	}{
 		"architecture":   {func(c *checkpoint.Config) { c.ModelType = "mamba" }, `model_type "mamba" is not supported; supported: `},
-		"activation":     {func(c *checkpoint.Config) { c.HiddenAct = "gelu" }, `hidden_act "gelu"`},
-		"sliding window": {func(c *checkpoint.Config) { c.UseSlidingWindow = true }, "use_sliding_window"},
+		"activation":     {func(c *checkpoint.Config) { c.HiddenAct = "gelu" }, "hidden_act gelu is not supported for model_type qwen2; supported: silu"},
+		"part of a head": {func(c *checkpoint.Config) { c.PartialRotaryFactor = 0.5 }, "partial_rotary_factor 0.5 is not supported"},
+		"dynamic rope":   {func(c *checkpoint.Config) { c.RopeScaling = &checkpoint.RopeScaling{Type: "dynamic", Factor: 2} }, `rope scaling of type "dynamic" is not supported`},
+		"unknown rope":   {func(c *checkpoint.Config) { c.RopeScaling = &checkpoint.RopeScaling{Type: "new"} }, `rope scaling of type "new" is not supported; supported: linear, yarn, llama3`},
 		"more layers":    {func(c *checkpoint.Config) { c.NumLayers++ }, `no tensor "model.layers.2.`},
 		"fewer layers":   {func(c *checkpoint.Config) { c.NumLayers-- }, `a tensor "model.layers.1.`},
 		"wider":          {func(c *checkpoint.Config) { c.IntermediateSize++ }, "has shape"},

@@ -48,7 +48,12 @@ type network interface {
 
 // architectures is the literal table of what can be loaded, by config.json's model_type.
 var architectures = map[string]func(*loader) network{
-	"qwen2": newQwen2,
+	"gemma2":  newGemma2,
+	"llama":   newLlama,
+	"mistral": newMistral,
+	"phi3":    newPhi3,
+	"qwen2":   newQwen2,
+	"qwen3":   newQwen3,
 }
 
 // Supported lists the model types that can be loaded.
@@ -115,8 +120,8 @@ func (m *Model) Free() {
 
 // NewCache makes a cache of slots sequences of up to capacity positions.
 func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
-	if capacity > m.Config.MaxPositions {
-		return nil, fmt.Errorf("a sequence of %d tokens is longer than the %d positions of the model", capacity, m.Config.MaxPositions)
+	if n, key := m.Config.Context(); capacity > n {
+		return nil, fmt.Errorf("a sequence of %d tokens is longer than the %d positions of the model (%s)", capacity, n, key)
 	}
 	c := &Cache{Slots: slots, Capacity: capacity}
 	shape := []int64{int64(slots), int64(m.Config.NumKVHeads), int64(capacity), int64(m.Config.HeadDim)}

@@ -108,26 +108,45 @@ func (s *Scope) View(t Tensor, shape ...int64) Tensor {
 	return s.run("view", func(out *lib.Ctensor) { lib.AtgView(out, t.c, shape, len(shape)) })
 }
 
+// Mul is x y, broadcast.
+func (s *Scope) Mul(x, y Tensor) Tensor {
+	return s.run("mul", func(out *lib.Ctensor) { lib.AtgMul(out, x.c, y.c) })
+}
+
+// Columns copies columns [from, to) of t [R, D].
+func (s *Scope) Columns(t Tensor, from, to int) Tensor {
+	part := s.run("columns", func(out *lib.Ctensor) { lib.AtgNarrow(out, t.c, 1, int64(from), int64(to-from)) })
+	return s.run("columns", func(out *lib.Ctensor) { lib.AtgContiguous(out, part.c) })
+}
+
 // Rows is the view of rows [from, to) of t.
 func (s *Scope) Rows(t Tensor, from, to int) Tensor {
 	return s.run("rows", func(out *lib.Ctensor) { lib.AtgNarrow(out, t.c, 0, int64(from), int64(to-from)) })
 }
 
-// InvFreq is the rotary embedding's inverse frequencies, theta^(-2i/dim), in float32: [dim/2].
-func (s *Scope) InvFreq(theta float64, dim int) Tensor {
-	return s.shim("inverse frequencies", func(out *C.gsm_tensor) *C.char {
-		return C.gsm_inv_freq(out, C.double(theta), C.int64_t(dim))
+// RopePowers is theta^(2i/dim), of which the rotary embedding's frequencies are made, in float32: [dim/2].
+func (s *Scope) RopePowers(theta float64, dim int) Tensor {
+	return s.shim("rope powers", func(out *C.gsm_tensor) *C.char {
+		return C.gsm_rope_powers(out, C.double(theta), C.int64_t(dim))
 	})
 }
 
 // RMSNorm is w * x / sqrt(mean(x^2) + eps) over the last dimension (Zhang and Sennrich, 2019).
 func (s *Scope) RMSNorm(x, w Tensor, eps float64) Tensor {
 	return s.shim("rms norm", func(out *C.gsm_tensor) *C.char {
-		return C.gsm_rms_norm(out, x.shim(), w.shim(), C.double(eps))
+		return C.gsm_rms_norm(out, x.shim(), w.shim(), C.double(eps), 0)
 	})
 }
 
-// Rope rotates x [R, H, hd] in place to the rows' positions: cos and sin are tables [P, hd] (Su et al., 2021; halves, as in Llama).
+// RMSNorm1 is RMSNorm with 1 + w for w, as Gemma stores it.
+func (s *Scope) RMSNorm1(x, w Tensor, eps float64) Tensor {
+	return s.shim("rms norm", func(out *C.gsm_tensor) *C.char {
+		return C.gsm_rms_norm(out, x.shim(), w.shim(), C.double(eps), 1)
+	})
+}
+
+// Rope rotates the first rot dimensions of each head of x [R, H, hd] in place to the rows' positions: cos and sin are tables
+// [P, rot] (Su et al., 2021; halves, as in Llama).
 func (s *Scope) Rope(x, cos, sin Tensor, positions []int32) {
 	s.do("rope", func() *C.char {
 		return C.gsm_rope_(x.shim(), cos.shim(), sin.shim(), int32s(positions), C.int64_t(len(positions)))
@@ -142,16 +161,29 @@ func (s *Scope) StoreKV(cache, x Tensor, slots, positions []int32) {
 }
 
 // Attention lets row r of q [R, H, hd] attend to positions 0..positions[r] of its slot: [R, H*hd]. Query heads share
-// key-value heads in groups of H/KV. A row's result depends on that row and its slot alone.
-func (s *Scope) Attention(q, k, v Tensor, slots, positions []int32, scale float64) Tensor {
+// key-value heads in groups of H/KV. softcap c makes a score x into c tanh(x/c), 0 leaves it. A row's result depends on that
+// row and its slot alone.
+func (s *Scope) Attention(q, k, v Tensor, slots, positions []int32, scale, softcap float64) Tensor {
 	return s.shim("attention", func(out *C.gsm_tensor) *C.char {
-		return C.gsm_attention(out, q.shim(), k.shim(), v.shim(), int32s(slots), int32s(positions), C.int64_t(len(slots)), C.double(scale))
+		return C.gsm_attention(out, q.shim(), k.shim(), v.shim(), int32s(slots), int32s(positions), C.int64_t(len(slots)), C.double(scale), C.double(softcap))
 	})
 }
 
 // SiluMul is silu(gate) * up.
 func (s *Scope) SiluMul(gate, up Tensor) Tensor {
 	return s.shim("silu mul", func(out *C.gsm_tensor) *C.char { return C.gsm_silu_mul(out, gate.shim(), up.shim()) })
+}
+
+// GeluMul is gelu(gate) * up, in gelu's tanh form.
+func (s *Scope) GeluMul(gate, up Tensor) Tensor {
+	return s.shim("gelu mul", func(out *C.gsm_tensor) *C.char { return C.gsm_gelu_mul(out, gate.shim(), up.shim()) })
+}
+
+// Softcap makes every x of t into c tanh(x/c), in place.
+func (s *Scope) Softcap(t Tensor, c float64) {
+	if s.err == nil {
+		s.Fail(failure("softcap", C.gsm_softcap_(t.shim(), C.double(c))))
+	}
 }
 
 // Spread writes, for each group g of rows [groups[g], groups[g+1]) of x [R, D], the unbiased standard deviation of all its

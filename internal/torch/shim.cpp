@@ -138,6 +138,19 @@ INLINE void fast_turn(float u, float* c, float* s) {
   *s = (k & 2) ? -b : b;
 }
 
+// tanh, relative error below 3e-7 (Cephes): a polynomial near 0, where the exponential would cancel.
+INLINE float fast_tanh(float x) {
+  const float a = __builtin_fabsf(x), z = x * x;
+  float p = -5.70498872745e-3f;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  p = p * z * x + x;
+  const float far = 1.0f - 2.0f / (fast_exp(2.0f * a) + 1.0f);
+  return a < 0.625f || x != x ? p : (x < 0 ? -far : far);
+}
+
 // ---------------------------------------------------------------- Philox4x32-10 and Box-Muller
 
 static constexpr int kBlocks = 32;  // blocks of four words handled together
@@ -315,14 +328,14 @@ INLINE float dot(const float* a, const float* b, int64_t n) {
   return lane_sum(acc);
 }
 
-CLONES static void rms_norm_row(const float* x, const float* w, float* y, int64_t n, float eps) {
+CLONES static void rms_norm_row(const float* x, const float* w, float* y, int64_t n, float eps, float offset) {
   const float scale = 1.0f / __builtin_sqrtf(dot(x, x, n) / static_cast<float>(n) + eps);
-  for (int64_t i = 0; i < n; i++) y[i] = w[i] * (x[i] * scale);
+  for (int64_t i = 0; i < n; i++) y[i] = (offset + w[i]) * (x[i] * scale);
 }
 
-// One head of one row: x' = x cos + rotate_half(x) sin.
-CLONES static void rope_row(float* x, const float* cos, const float* sin, int64_t heads, int64_t hd) {
-  const int64_t half = hd / 2;
+// The heads of one row: x' = x cos + rotate_half(x) sin in the first rot dimensions of each.
+CLONES static void rope_row(float* x, const float* cos, const float* sin, int64_t heads, int64_t hd, int64_t rot) {
+  const int64_t half = rot / 2;
   for (int64_t h = 0; h < heads; h++, x += hd)
     for (int64_t i = 0; i < half; i++) {
       const float a = x[i], b = x[i + half];
@@ -331,15 +344,20 @@ CLONES static void rope_row(float* x, const float* cos, const float* sin, int64_
     }
 }
 
-// One query row against one key-value head: q [G, hd], k and v [n, hd] -> out [G, hd]; scores is scratch, [n].
+// y = cap tanh(x / cap); y may be x.
+CLONES static void softcap_span(const float* x, float* y, int64_t n, float cap) {
+  for (int64_t i = 0; i < n; i++) y[i] = cap * fast_tanh(x[i] / cap);
+}
+
+// One query row against one key-value head: q [G, hd], k and v [n, hd] -> out [G, hd]; scores is scratch, [n]. Scores are
+// bounded by cap where it is not 0.
 CLONES static void attend(const float* q, const float* k, const float* v, float* out, float* scores,
-                          int64_t group, int64_t hd, int64_t n, float scale) {
+                          int64_t group, int64_t hd, int64_t n, float scale, float cap) {
   for (int64_t g = 0; g < group; g++, q += hd, out += hd) {
+    for (int64_t p = 0; p < n; p++) scores[p] = dot(q, k + p * hd, hd) * scale;
+    if (cap > 0) softcap_span(scores, scores, n, cap);
     float top = -INFINITY;
-    for (int64_t p = 0; p < n; p++) {
-      scores[p] = dot(q, k + p * hd, hd) * scale;
-      top = scores[p] > top ? scores[p] : top;
-    }
+    for (int64_t p = 0; p < n; p++) top = scores[p] > top ? scores[p] : top;
     // A NaN must stay one: the comparison above skips it, the exponential does not.
     float acc[kLanes] = {0};
     int64_t p = 0;
@@ -370,6 +388,14 @@ CLONES static void silu_mul_span(const float* g, const float* u, float* y, int64
   for (int64_t i = 0; i < n; i++) {
     const float x = g[i];
     y[i] = x / (1.0f + (x == x ? fast_exp(-x) : x)) * u[i];
+  }
+}
+
+// gelu(g) u with the tanh form of gelu (Hendrycks and Gimpel, 2016).
+CLONES static void gelu_mul_span(const float* g, const float* u, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const float x = g[i];
+    y[i] = 0.5f * x * (1.0f + fast_tanh(0.7978845608028654f * (x + 0.044715f * x * x * x))) * u[i];
   }
 }
 
@@ -505,15 +531,15 @@ char* gsm_hash(gsm_tensor t, uint64_t* out) {  // FNV-1a over the bytes
   });
 }
 
-// 1 / theta^(2 i / dim) in float32, by the operations that transformers uses, so that the last bits agree.
-char* gsm_inv_freq(gsm_tensor* out, double theta, int64_t dim) {
+// theta^(2 i / dim) in float32, by the operations that transformers uses, so that the last bits agree.
+char* gsm_rope_powers(gsm_tensor* out, double theta, int64_t dim) {
   return guard([&] {
     const auto exponent = at::arange(0, dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) / dim;
-    give(out, 1.0 / at::pow(at::Scalar(theta), exponent));
+    give(out, at::pow(at::Scalar(theta), exponent));
   });
 }
 
-char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, double eps) {
+char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, double eps, double offset) {
   return guard([&] {
     const auto &x = T(x_), &w = T(w_);
     const int64_t n = x.size(-1);
@@ -523,35 +549,38 @@ char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, double eps) {
       const float *xp = x.data_ptr<float>(), *wp = w.data_ptr<float>();
       float* yp = y.data_ptr<float>();
       at::parallel_for(0, x.numel() / n, grain(n), [&](int64_t from, int64_t to) {
-        for (int64_t r = from; r < to; r++) rms_norm_row(xp + r * n, wp, yp + r * n, n, static_cast<float>(eps));
+        for (int64_t r = from; r < to; r++) rms_norm_row(xp + r * n, wp, yp + r * n, n, static_cast<float>(eps), static_cast<float>(offset));
       });
       give(out, std::move(y));
       return;
     }
     const auto f = x.to(at::kFloat);
-    give(out, w * (f * at::rsqrt(f.pow(2).mean(-1, true) + eps)).to(x.scalar_type()));
+    const auto unit = f * at::rsqrt(f.pow(2).mean(-1, true) + eps);
+    // Where transformers rounds: Llama before the weight, Gemma (offset 1) after it.
+    give(out, offset == 0 ? w * unit.to(x.scalar_type()) : (unit * (w.to(at::kFloat) + offset)).to(x.scalar_type()));
   });
 }
 
 char* gsm_rope_(gsm_tensor x_, gsm_tensor cos_, gsm_tensor sin_, const int32_t* pos, int64_t rows) {
   return guard([&] {
     auto& x = T(x_);  // [R, H, hd]
-    const auto &cos = T(cos_), &sin = T(sin_);  // [P, hd]
-    TORCH_CHECK(x.dim() == 3 && x.size(0) == rows && cos.size(1) == x.size(2), "rope: the shapes do not fit");
-    const int64_t heads = x.size(1), hd = x.size(2);
+    const auto &cos = T(cos_), &sin = T(sin_);  // [P, rot]
+    TORCH_CHECK(x.dim() == 3 && x.size(0) == rows && cos.size(1) <= x.size(2), "rope: the shapes do not fit");
+    const int64_t heads = x.size(1), hd = x.size(2), rot = cos.size(1);
     for (int64_t r = 0; r < rows; r++) TORCH_CHECK(pos[r] >= 0 && pos[r] < cos.size(0), "rope: position ", pos[r], " is past the table's ", cos.size(0));
     if (fast(x)) {
       float* xp = x.data_ptr<float>();
       const float *cp = cos.data_ptr<float>(), *sp = sin.data_ptr<float>();
       at::parallel_for(0, rows, grain(heads * hd), [&](int64_t from, int64_t to) {
-        for (int64_t r = from; r < to; r++) rope_row(xp + r * heads * hd, cp + pos[r] * hd, sp + pos[r] * hd, heads, hd);
+        for (int64_t r = from; r < to; r++) rope_row(xp + r * heads * hd, cp + pos[r] * rot, sp + pos[r] * rot, heads, hd, rot);
       });
       return;
     }
     const auto at_pos = int_tensor(pos, rows, x.device());
     const auto c = cos.index_select(0, at_pos).to(x.scalar_type()).unsqueeze(1), s = sin.index_select(0, at_pos).to(x.scalar_type()).unsqueeze(1);
-    const auto half = at::cat({-x.narrow(-1, hd / 2, hd - hd / 2), x.narrow(-1, 0, hd / 2)}, -1);
-    x.copy_(x * c + half * s);
+    auto part = x.narrow(-1, 0, rot);
+    const auto half = at::cat({-part.narrow(-1, rot / 2, rot - rot / 2), part.narrow(-1, 0, rot / 2)}, -1);
+    part.copy_(part * c + half * s);
   });
 }
 
@@ -582,7 +611,7 @@ char* gsm_kv_store(gsm_tensor cache_, gsm_tensor x_, const int32_t* slot, const 
 }
 
 // Row r attends, in its slot, to positions 0..pos[r]. q [R, H, hd], caches [slots, KV, capacity, hd] -> out [R, H * hd].
-char* gsm_attention(gsm_tensor* out, gsm_tensor q_, gsm_tensor k_, gsm_tensor v_, const int32_t* slot, const int32_t* pos, int64_t rows, double scale) {
+char* gsm_attention(gsm_tensor* out, gsm_tensor q_, gsm_tensor k_, gsm_tensor v_, const int32_t* slot, const int32_t* pos, int64_t rows, double scale, double softcap) {
   return guard([&] {
     const auto &q = T(q_), &k = T(k_), &v = T(v_);
     const int64_t heads = q.size(1), hd = q.size(2), slots = k.size(0), kv = k.size(1), cap = k.size(2);
@@ -601,7 +630,7 @@ char* gsm_attention(gsm_tensor* out, gsm_tensor q_, gsm_tensor k_, gsm_tensor v_
         std::vector<float> scores(static_cast<size_t>(longest));
         for (int64_t i = from; i < to; i++) {
           const int64_t r = i / kv, h = i % kv, base = (slot[r] * kv + h) * cap * hd, row = r * heads * hd + h * group * hd;
-          attend(qp + row, kp + base, vp + base, yp + row, scores.data(), group, hd, pos[r] + 1, static_cast<float>(scale));
+          attend(qp + row, kp + base, vp + base, yp + row, scores.data(), group, hd, pos[r] + 1, static_cast<float>(scale), static_cast<float>(softcap));
         }
       });
       give(out, std::move(y));
@@ -617,6 +646,7 @@ char* gsm_attention(gsm_tensor* out, gsm_tensor q_, gsm_tensor k_, gsm_tensor v_
       // The heads of a group become query rows of their key-value head: [KV, G * n, hd].
       const auto qq = q.narrow(0, r, n).reshape({n, kv, group, hd}).permute({1, 2, 0, 3}).reshape({kv, group * n, hd});
       auto s = at::matmul(qq, kk.transpose(1, 2)).to(at::kFloat) * scale;
+      if (softcap > 0) s = at::tanh(s / softcap) * softcap;
       const auto column = at::arange(keys, at::TensorOptions().dtype(at::kLong).device(q.device()));
       const auto limit = int_tensor(pos + r, n, q.device()).repeat({group}).unsqueeze(1);
       s = s.masked_fill(column.unsqueeze(0) > limit, -INFINITY);
@@ -640,6 +670,34 @@ char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
       return;
     }
     give(out, at::silu(gate) * up);
+  });
+}
+
+char* gsm_gelu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
+  return guard([&] {
+    const auto &gate = T(gate_), &up = T(up_);
+    if (fast(gate) && fast(up) && gate.sizes() == up.sizes()) {
+      auto y = at::empty_like(gate);
+      const float *gp = gate.data_ptr<float>(), *up_p = up.data_ptr<float>();
+      float* yp = y.data_ptr<float>();
+      at::parallel_for(0, gate.numel(), 16384, [&](int64_t from, int64_t to) { gelu_mul_span(gp + from, up_p + from, yp + from, to - from); });
+      give(out, std::move(y));
+      return;
+    }
+    give(out, at::gelu(gate, "tanh") * up);
+  });
+}
+
+// x = cap tanh(x / cap).
+char* gsm_softcap_(gsm_tensor x_, double cap) {
+  return guard([&] {
+    auto& x = T(x_);
+    if (fast(x)) {
+      float* p = x.data_ptr<float>();
+      at::parallel_for(0, x.numel(), 16384, [&](int64_t from, int64_t to) { softcap_span(p + from, p + from, to - from, static_cast<float>(cap)); });
+      return;
+    }
+    x.copy_(at::tanh(x / cap) * cap);
   });
 }
 

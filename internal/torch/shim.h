@@ -18,13 +18,15 @@ char* gsm_copy_bytes_(gsm_tensor dst, const void* data, int64_t bytes, int src_t
 char* gsm_read_floats(gsm_tensor t, float* out, int64_t n);
 char* gsm_hash(gsm_tensor t, uint64_t* out);
 
-char* gsm_inv_freq(gsm_tensor* out, double theta, int64_t dim);
-char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x, gsm_tensor w, double eps);
+char* gsm_rope_powers(gsm_tensor* out, double theta, int64_t dim);
+char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x, gsm_tensor w, double eps, double offset);
 char* gsm_rope_(gsm_tensor x, gsm_tensor cos, gsm_tensor sin, const int32_t* pos, int64_t rows);
 char* gsm_kv_store(gsm_tensor cache, gsm_tensor x, const int32_t* slot, const int32_t* pos, int64_t rows);
 char* gsm_attention(gsm_tensor* out, gsm_tensor q, gsm_tensor k_cache, gsm_tensor v_cache,
-                    const int32_t* slot, const int32_t* pos, int64_t rows, double scale);
+                    const int32_t* slot, const int32_t* pos, int64_t rows, double scale, double softcap);
 char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate, gsm_tensor up);
+char* gsm_gelu_mul(gsm_tensor* out, gsm_tensor gate, gsm_tensor up);
+char* gsm_softcap_(gsm_tensor x, double cap);
 
 char* gsm_spread(float* out, gsm_tensor x, const int32_t* groups, int64_t n_groups, int absmax);
 char* gsm_noise(gsm_tensor* out, gsm_tensor x, double scale, const float* spread, const uint64_t* keys,

@@ -95,11 +95,11 @@ func TestErrorsNameTheOperation(t *testing.T) {
 		}, "shapes"},
 		{"attention", func(s *Scope) {
 			cache := s.Zeros([]int64{2, 1, 4, 2}, Float32, CPU)
-			s.Attention(s.Zeros([]int64{1, 2, 2}, Float32, CPU), cache, cache, []int32{0}, []int32{4}, 1)
+			s.Attention(s.Zeros([]int64{1, 2, 2}, Float32, CPU), cache, cache, []int32{0}, []int32{4}, 1, 0)
 		}, "row 0 is outside the cache"},
 		{"attention", func(s *Scope) {
 			cache := s.Zeros([]int64{2, 2, 4, 2}, Float32, CPU)
-			s.Attention(s.Zeros([]int64{1, 3, 2}, Float32, CPU), cache, cache, []int32{0}, []int32{0}, 1)
+			s.Attention(s.Zeros([]int64{1, 3, 2}, Float32, CPU), cache, cache, []int32{0}, []int32{0}, 1, 0)
 		}, "shapes"},
 		{"silu mul", func(s *Scope) {
 			s.SiluMul(s.Zeros([]int64{2, 3}, Float32, CPU), s.Zeros([]int64{2, 4}, Float32, CPU))
@@ -390,14 +390,25 @@ func TestKernelsAgreeWithPlainOperations(t *testing.T) {
 				out[name] = v
 			}
 			keep("rms norm", s.RMSNorm(made(0.7, rows, hd), made(0.3, hd), 1e-6))
+			keep("rms norm 1", s.RMSNorm1(made(0.7, rows, hd), made(0.3, hd), 1e-6))
 			x := made(1.1, rows, heads, hd)
 			s.Rope(x, made(0.2, capacity, hd), made(0.4, capacity, hd), pos)
 			keep("rope", x)
+			part := made(1.1, rows, heads, hd)
+			s.Rope(part, made(0.2, capacity, 4), made(0.4, capacity, 4), pos)
+			keep("rope of a part", part)
 			k, v := made(0.9, slots, kv, capacity, hd), made(1.3, slots, kv, capacity, hd)
 			s.StoreKV(k, made(0.6, rows, kv, hd), slot, pos)
 			keep("store kv", k)
-			keep("attention", s.Attention(x, k, v, slot, pos, 0.4))
+			keep("attention", s.Attention(x, k, v, slot, pos, 0.4, 0))
+			keep("attention with soft-capping", s.Attention(x, k, v, slot, pos, 0.4, 0.5))
 			keep("silu mul", s.SiluMul(made(0.5, rows, hd), made(0.8, rows, hd)))
+			keep("gelu mul", s.GeluMul(made(0.5, rows, hd), made(0.8, rows, hd)))
+			capped := made(0.5, rows, hd)
+			s.Softcap(capped, 0.7)
+			keep("softcap", capped)
+			keep("columns", s.Columns(made(0.5, rows, hd), 1, 4))
+			keep("mul", s.Mul(made(0.5, rows, hd), made(0.8, 1)))
 			return nil
 		}); err != nil {
 			t.Fatal(err)
@@ -413,7 +424,53 @@ func TestKernelsAgreeWithPlainOperations(t *testing.T) {
 			}
 		}
 	}
-	if len(want) != 5 {
-		t.Errorf("%d results, want 5", len(want))
+	if len(want) != 12 {
+		t.Errorf("%d results, want 12", len(want))
+	}
+}
+
+// TestTanh compares the kernels that use tanh with float64's, over the whole range and where the two branches meet.
+func TestTanh(t *testing.T) {
+	t.Parallel()
+	w := start(t, 1)
+	x := []float32{0, 1e-30, -1e-8, 0.3, -0.6249999, 0.625, 0.6250001, -2, 5, 9, -20, 50, 100, -1e6, float32(math.Inf(1)), float32(math.Inf(-1))}
+	for i := range 2000 {
+		x = append(x, float32(i-1000)/100)
+	}
+	ones := make([]float32, len(x))
+	for i := range ones {
+		ones[i] = 1
+	}
+	if err := w.Do(func(s *Scope) error {
+		shape := []int64{int64(len(x))}
+		capped := s.Floats(x, shape, CPU)
+		s.Softcap(capped, 1)
+		gelu := s.GeluMul(s.Floats(x, shape, CPU), s.Floats(ones, shape, CPU))
+		gotCap, gotGelu := s.FloatView(capped), s.FloatView(gelu)
+		if s.Err() != nil {
+			return s.Err()
+		}
+		for i, v := range x {
+			a := float64(v)
+			if want := math.Tanh(a); math.Abs(float64(gotCap[i])-want) > 4e-7*math.Abs(want) {
+				t.Errorf("tanh(%v) = %v, want %v", v, gotCap[i], want)
+			}
+			if math.IsInf(a, 0) {
+				continue
+			}
+			// Absolute: where gelu is nearly 0, 1 + tanh cancels, in libtorch too.
+			want := a / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(a+0.044715*a*a*a)))
+			if math.Abs(float64(gotGelu[i])-want) > 1e-6*max(1, math.Abs(want)) {
+				t.Errorf("gelu(%v) = %v, want %v", v, gotGelu[i], want)
+			}
+		}
+		nan := s.Floats([]float32{float32(math.NaN())}, []int64{1}, CPU)
+		s.Softcap(nan, 30)
+		if v := s.FloatView(nan); s.Err() == nil && v[0] == v[0] {
+			t.Errorf("a NaN became %v", v[0])
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
