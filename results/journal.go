@@ -2,6 +2,7 @@ package results
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,18 +60,27 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // is a *DamageError, another run's journal a *FingerprintError, and a journal
 // that another process writes a *LockedError.
 func Open(path, fingerprint string) (*Journal, error) {
-	return open(osFS{}, path, fingerprint)
+	return OpenContext(context.Background(), path, fingerprint, nil)
 }
 
-func open(fsys fileSystem, path, fingerprint string) (*Journal, error) {
+// OpenContext is Open. It may have to watch for some time whether the journal's
+// owner on another host still lives; say, which may be nil, is told so.
+func OpenContext(ctx context.Context, path, fingerprint string, say func(format string, args ...any)) (*Journal, error) {
 	if fingerprint == "" {
 		return nil, fmt.Errorf("opening the journal %s: no fingerprint is given", path)
 	}
-	lk, err := acquireLock(path)
+	lk, err := acquireLock(ctx, path, say)
 	if err != nil {
 		return nil, err
 	}
-	return openLocked(fsys, path, fingerprint, lk)
+	j, err := openLocked(osFS{}, path, fingerprint, lk)
+	if err == nil {
+		if err = lk.had(j.Len()); err != nil {
+			j.Close() //nolint:errcheck // the error that matters is the first
+			return nil, err
+		}
+	}
+	return j, err
 }
 
 // openLocked opens a journal whose lock is held; the journal gives it back.
@@ -244,6 +254,9 @@ func (j *Journal) Append(batch []Record) error {
 func (j *Journal) usable() error {
 	if j.f == nil {
 		return fmt.Errorf("the journal %s is closed", j.path)
+	}
+	if j.broken == nil && j.lock != nil {
+		return j.lock.check()
 	}
 	return j.broken
 }

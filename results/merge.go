@@ -3,6 +3,7 @@ package results
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +67,7 @@ func merge(fsys fileSystem, dst string, shards []Shard, plan MergePlan) error {
 			return fmt.Errorf("merging into %s: that is shard %s itself", dst, s.Name)
 		}
 	}
-	lk, err := acquireLock(dst)
+	lk, err := acquireLock(context.Background(), dst, nil)
 	if err != nil {
 		return err
 	}
@@ -275,7 +276,7 @@ func Rebase(path, from, to string) error {
 	if from == "" || to == "" {
 		return fmt.Errorf("rebasing %s: no fingerprint is given", path)
 	}
-	lk, err := acquireLock(path)
+	lk, err := acquireLock(context.Background(), path, nil)
 	if err != nil {
 		return err
 	}
