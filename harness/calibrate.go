@@ -10,17 +10,20 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/config"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
+	"github.com/gsmeval/gsmeval/results"
 )
 
 // calibrationSchema is the version of a calibration file; it changes when a key changes meaning.
@@ -46,8 +49,8 @@ type calibrator struct {
 	data     *datasets.Set // evaluated: none of it may calibrate
 	logf     func(format string, args ...any)
 
-	prompts [][]int // prepared when first needed
-	clean   [][]int // their greedy continuations
+	prompts [][]int // read when first needed
+	clean   [][]int // their greedy continuations, decoded when first needed
 	found   map[string]*Calibration
 }
 
@@ -68,7 +71,7 @@ func (c *calibrator) curve(ctx context.Context, n config.Noise, base float64, fi
 	}
 	cal, err := c.find(n, base, fit, fingerprint)
 	if cal == nil && err == nil {
-		cal, err = c.measure(ctx, n, base, fit, fingerprint, parts)
+		cal, err = c.once(ctx, n, base, fit, fingerprint, parts)
 	}
 	if err != nil {
 		return nil, err
@@ -78,6 +81,41 @@ func (c *calibrator) curve(ctx context.Context, n config.Noise, base float64, fi
 	}
 	c.found[fingerprint] = cal
 	return cal, nil
+}
+
+// once measures a calibration unless another process is at it. Of several shards that need one, the first measures it and
+// the others wait: were they to measure too, on machines that round differently, their temperatures would differ.
+func (c *calibrator) once(ctx context.Context, n config.Noise, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
+	_, shared := c.paths(n, base, fit, fingerprint)
+	if err := os.MkdirAll(filepath.Dir(shared), 0o755); err != nil {
+		return nil, fmt.Errorf("making the folder of calibrations: %w", err)
+	}
+	for waited := false; ; waited = true {
+		release, err := results.Lock(ctx, shared, c.logf)
+		var locked *results.LockedError
+		held := errors.As(err, &locked)
+		if err != nil && !held {
+			return nil, err
+		}
+		cal, err := c.find(n, base, fit, fingerprint)
+		switch {
+		case held && cal == nil && err == nil:
+			if !waited {
+				c.logf("waiting for the calibration under %s by %s", n.Label(), locked.Owner)
+			}
+			select {
+			case <-time.After(2 * time.Second):
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		case held:
+			return cal, err
+		case cal == nil && err == nil:
+			cal, err = c.measure(ctx, n, base, fit, fingerprint, parts)
+		}
+		return cal, errors.Join(err, release())
+	}
 }
 
 // parts are what may change a calibration.
@@ -178,6 +216,24 @@ func (cal *Calibration) write(path string) error {
 	return writeAtomic(path, append(data, '\n'))
 }
 
+// publish puts a calibration where other processes find it and returns the one that is there in the end: should two have
+// measured after all, both go on with that of the first.
+func (cal *Calibration) publish(path string) (*Calibration, error) {
+	own := fmt.Sprintf("%s.%d-%x", path, os.Getpid(), rand.Uint32())
+	if err := cal.write(own); err != nil {
+		return nil, err
+	}
+	err := os.Link(own, path) // fails where the name is taken, on a network file system too
+	if errors.Is(err, fs.ErrExist) {
+		first, readErr := readCalibration(path)
+		return first, errors.Join(readErr, os.Remove(own))
+	}
+	if err != nil { // a file system without links
+		return cal, os.Rename(own, path)
+	}
+	return cal, os.Remove(own)
+}
+
 // writeAtomic replaces a file whole or not at all. Unlike the run's own files, which a lock guards, a calibration may be
 // written by several shards at once: so each has a temporary file of its own.
 func writeAtomic(path string, data []byte) error {
@@ -199,17 +255,11 @@ func writeAtomic(path string, data []byte) error {
 	return nil
 }
 
-// prepare reads the calibration prompts and decodes their clean greedy continuations.
-func (c *calibrator) prepare(ctx context.Context) error {
-	if c.clean != nil {
-		return nil
+// prepare reads the calibration prompts.
+func (c *calibrator) prepare(ctx context.Context) (err error) {
+	if c.prompts == nil {
+		c.prompts, err = c.readPrompts(ctx)
 	}
-	prompts, err := c.readPrompts(ctx)
-	if err != nil {
-		return err
-	}
-	c.prompts = prompts
-	c.clean, err = c.lm.Continue(ctx, c.prompts, c.cfg.Calibration.Positions, false)
 	return err
 }
 
@@ -266,6 +316,12 @@ func (c *calibrator) questions(ctx context.Context) ([]string, error) {
 
 // measure runs the calibration: teacher forcing along the clean greedy continuations.
 func (c *calibrator) measure(ctx context.Context, n config.Noise, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
+	if c.clean == nil {
+		var err error
+		if c.clean, err = c.lm.Continue(ctx, c.prompts, c.cfg.Calibration.Positions, false); err != nil {
+			return nil, err
+		}
+	}
 	label := n.Label()
 	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.prompts), c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
 	curve, effect, err := alphaCurve(ctx, c.lm, c.prompts, c.clean, decode.Probing{
@@ -278,10 +334,10 @@ func (c *calibrator) measure(ctx context.Context, n config.Noise, base float64, 
 		Schema: calibrationSchema, Fingerprint: fingerprint, Noise: label, Parts: parts, MeanAlpha: curve.Mean(), Curve: *curve, Effect: effect,
 	}
 	run, shared := c.paths(n, base, fit, fingerprint)
-	if err := cal.write(run); err != nil {
+	if cal, err = cal.publish(shared); err != nil {
 		return nil, err
 	}
-	return cal, cal.write(shared)
+	return cal, cal.write(run)
 }
 
 // alphaCurve measures alpha(t) along the continuations of prompts.

@@ -1,8 +1,13 @@
 package harness
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -18,51 +23,47 @@ func shardDir(output string, s Shard) string {
 	return filepath.Join(output, "shards", fmt.Sprintf("%d-of-%d", s.I, s.N))
 }
 
-// Merge joins the complete shards of a run directory into the run: the same bytes as one run would have written.
-func Merge(output string) (*results.Table, error) {
-	dirs, err := filepath.Glob(filepath.Join(output, "shards", "*-of-*"))
-	if err != nil || len(dirs) == 0 {
-		return nil, errors.Join(fmt.Errorf("%s has no shards; make them with: gsmeval run CONFIG --shard i/n", output), err)
+// shardCount is the number of shards that a run directory is cut into, judged by the names of those that have begun; 0 where
+// none has.
+func shardCount(output string) (int, error) {
+	entries, err := os.ReadDir(filepath.Join(output, "shards"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("looking for shards: %w", err)
 	}
-	var infos []*results.RunInfo
-	for _, dir := range dirs {
-		info, err := results.ReadRun(dir)
-		if err != nil {
-			return nil, err
-		}
-		infos = append(infos, info)
-	}
-	slices.SortFunc(infos, func(a, b *results.RunInfo) int { return shardOf(a).I - shardOf(b).I })
-	first := infos[0]
-	n := shardOf(first).N
-	var problems []error
-	var shards []results.Shard
-	timings := map[string]float64{}
-	for i := 1; i <= n; i++ {
-		at := slices.IndexFunc(infos, func(info *results.RunInfo) bool { return shardOf(info) == Shard{i, n} })
-		if at < 0 {
-			problems = append(problems, fmt.Errorf("shard %d/%d is missing", i, n))
+	n := 0
+	for _, e := range entries {
+		var s Shard
+		if _, err := fmt.Sscanf(e.Name(), "%d-of-%d", &s.I, &s.N); err != nil || e.Name() != filepath.Base(shardDir(output, s)) {
 			continue
 		}
-		info := infos[at]
-		if info.Fingerprint != first.Fingerprint {
-			problems = append(problems, fmt.Errorf("shard %s belongs to another run than shard %s: %s", info.Shard, first.Shard,
-				differences(first.Versions, info.Versions)))
+		if n != 0 && s.N != n {
+			return 0, fmt.Errorf("%s holds shards of several cuts, of %d and of %d; remove what is not wanted", filepath.Join(output, "shards"), n, s.N)
 		}
-		if info.Status != results.RunComplete {
-			problems = append(problems, fmt.Errorf("shard %s is not complete (%s); go on with: gsmeval resume %s", info.Shard, info.Status, shardDir(output, Shard{i, n})))
-		}
-		for k, v := range info.Timings {
-			timings[k] += v
-		}
-		shards = append(shards, results.Shard{Name: info.Shard, Path: filepath.Join(shardDir(output, Shard{i, n}), results.JournalFile)})
+		n = s.N
 	}
-	for _, info := range infos {
-		if shardOf(info).N != n {
-			problems = append(problems, fmt.Errorf("shard %s is of another cut than %s; remove what is not wanted from %s", info.Shard, first.Shard, filepath.Join(output, "shards")))
-		}
+	return n, nil
+}
+
+// shardOf is the shard that a run directory holds, zero for a whole run.
+func shardOf(info *results.RunInfo) Shard {
+	s, err := ParseShard(info.Shard)
+	if err != nil {
+		return Shard{}
 	}
-	if err := errors.Join(problems...); err != nil {
+	return s
+}
+
+// Merge joins the complete shards of a run directory into the run: the same bytes as one run would have written.
+func Merge(output string) (*results.Table, error) {
+	n, err := shardCount(output)
+	if err != nil {
+		return nil, fmt.Errorf("merging %s: %w", output, err)
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("%s has no shards; make them with: gsmeval run CONFIG --shard i/n", output)
+	}
+	first, shards, err := completeShards(output, n)
+	if err != nil {
 		return nil, fmt.Errorf("merging %s: %w", output, err)
 	}
 	if old, err := results.ReadRun(output); err == nil && old.Fingerprint != first.Fingerprint {
@@ -75,9 +76,8 @@ func Merge(output string) (*results.Table, error) {
 	}); err != nil {
 		return nil, err
 	}
-	whole := *first
-	whole.Shard, whole.Timings, whole.Finished = "", timings, time.Now().UTC()
-	if err := whole.Write(output); err != nil {
+	first.Shard, first.Finished = "", time.Now().UTC()
+	if err := first.Write(output); err != nil {
 		return nil, err
 	}
 	set, err := results.LoadSet(output)
@@ -88,12 +88,89 @@ func Merge(output string) (*results.Table, error) {
 	return table, table.WriteAll(output)
 }
 
-func shardOf(info *results.RunInfo) Shard {
-	s, err := ParseShard(info.Shard)
-	if err != nil {
-		return Shard{}
+// completeShards checks the n shards of a run by their run.json, one after the other. It returns the first one's, with the
+// timings of all, and where their journals are.
+func completeShards(output string, n int) (first *results.RunInfo, shards []results.Shard, err error) {
+	var problems []error
+	var name string
+	var conditions []byte // the first one's
+	for i := 1; i <= n; i++ {
+		is := Shard{i, n}
+		dir := shardDir(output, is)
+		info, err := results.ReadRun(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			problems = append(problems, fmt.Errorf("shard %s is missing", is))
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if info.Shard != is.String() {
+			problems = append(problems, fmt.Errorf("%s holds shard %s; remove it", dir, info.Shard))
+			continue
+		}
+		if info.Status != results.RunComplete {
+			problems = append(problems, fmt.Errorf("shard %s is not complete (%s); go on with: gsmeval resume %s", is, info.Status, dir))
+		}
+		shards = append(shards, results.Shard{Name: info.Shard, Path: filepath.Join(dir, results.JournalFile)})
+		has, err := json.Marshal(info.Meta.Conditions)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case first == nil:
+			first, name, conditions = info, info.Shard, has
+			continue
+		case info.Fingerprint != first.Fingerprint:
+			problems = append(problems, fmt.Errorf("shard %s belongs to another run than shard %s: %s", is, name, differences(first.Versions, info.Versions)))
+		case !bytes.Equal(has, conditions):
+			problems = append(problems, fmt.Errorf("shard %s has other temperatures than shard %s, from another calibration; remove %s and run it again", is, name, dir))
+		}
+		for k, v := range info.Timings {
+			first.Timings[k] += v
+		}
 	}
-	return s
+	return first, shards, errors.Join(problems...)
+}
+
+// AwaitShards returns when all shards of a run are complete. After limit it is an error that says how many are.
+func AwaitShards(ctx context.Context, output string, limit time.Duration, say func(format string, args ...any)) error {
+	const look = 15 * time.Second
+	begin, complete, said := time.Now(), map[int]bool{}, -1
+	for {
+		n, err := shardCount(output)
+		if err != nil {
+			return err
+		}
+		for i := 1; i <= n; i++ {
+			if !complete[i] {
+				info, err := results.ReadRun(shardDir(output, Shard{i, n}))
+				complete[i] = err == nil && info.Status == results.RunComplete // one that cannot be read now is looked at again
+			}
+		}
+		done := 0
+		for _, c := range complete {
+			if c {
+				done++
+			}
+		}
+		if n > 0 && done == n {
+			return nil
+		}
+		if done != said {
+			say("%d of %d shards of %s are complete, waiting for the others", done, n, output)
+			said = done
+		}
+		left := limit - time.Since(begin)
+		if left <= 0 {
+			return fmt.Errorf("after %v only %d of %d shards of %s are complete; see: gsmeval status %s", limit, done, n, output, output)
+		}
+		select {
+		case <-time.After(min(look, left)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // extendable tells whether a config only adds examples or noise seeds to a run: what else differs, or nothing.

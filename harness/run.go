@@ -170,7 +170,7 @@ func (r *runner) openRun(ctx context.Context) error {
 		}
 	}
 	// The journal is locked first: a run that another process is at keeps its run.json.
-	r.journal, err = results.Open(filepath.Join(r.dir, results.JournalFile), fingerprint)
+	r.journal, err = results.OpenContext(ctx, filepath.Join(r.dir, results.JournalFile), fingerprint, r.logf)
 	if err != nil {
 		return err
 	}
@@ -308,6 +308,10 @@ func (r *runner) todo() []todo {
 
 // stopped notes in run.json why a run ended early.
 func (r *runner) stopped(ctx context.Context, err error, total int) error {
+	var lost *results.LostError
+	if errors.As(err, &lost) {
+		return err // run.json is another process's now
+	}
 	r.info.Status, r.info.Cause, r.info.Timings = results.RunFailed, err.Error(), r.timings
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = fmt.Errorf("%w: %d of %d samples are kept; go on with: gsmeval resume %s", ErrInterrupted, r.journal.Len(), total, r.dir)

@@ -30,6 +30,8 @@ type Owner struct {
 	Had int `json:"had,omitempty"`
 	// Beat counts up while the owner lives.
 	Beat uint64 `json:"beat"`
+	// Seen is when the record was last written, by the clock of its file system.
+	Seen time.Time `json:"-"`
 }
 
 func (o Owner) String() string {
@@ -153,6 +155,9 @@ func (n note) life(self Owner) life {
 // of a journal, and false where there is none.
 func ReadOwner(journal string) (Owner, bool) {
 	n, err := readNote(journal + lockSuffix)
+	if info, statErr := os.Stat(journal + lockSuffix); statErr == nil {
+		n.owner.Seen = info.ModTime()
+	}
 	return n.owner, err == nil && n.owner.PID != 0
 }
 

@@ -29,7 +29,8 @@ func (e usageError) Unwrap() error { return e.err }
 
 func main() {
 	signal.Ignore(syscall.SIGPIPE) // a reader of the progress that goes away must not end a run
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// SIGUSR1 is what a batch system sends before the time of a job is up.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
 	go func() {
 		<-ctx.Done()
 		stop() // the first signal ends after the current step, the second one at once

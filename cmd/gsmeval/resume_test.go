@@ -230,9 +230,9 @@ func readInfo(t *testing.T, dir string) (info results.RunInfo) {
 	return info
 }
 
-// testInterrupted checks that a run ends in good order on SIGINT and SIGTERM, says how to resume it, and can be.
+// testInterrupted checks that a run ends in good order on SIGINT, SIGTERM and SIGUSR1, says how to resume it, and can be.
 func (p *program) testInterrupted(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1} {
 		dir := filepath.Join(t.TempDir(), "run")
 		cmd, stderr, ended := p.start(t, dir, p.arguments(dir)...)
 		if err := cmd.Process.Signal(sig); err != nil {

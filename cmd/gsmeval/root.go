@@ -47,7 +47,7 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 
 // commands is every command, in the order of the help text.
 var commands = []func(*app) *cobra.Command{
-	runCommand, resumeCommand, watchCommand, mergeCommand, compareCommand, scoreCommand, exportCommand,
+	runCommand, resumeCommand, watchCommand, statusCommand, mergeCommand, compareCommand, scoreCommand, exportCommand,
 	calibrateCommand, verifyNoiseCommand,
 	alphaCommand, tempsCommand, curveCommand,
 	generateCommand, promptCommand, doctorCommand, versionCommand,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +50,7 @@ and the tables to the run directory. Where the directory holds the same run alre
 			}
 			o := harness.Options{Stderr: a.stderr, Extend: extend}
 			if shard != "" {
-				if o.Shard, err = harness.ParseShard(shard); err != nil {
+				if o.Shard, err = harness.ShardFlag(shard, os.Getenv); err != nil {
 					return usageError{fmt.Errorf("--shard: %w", err)}
 				}
 			}
@@ -59,7 +60,7 @@ and the tables to the run directory. Where the directory holds the same run alre
 	setFlag(c, &set)
 	shown.flags(c)
 	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit or noise_seeds of a finished run and keep its samples")
-	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; gsmeval merge joins the parts")
+	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; auto/n takes i from the job array; gsmeval merge joins the parts")
 	c.Flags().BoolVar(&show, "show-config", false, "print the effective config and stop")
 	return c
 }
@@ -130,7 +131,8 @@ func resumeCommand(a *app) *cobra.Command {
 }
 
 func mergeCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var wait time.Duration
+	c := &cobra.Command{
 		Use:   "merge RUN",
 		Short: "Join the shards of a run",
 		Long: `Merge joins the complete shards in RUN/shards into RUN: samples and tables are byte for byte what one run would have written.
@@ -139,14 +141,26 @@ Shards that are missing, incomplete, foreign or overlapping are named and nothin
   gsmeval run configs/dyn_tstar.yaml --shard 2/2
   gsmeval merge runs/dyn_tstar`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			table, err := harness.Merge(filepath.Clean(args[0]))
+		RunE: func(cmd *cobra.Command, args []string) error {
+			output := filepath.Clean(args[0])
+			if wait < 0 {
+				return usageError{fmt.Errorf("--wait %v is below 0", wait)}
+			}
+			if wait > 0 {
+				say := func(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format+"\n", args...) }
+				if err := harness.AwaitShards(cmd.Context(), output, wait, say); err != nil {
+					return err
+				}
+			}
+			table, err := harness.Merge(output)
 			if err != nil {
 				return err
 			}
 			return table.Write(a.stdout, results.FormatMarkdown)
 		},
 	}
+	c.Flags().DurationVar(&wait, "wait", 0, "wait up to this `time`, such as 72h, until all shards are complete")
+	return c
 }
 
 func (a *app) run(cmd *cobra.Command, cfg *config.Config, o harness.Options) error {
