@@ -31,7 +31,7 @@ type Progress struct {
 	Total   int             `json:"total"`
 	PerHour float64         `json:"per_hour"`         // samples, of the shards that run
 	Left    float64         `json:"left_s,omitempty"` // seconds at this rate; none where nothing is measured yet
-	Shards  []ShardProgress `json:"shards"` // one, without a name, for a run that is not cut
+	Shards  []ShardProgress `json:"shards"`           // one, without a name, for a run that is not cut
 }
 
 // ShardProgress is how far a shard has come, or a run that has none.
