@@ -51,8 +51,8 @@ LIMITS ?= 100 300 1000
 study: build ## the study of configs/study.yaml with its controls, at LIMITS ("100 300 1000") questions; see scripts/study.sh
 	@scripts/study.sh $(LIMITS)
 
-FUZZTIME ?= 5s
-fuzz: ## run every fuzz target for FUZZTIME (5s)
+FUZZTIME ?= 60
+fuzz: ## run the fuzz targets for FUZZTIME seconds in all (60)
 	@scripts/fuzz.sh $(FUZZTIME)
 
 bench: deps ## Go benchmarks of the parts

@@ -1,10 +1,27 @@
 #!/usr/bin/env bash
-# fuzz.sh TIME: runs every fuzz target of the pure-Go packages for TIME, one after the other.
+# fuzz.sh SECONDS: runs every fuzz target of the pure-Go packages, one after the other, for SECONDS in all, and prints
+# what each did. A target that finds a crash does not keep the others from running; the exit status tells.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-grep -rl --include='*_test.go' '^func Fuzz' datasets scoring results harness/config decode/chat decode/checkpoint | while read -r file; do
-  sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
-    echo "fuzz: ${file%/*} $target"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" -fuzzminimizetime 10x "./${file%/*}" < /dev/null | tail -n 2
-  done
+packages=(datasets scoring results harness/config decode/chat decode/checkpoint decode/tokenizer)
+mapfile -t targets < <(grep -rhoH --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' "${packages[@]}" | sed 's|/[^/]*:func | |' | sort)
+each=$(($1 / ${#targets[@]}))
+[ "$each" -gt 0 ] || each=1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+total=0 failed=0
+echo "fuzz: ${#targets[@]} targets, ${each}s each"
+for target in "${targets[@]}"; do
+  read -r package name <<< "$target"
+  verdict=ok
+  if ! go test -run '^$' -fuzz "^$name\$" -fuzztime "${each}s" -fuzzminimizetime 10x "./$package" > "$log" 2>&1 < /dev/null; then
+    verdict=FAILED failed=$((failed + 1))
+    sed 's/^/  /' "$log"
+  fi
+  line=$(grep -o 'execs: .*' "$log" | tail -n 1 || true)
+  execs=$(sed -n 's/^execs: \([0-9]*\).*/\1/p' <<< "$line")
+  total=$((total + ${execs:-0}))
+  echo "fuzz: $verdict $package $name: ${line:-no executions}"
 done
+echo "fuzz: $total executions, $failed of ${#targets[@]} targets failed"
+[ "$failed" -eq 0 ]
