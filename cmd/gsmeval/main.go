@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/gsmeval/gsmeval/decode/tokenizer"
 	"github.com/gsmeval/gsmeval/harness"
 )
 
@@ -28,6 +29,9 @@ func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
 func main() {
+	if code, child := tokenizer.Trial(os.Args); child {
+		os.Exit(code)
+	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of the progress that goes away must not end a run
 	// SIGUSR1 is what a batch system sends before the time of a job is up.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)

@@ -28,6 +28,7 @@ func moduleRoot(t *testing.T) string {
 func TestScript(t *testing.T) {
 	t.Parallel()
 	root := moduleRoot(t)
+	cache := t.TempDir() // of tokenizers that were tried
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
 		RequireUniqueNames: true,
@@ -35,6 +36,7 @@ func TestScript(t *testing.T) {
 		Cmds:               scriptCommands,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
+			env.Setenv("GSMEVAL_CACHE", cache)
 			env.Setenv("OMP_NUM_THREADS", "1")
 			for _, dir := range []string{"models", "data", "configs"} {
 				if err := os.Symlink(filepath.Join(root, dir), filepath.Join(env.WorkDir, dir)); err != nil {

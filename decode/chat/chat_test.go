@@ -77,6 +77,7 @@ func TestErrorsAreClear(t *testing.T) {
 		{"{% from 'x' import y %}", `tag "from" is refused`},
 		{"{% extends 'x' %}", `tag "extends" is refused`},
 		{"{% block x %}{% endblock %}", `tag "block" is not supported`},
+		{"{{ 'a' }}\xda", "the source is not valid UTF-8"},
 		{"{% frobnicate %}", `unknown tag "frobnicate"`},
 		{"{% if true %}x", `unexpected end of template, expected tag "endif"`},
 		{"{{ x", "unexpected end of template inside a tag"},

@@ -2,21 +2,13 @@
 package tokenizer
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/daulet/tokenizers"
-)
 
-// maxFile bounds tokenizer.json; the largest in use are below 35 MB.
-const maxFile = 256 << 20
+	"github.com/gsmeval/gsmeval/decode/checkpoint"
+)
 
 // Tokenizer is a loaded tokenizer.json. Its methods may be called from several goroutines.
 type Tokenizer struct {
@@ -26,47 +18,20 @@ type Tokenizer struct {
 	control []string
 }
 
-// Load reads the tokenizer.json of a model directory.
+// Load reads the tokenizer.json of a model directory. A file that would end the process is an error, see Trial.
 func Load(dir string) (*Tokenizer, error) {
-	path := filepath.Join(dir, "tokenizer.json")
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing; gsmeval needs the tokenizer in the tokenizers library's format (transformers: tokenizer.save_pretrained with a fast tokenizer)", path)
-	} else if err != nil {
-		return nil, fmt.Errorf("reading the tokenizer: %w", err)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s has %d bytes, more than the %d that are accepted", path, info.Size(), maxFile)
-	}
-	data, err := os.ReadFile(path)
+	file, err := checkpoint.ReadTokenizer(dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading the tokenizer: %w", err)
+		return nil, err
 	}
-	var parts struct {
-		Added []struct {
-			Content string `json:"content"`
-		} `json:"added_tokens"`
-		Model json.RawMessage `json:"model"`
+	if err := try(file); err != nil {
+		return nil, err
 	}
-	// The library may end the process on a file that is not what it expects, so the outline is checked here.
-	if err := json.Unmarshal(data, &parts); err != nil {
-		return nil, fmt.Errorf("%s is not a tokenizer: %w; download it again", path, err)
-	}
-	if len(parts.Model) == 0 {
-		return nil, fmt.Errorf("%s is not a tokenizer: it has no \"model\"; download it again", path)
-	}
-	tk, err := tokenizers.FromBytes(data)
+	tk, err := tokenizers.FromBytes(file.Data)
 	if err != nil {
-		return nil, fmt.Errorf("loading %s: %w", path, err)
+		return nil, fmt.Errorf("loading %s: %w", file.Path, err)
 	}
-	sum := sha256.Sum256(data)
-	t := &Tokenizer{path: path, tk: tk, sha: hex.EncodeToString(sum[:])}
-	for _, a := range parts.Added {
-		if a.Content != "" {
-			t.control = append(t.control, a.Content)
-		}
-	}
-	return t, nil
+	return &Tokenizer{path: file.Path, tk: tk, sha: file.SHA256, control: file.Control}, nil
 }
 
 // SHA256 is the digest of tokenizer.json.

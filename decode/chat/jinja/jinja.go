@@ -19,6 +19,7 @@ package jinja
 import (
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // Limits on a template. Work counts about one unit per byte produced or
@@ -77,6 +78,9 @@ type Template struct {
 func Parse(source string) (*Template, error) {
 	if len(source) > MaxSource {
 		return nil, fmt.Errorf("%w: %d bytes of source, at most %d", ErrLimit, len(source), MaxSource)
+	}
+	if !utf8.ValidString(source) {
+		return nil, errors.New("the source is not valid UTF-8")
 	}
 	tokens, err := lex(source)
 	if err != nil {
