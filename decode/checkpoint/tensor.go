@@ -103,30 +103,71 @@ func (t Tensor) CopyAt(dst []byte, off int) error {
 // CheckFinite reports the first NaN or infinity of a floating-point tensor, by
 // index. Tensors of whole numbers pass. It reads gigabytes a second.
 func (t Tensor) CheckFinite() error {
-	var l lanes
-	switch t.DType {
-	case F64:
-		l = lanesF64
-	case F32:
-		l = lanesF32
-	case BF16:
-		l = lanesBF16
-	case F16:
-		l = lanesF16
-	case "BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64":
-		return nil
-	default:
-		return fmt.Errorf("%s: tensor %s: dtype %s cannot be checked for NaN and infinity; convert the checkpoint to F32, F16 or BF16", t.shard.path, quote(t.Name), t.DType)
+	l, err := t.lanes()
+	if err != nil || l.size == 0 {
+		return err
 	}
 	bad := -1
 	if err := t.shard.use(func() { bad = l.firstBad(t.Data) }); err != nil {
 		return fmt.Errorf("checking tensor %s: %w", quote(t.Name), err)
 	}
-	if bad >= 0 {
-		return fmt.Errorf("%s: tensor %s: element %d of %d is NaN or infinite; download the file again, or the checkpoint itself is broken",
-			t.shard.path, quote(t.Name), bad, t.Elements())
+	return t.finite(bad)
+}
+
+// Stream copies the tensor to buf piece by piece and hands each piece over with the
+// index of its first element. Every piece is checked as CheckFinite does, so that a
+// loader reads the file once and never holds a second copy of a tensor.
+func (t Tensor) Stream(buf []byte, use func(first int, piece []byte) error) error {
+	l, err := t.lanes()
+	if err != nil {
+		return err
+	}
+	size := t.DType.Size()
+	whole := len(buf) / size * size
+	if whole == 0 {
+		return fmt.Errorf("reading tensor %s: a buffer of %d bytes is too small", quote(t.Name), len(buf))
+	}
+	for off := 0; off < len(t.Data); off += whole {
+		piece := buf[:min(whole, len(t.Data)-off)]
+		if err := t.CopyAt(piece, off); err != nil {
+			return err
+		}
+		if l.size != 0 {
+			if bad := l.firstBad(piece); bad >= 0 {
+				return t.finite(off/size + bad)
+			}
+		}
+		if err := use(off/size, piece); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// lanes chooses how to look for NaN and infinity; the zero lanes is for types that have none.
+func (t Tensor) lanes() (lanes, error) {
+	switch t.DType {
+	case F64:
+		return lanesF64, nil
+	case F32:
+		return lanesF32, nil
+	case BF16:
+		return lanesBF16, nil
+	case F16:
+		return lanesF16, nil
+	case "BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64":
+		return lanes{}, nil
+	}
+	return lanes{}, fmt.Errorf("%s: tensor %s: dtype %s cannot be checked for NaN and infinity; convert the checkpoint to F32, F16 or BF16", t.shard.path, quote(t.Name), t.DType)
+}
+
+// finite is the error of a bad element, nil for -1.
+func (t Tensor) finite(bad int) error {
+	if bad < 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: tensor %s: element %d of %d is NaN or infinite; download the file again, or the checkpoint itself is broken",
+		t.shard.path, quote(t.Name), bad, t.Elements())
 }
 
 // lanes finds elements whose exponent bits are all ones, several in each 64-bit

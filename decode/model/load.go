@@ -19,6 +19,7 @@ type loader struct {
 	device   torch.Device
 	progress func(done, total int64)
 
+	buf         []byte // a piece of the tensor that is being copied
 	params      []param
 	seen        map[string]bool
 	done, total int64
@@ -44,27 +45,29 @@ func (l *loader) tensor(name string, shape ...int) torch.Tensor {
 		l.err = fmt.Errorf("tensor %q has shape %v, config.json makes it %v", name, src.Shape, shape)
 		return torch.Tensor{}
 	}
-	dt, ok := dtypes[src.DType]
-	if !ok {
+	if _, ok := dtypes[src.DType]; !ok {
 		l.err = fmt.Errorf("tensor %q is %s, not a floating-point type that can be computed with", name, src.DType)
-		return torch.Tensor{}
-	}
-	if l.err = src.CheckFinite(); l.err != nil {
 		return torch.Tensor{}
 	}
 	dims := make([]int64, len(shape))
 	for i, d := range shape {
 		dims[i] = int64(d)
 	}
-	t := l.s.Keep(l.s.FromBytes(src.Data, dims, dt, l.dtype, l.device))
+	t := l.s.Keep(l.s.Empty(dims, l.dtype, l.device))
 	if l.err = l.s.Err(); l.err != nil {
 		return torch.Tensor{}
 	}
-	l.params = append(l.params, param{noise.Param{Name: name, Tensor: t}, src})
-	l.done += int64(len(src.Data))
-	if l.progress != nil {
-		l.progress(l.done, l.total)
+	p := param{noise.Param{Name: name, Tensor: t}, src}
+	l.params = append(l.params, p)
+	if l.buf == nil {
+		l.buf = make([]byte, pieceBytes)
 	}
+	l.err = p.fill(l.s, l.buf, func(n int) {
+		l.done += int64(n)
+		if l.progress != nil {
+			l.progress(l.done, l.total)
+		}
+	})
 	return t
 }
 
@@ -107,8 +110,21 @@ func (l *loader) finish() error {
 	return nil
 }
 
-// copyFrom overwrites the parameter with what the file holds.
-func (p *param) copyFrom(s *torch.Scope) error {
-	s.CopyBytes(p.Tensor, p.source.Data, dtypes[p.source.DType])
-	return s.Err()
+// pieceBytes is how much of a tensor is copied at once: it stays in the processor's cache between the steps.
+const pieceBytes = 1 << 20
+
+// fill copies the parameter from the mapped file to its place, piece by piece, checking and converting on the way: beside
+// the weights themselves a load needs the memory of one piece. copied, if not nil, is called with the bytes of each piece.
+func (p *param) fill(s *torch.Scope, buf []byte, copied func(n int)) error {
+	dt := dtypes[p.source.DType]
+	return p.source.Stream(buf, func(first int, piece []byte) error {
+		s.CopyBytes(p.Tensor, first, piece, dt)
+		if err := s.Err(); err != nil {
+			return fmt.Errorf("tensor %q: %w", p.Name, err)
+		}
+		if copied != nil {
+			copied(len(piece))
+		}
+		return nil
+	})
 }

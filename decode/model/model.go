@@ -166,9 +166,13 @@ func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param
 
 // Restore puts back, from the mapped file, every parameter that noise may have touched: bit for bit what was loaded.
 func (m *Model) Restore(s *torch.Scope) error {
+	var buf []byte
 	for i := range m.params {
 		if m.dirty[i] {
-			if err := m.params[i].copyFrom(s); err != nil {
+			if buf == nil {
+				buf = make([]byte, pieceBytes)
+			}
+			if err := m.params[i].fill(s, buf, nil); err != nil {
 				return fmt.Errorf("restoring %s: %w", m.params[i].Name, err)
 			}
 		}

@@ -34,10 +34,10 @@ func (s *Scope) Ints(v []int64, d Device) Tensor {
 	return s.FromBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 8*len(v)), []int64{int64(len(v))}, Int64, Int64, d)
 }
 
-// CopyBytes overwrites t with raw bytes of as many elements of dtype src.
-func (s *Scope) CopyBytes(t Tensor, data []byte, src DType) {
+// CopyBytes overwrites the elements of the flattened t from first on with raw bytes of elements of dtype src.
+func (s *Scope) CopyBytes(t Tensor, first int, data []byte, src DType) {
 	if s.err == nil {
-		s.Fail(failure("copy bytes", C.gsm_copy_bytes_(t.shim(), unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)), C.int(src))))
+		s.Fail(failure("copy bytes", C.gsm_copy_bytes_(t.shim(), C.int64_t(first), unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)), C.int(src))))
 	}
 }
 

@@ -499,17 +499,20 @@ char* gsm_from_bytes(gsm_tensor* out, const void* data, int64_t bytes, const int
   });
 }
 
-char* gsm_copy_bytes_(gsm_tensor dst, const void* data, int64_t bytes, int src_type) {
+char* gsm_copy_bytes_(gsm_tensor dst, int64_t first, const void* data, int64_t bytes, int src_type) {
   return guard([&] {
     auto& t = T(dst);
     const auto src_dtype = static_cast<at::ScalarType>(src_type);
-    if (t.is_cpu() && t.is_contiguous() && t.scalar_type() == src_dtype) {
-      copy_all(t, data, bytes);
+    const int64_t size = static_cast<int64_t>(c10::elementSize(src_dtype)), n = bytes / size;
+    TORCH_CHECK(t.is_contiguous() && bytes % size == 0 && first >= 0 && n <= t.numel() - first, bytes, " bytes for elements ", first, " and up of ", t.numel());
+    if (n == 0) return;
+    auto part = t.view({-1}).narrow(0, first, n);
+    if (t.is_cpu() && t.scalar_type() == src_dtype) {
+      memcpy(part.data_ptr(), data, static_cast<size_t>(bytes));
       return;
     }
-    auto src = at::empty(t.sizes(), at::TensorOptions().dtype(src_dtype));
-    copy_all(src, data, bytes);
-    t.copy_(src);
+    part.copy_(at::from_blob(const_cast<void*>(data), {n}, at::TensorOptions().dtype(src_dtype)));
+    TORCH_CHECK(t.scalar_type() != at::kHalf || part.isfinite().all().item<bool>(), "a value is beyond float16's largest, 65504; compute in float32 or bfloat16");
   });
 }
 

@@ -14,7 +14,7 @@ int gsm_threads(void);
 char* gsm_cpu_capability(char* out, int n);
 
 char* gsm_from_bytes(gsm_tensor* out, const void* data, int64_t bytes, const int64_t* shape, int dims, int src_type, int dst_type, int device);
-char* gsm_copy_bytes_(gsm_tensor dst, const void* data, int64_t bytes, int src_type);
+char* gsm_copy_bytes_(gsm_tensor dst, int64_t first, const void* data, int64_t bytes, int src_type);
 char* gsm_read_floats(gsm_tensor t, float* out, int64_t n);
 char* gsm_hash(gsm_tensor t, uint64_t* out);
 

@@ -62,9 +62,13 @@ func TestErrorsNameTheOperation(t *testing.T) {
 		{"from bytes", func(s *Scope) { s.FromBytes(make([]byte, 12), []int64{2}, Float32, Float32, CPU) }, "12 bytes"},
 		{"from bytes", func(s *Scope) { s.FromBytes(nil, nil, Float32, Float32, CPU) }, "0 bytes"},
 		{"from bytes", func(s *Scope) { s.Floats(ramp(5), []int64{2, 3}, CPU) }, "20 bytes"},
-		{"copy bytes", func(s *Scope) { s.CopyBytes(s.Zeros([]int64{2}, Float32, CPU), make([]byte, 7), Float32) }, "7 bytes"},
-		{"copy bytes", func(s *Scope) { s.CopyBytes(s.Zeros([]int64{2}, Float32, CPU), make([]byte, 8), BFloat16) }, "8 bytes"},
-		{"copy bytes", func(s *Scope) { s.CopyBytes(Tensor{}, make([]byte, 8), Float32) }, "missing"},
+		{"copy bytes", func(s *Scope) { s.CopyBytes(s.Zeros([]int64{2}, Float32, CPU), 0, make([]byte, 7), Float32) }, "7 bytes"},
+		{"copy bytes", func(s *Scope) { s.CopyBytes(s.Zeros([]int64{2}, Float32, CPU), 0, make([]byte, 8), BFloat16) }, "8 bytes"},
+		{"copy bytes", func(s *Scope) { s.CopyBytes(s.Zeros([]int64{2}, Float32, CPU), 1, make([]byte, 8), Float32) }, "8 bytes for elements 1 and up of 2"},
+		{"copy bytes", func(s *Scope) {
+			s.CopyBytes(s.Zeros([]int64{2}, Float16, CPU), 0, []byte{0, 0, 0x80, 0x47, 0, 0, 0, 0}, Float32)
+		}, "beyond float16's largest"},
+		{"copy bytes", func(s *Scope) { s.CopyBytes(Tensor{}, 0, make([]byte, 8), Float32) }, "missing"},
 		{"read floats", func(s *Scope) { s.ReadFloats(s.Zeros([]int64{2}, Float32, CPU), make([]float32, 3)) }, "2 elements, not 3"},
 		{"float view", func(s *Scope) { s.FloatView(s.Zeros([]int64{2}, BFloat16, CPU)) }, "not contiguous float32"},
 		{"hash", func(s *Scope) { s.Hash(Tensor{}) }, "missing"},
@@ -162,7 +166,7 @@ func TestFirstErrorSticks(t *testing.T) {
 		s.AddTo(x, y)
 		s.Rope(x, x, x, []int32{0})
 		s.StoreKV(x, x, []int32{0}, []int32{0})
-		s.CopyBytes(x, nil, Float32)
+		s.CopyBytes(x, 0, nil, Float32)
 		got := []float32{7}
 		s.ReadFloats(x, got)
 		s.Spread(got, x, []int32{0, 1}, false)
@@ -334,14 +338,14 @@ func TestBytesRoundTrip(t *testing.T) {
 			t.Errorf("bfloat16 (-want +got):\n%s", diff)
 		}
 		before := s.Hash(b)
-		s.CopyBytes(b, []byte{0, 0x40, 0, 0x3f}, BFloat16)
+		s.CopyBytes(b, 0, []byte{0, 0x40, 0, 0x3f}, BFloat16)
 		if diff := cmp.Diff([]float32{2, 0.5}, s.FloatView(b)); diff != "" {
 			t.Errorf("copied bfloat16 (-want +got):\n%s", diff)
 		}
 		if s.Hash(b) == before {
 			t.Error("the hash did not change with the bytes")
 		}
-		s.CopyBytes(b, half, BFloat16)
+		s.CopyBytes(b, 0, half, BFloat16)
 		if s.Hash(b) != before {
 			t.Error("the same bytes have another hash")
 		}
