@@ -86,7 +86,9 @@ func (p *progress) describe() string {
 }
 
 // speed is in tokens per second of this process.
-func (p *progress) speed() float64 { return float64(p.tokens) / max(time.Since(p.begin).Seconds(), 1e-9) }
+func (p *progress) speed() float64 {
+	return float64(p.tokens) / max(time.Since(p.begin).Seconds(), 1e-9)
+}
 
 // left is how long the rest will take, if it goes on like this; false where nothing can be said yet.
 func (p *progress) left() (time.Duration, bool) {

@@ -20,6 +20,7 @@ func versionCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the versions of the program and its parts",
+		Long:    `Version prints the versions of gsmeval, of libtorch and of Go, which are part of a run's fingerprint, and the platform.`,
 		Example: "  gsmeval version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -46,6 +47,9 @@ func doctorCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor [MODEL]",
 		Short: "Check this machine, and a model directory",
+		Long: `Doctor reports what a run would find: libtorch, instruction set, cores, memory. Of a model directory it reads everything that a run
+needs (config, weights, tokenizer, chat template, end tokens), says what is missing, and does one test generation. It fails if it finds
+a problem.`,
 		Example: `  gsmeval doctor
   gsmeval doctor models/gsm-tiny`,
 		Args: cobra.MaximumNArgs(1),

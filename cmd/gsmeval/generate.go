@@ -27,6 +27,9 @@ func generateCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "generate --model DIR --prompt TEXT",
 		Short: "Continue one prompt",
+		Long: `Generate puts one prompt to a model and prints the continuation: a look at the model, at a noise, at a temperature. The prompt goes
+through the model's chat template unless --raw is given; --ids takes token ids as they are. With --json the ids, the reason for the end
+and the log probability of every chosen token (untempered) are printed too.`,
 		Example: `  gsmeval generate --model models/gsm-tiny --prompt "Tom has 3 apples and buys 4. How many?" --greedy
   gsmeval generate --model models/gsm-tiny --raw --prompt "Question: 2+2?" --noise-kind activation --noise-scale 0.1 --json
   gsmeval generate --model models/gsm-tiny --ids "1,2,3" --greedy --json`,
@@ -135,6 +138,8 @@ func promptCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "prompt --model DIR --question TEXT",
 		Short: "Show what the model is shown: text and token ids",
+		Long: `Prompt renders a question, or a list of messages, as a run would show it to the model, and prints the text, or with --json the token
+ids too. With --template it renders a template file without a model.`,
 		Example: `  gsmeval prompt --model models/gsm-tiny --question "What is 2+2?"
   gsmeval prompt --model models/gsm-tiny --messages chat.json --json
   gsmeval prompt --template chat_template.jinja --bos "<s>" --eos "</s>" --messages chat.json`,

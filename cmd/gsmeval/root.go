@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/gsmeval/gsmeval/harness/config"
 )
 
 // app is what every command needs.
@@ -35,13 +39,14 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%w; %s", err, flagHint(cmd, err))}
 	})
 	for _, build := range commands {
 		c := build(a)
 		c.Args = usageArgs(c.Args)
 		root.AddCommand(c)
 	}
+	completions(root)
 	return root
 }
 
@@ -63,6 +68,19 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usageError{fmt.Errorf("unknown command %q; %s", args[0], hint)}
+}
+
+// flagHint names the flag that an unknown one may have meant.
+func flagHint(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := config.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+			return "did you mean --" + near + "?"
+		}
+	}
+	return "see " + cmd.CommandPath() + " --help"
 }
 
 // usageArgs makes a wrong number of arguments and a missing flag usage errors.

@@ -186,4 +186,3 @@ func (s *screen) show(lines []string) error {
 	}
 	return nil
 }
-

@@ -626,3 +626,28 @@ func FuzzLoad(f *testing.F) {
 		sameAgain(t, c)
 	})
 }
+
+// TestComplete checks the keys that the shell offers: every one of them, and the way down into sections and lists.
+func TestComplete(t *testing.T) {
+	t.Parallel()
+	for prefix, want := range map[string]string{
+		"see":                   "seed=",
+		"mod":                   "model.",
+		"model.p":               "model.path=",
+		"noise.":                "noise.0.",
+		"noise.3.wei":           "noise.3.weight_scale=",
+		"generation.stop.":      "generation.stop.0=",
+		"noise_":                "noise_seeds=",
+		"nothing":               "",
+		"nothing.here":          "",
+		"seed.x":                "",
+		"generation.kv_cache.x": "",
+	} {
+		if got := strings.Join(Complete(prefix), " "); got != want {
+			t.Errorf("%q: %q, want %q", prefix, got, want)
+		}
+	}
+	if got, want := len(Complete("")), 17; got < want {
+		t.Errorf("%d keys at the top, want at least %d", got, want)
+	}
+}

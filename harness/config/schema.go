@@ -258,17 +258,13 @@ func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
 // suggest finds what an unknown key may have meant: another key of the same
 // section, or the same key in its right place.
 func suggest(t reflect.Type, path, key string) string {
-	best, bestDistance := "", 1+min(3, len(key)/3+1)
 	for _, known := range keysOf(t) {
 		if strings.EqualFold(known, key) {
 			return fmt.Sprintf("; did you mean %s? Keys are in lower case", join(path, known))
 		}
-		if d := distance(key, known); d < bestDistance {
-			best, bestDistance = join(path, known), d
-		}
 	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %s?", best)
+	if near := Nearest(key, keysOf(t)); near != "" {
+		return fmt.Sprintf("; did you mean %s?", join(path, near))
 	}
 	if places := find(reflect.TypeFor[Config](), "", strings.ToLower(key)); len(places) > 0 {
 		return fmt.Sprintf("; did you mean %s?", strings.Join(places, " or "))
@@ -278,6 +274,73 @@ func suggest(t reflect.Type, path, key string) string {
 		where = "in " + path
 	}
 	return fmt.Sprintf("; known keys %s are %s", where, strings.Join(keysOf(t), ", "))
+}
+
+// Nearest is the first of the known words that is the fewest edits away from word,
+// or "" where none is near.
+func Nearest(word string, known []string) string {
+	best, bestDistance := "", 1+min(3, len(word)/3+1)
+	for _, k := range known {
+		if d := distance(word, k); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	return best
+}
+
+// Complete lists how the key of a --set value can go on: whole keys with "=" after
+// them, sections and lists with ".".
+func Complete(prefix string) []string {
+	t := reflect.TypeFor[Config]()
+	path, _ := cutLast(prefix)
+	for key := range strings.SplitSeq(path, ".") {
+		if path == "" {
+			break
+		}
+		switch {
+		case t.Kind() == reflect.Struct:
+			field, ok := fieldOf(t, key)
+			if !ok {
+				return nil
+			}
+			t = field
+		case t.Kind() == reflect.Slice:
+			t = t.Elem()
+		default:
+			return nil
+		}
+	}
+	if t.Kind() == reflect.Slice {
+		if t.Elem().Kind() == reflect.Struct {
+			return []string{path + ".0."}
+		}
+		return []string{path + ".0="}
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var out []string
+	for _, key := range keysOf(t) {
+		field, _ := fieldOf(t, key)
+		full := join(path, key)
+		switch field.Kind() {
+		case reflect.Struct:
+			full += "."
+		case reflect.Slice:
+			out = append(out, full+".")
+			full += "="
+		default:
+			full += "="
+		}
+		out = append(out, full)
+	}
+	return slices.DeleteFunc(out, func(s string) bool { return !strings.HasPrefix(s, prefix) })
+}
+
+// cutLast cuts a path before its last key.
+func cutLast(path string) (section, key string) {
+	i := strings.LastIndex(path, ".")
+	return path[:max(i, 0)], path[i+1:]
 }
 
 // find lists the paths that end in a key.
