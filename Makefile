@@ -10,10 +10,10 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./datasets/... ./scoring/... ./results/... ./harness/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./harness/plots/...
 
-.PHONY: help run test build deps env lint fmt fuzz bench study clean
+.PHONY: help run test build deps env lint fmt fuzz bench study dist dist-check clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 run: build ## set everything up, then run the bundled model on the bundled data (configs/first_light.yaml)
 	@echo "run: 200 problems under three noises; about two minutes on two cores"
@@ -58,5 +58,12 @@ fuzz: ## run the fuzz targets for FUZZTIME seconds in all (60)
 bench: deps ## Go benchmarks of the parts
 	@$(WITH_DEPS) go test -run '^$$' -bench . -benchtime 20x ./...
 
+dist: build ## make the archive for other machines in dist/: program, bundled model and data, docs, licences, setup
+	@scripts/dist.sh
+
+# DIST_TORCH=DIR saves the download.
+dist-check: dist ## try that archive as a new user would, in a bare directory (530 MB to download)
+	@scripts/dist_check.sh $(if $(DIST_TORCH),--torch $(DIST_TORCH))
+
 clean: ## remove what was built here; the cache stays (rm -r $(CACHE) removes that too)
-	rm -rf bin .deps
+	rm -rf bin .deps dist
