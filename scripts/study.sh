@@ -102,17 +102,14 @@ once() {
 	local file=$1
 	shift
 	[[ -s $file ]] && return
-	nice -n 10 "$gsmeval" "$@" >"$file.part" 2>>"$out/log/report.log"
+	nice -n 10 "$gsmeval" "$@" >"$file.part" 2>>"$out/log/report.log" &
+	wait "$!" # and not in the foreground, where a signal to the script would have to wait
 	mv "$file.part" "$file"
 }
 
-# report: alpha(t), tables, comparisons and plots of the runs that are there.
+# report: tables, comparisons and plots of the runs that are there; alpha(t), which takes minutes, the first time.
 report() {
 	local name files=$out/report all=("${sets[@]}" --set output="$out/study")
-	once "$files/calibration.md" calibrate configs/study.yaml "${all[@]}"
-	once "$files/alpha.md" alpha configs/study.yaml "${all[@]}" --out "$files/alpha"
-	once "$files/temps.md" temps configs/study.yaml "${all[@]}"
-	cp "$out"/study/temps/temps.* "$files/"
 	for name in study study_sweep study_forms study_placebo study_tune study_tuned; do
 		[[ -f $out/$name/table.md ]] || continue
 		for form in md csv json; do cp "$out/$name/table.$form" "$files/$name.$form"; done
@@ -122,6 +119,10 @@ report() {
 	for name in study_sweep study_tune; do
 		if [[ -f $out/$name/table.md ]]; then "$gsmeval" curve "$out/$name" --out "$files/$name-curve" >"$files/$name-curve.md" 2>>"$out/log/report.log"; fi
 	done
+	once "$files/calibration.md" calibrate configs/study.yaml "${all[@]}"
+	once "$files/alpha.md" alpha configs/study.yaml "${all[@]}" --out "$files/alpha"
+	once "$files/temps.md" temps configs/study.yaml "${all[@]}"
+	cp "$out"/study/temps/temps.* "$files/"
 	for name in "$files"/*.md; do
 		[[ $name == */all.md ]] || printf '## %s\n\n%s\n\n' "$(basename "$name" .md)" "$(<"$name")"
 	done >"$files/.all.md"
