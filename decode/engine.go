@@ -25,7 +25,7 @@ type Finish string
 
 // The ends of a sequence.
 const (
-	Stop      Finish = "stop"      // an end token
+	Stop      Finish = "stop"      // an end token or a stop string
 	Length    Finish = "length"    // the token limit
 	Nonfinite Finish = "nonfinite" // a logit was not finite
 	Failed    Finish = "error"     // an operation failed, see Result.Err
@@ -39,6 +39,8 @@ type Request struct {
 	Filter    Filter
 	SampleKey philox.Key // random numbers of the sampling
 	NoiseKey  philox.Key // random numbers of the activation noise
+	Stops     *Stops     // strings that end the text too, or nil
+	InThink   bool       // the prompt ends inside a <think> block, where they do not
 	Logprobs  bool       // report the log probability of each token
 }
 
@@ -327,6 +329,8 @@ func (e *Engine) choose(sl *slot, z []float32) {
 	}
 	switch {
 	case e.opt.Ends != nil && e.opt.Ends(id):
+		r.Finish = Stop
+	case req.Stops.reached(r.IDs, req.InThink):
 		r.Finish = Stop
 	case len(r.IDs) == req.MaxNew:
 		r.Finish = Length

@@ -21,6 +21,8 @@ type Text struct {
 	Tokenizer *tokenizer.Tokenizer
 	Template  *chat.Template // nil where there is none
 	Ends      checkpoint.EndSet
+
+	marks map[int]string // <think> and </think>, where the tokenizer takes them for control tokens
 }
 
 // OpenText reads everything of a model directory but the weights.
@@ -43,6 +45,12 @@ func OpenText(dir string) (*Text, error) {
 	}
 	if t.Tokenizer, err = tokenizer.Load(dir); err != nil {
 		return nil, err
+	}
+	t.marks = map[int]string{}
+	for _, mark := range []string{thinkOpen, thinkClose} {
+		if ids, err := t.Tokenizer.Encode(mark, false); err == nil && len(ids) == 1 && t.Tokenizer.Decode(ids, true) == "" {
+			t.marks[ids[0]] = mark
+		}
 	}
 	return t, nil
 }
@@ -70,8 +78,18 @@ func (t *Text) Chat(messages []chat.Message, generationPrompt bool) (text string
 // Plain encodes a text as it is, with what the tokenizer puts around texts.
 func (t *Text) Plain(text string) ([]int, error) { return t.Tokenizer.Encode(text, true) }
 
-// Completion decodes generated ids without control tokens.
-func (t *Text) Completion(ids []int) string { return t.Tokenizer.Decode(ids, true) }
+// Completion decodes generated ids without control tokens. The marks of a reasoning block stay even where they are such
+// tokens: the answer is what follows them.
+func (t *Text) Completion(ids []int) string {
+	text, from := "", 0
+	for i, id := range ids {
+		if mark, ok := t.marks[id]; ok {
+			text += t.Tokenizer.Decode(ids[from:i], true) + mark
+			from = i + 1
+		}
+	}
+	return text + t.Tokenizer.Decode(ids[from:], true)
+}
 
 // LM is a model that is ready to compute, on a worker of its own.
 type LM struct {

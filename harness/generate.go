@@ -18,6 +18,7 @@ type GenerateOptions struct {
 	Schedule     decode.Schedule
 	Noise        noise.Spec
 	Recompute    bool
+	Stop         []string // strings that end the text
 }
 
 // Generated is a continued prompt.
@@ -51,10 +52,12 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 		defer lm.Worker.Do(lm.Model.Restore) //nolint:errcheck // the model is not used again under this noise
 	}
 	in := noise.NewInjector(o.Noise, false)
+	stops, inThink := lm.Stops(o.Stop), decode.InThink(lm.Tokenizer.Decode(o.PromptIDs, false))
 	req := &decode.Request{
 		Prompt: o.PromptIDs, MaxNew: o.MaxNewTokens, Schedule: o.Schedule, Logprobs: true,
 		SampleKey: philox.NewKey(philox.Sample, o.Seed, 0, "0"),
 		NoiseKey:  philox.NewKey(activationDomain(o.Noise.Kind), o.Seed, 0, "0"),
+		Stops:     stops, InThink: inThink,
 	}
 	var out decode.Result
 	if err := e.Generate(ctx, in, func() (*decode.Request, any, bool) {
@@ -75,5 +78,6 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 			return nil, err
 		}
 	}
-	return &Generated{PromptIDs: o.PromptIDs, IDs: out.IDs, Text: lm.Completion(out.IDs), Finish: out.Finish, Logprobs: out.Logprobs}, nil
+	text, _ := stops.Cut(lm.Completion(out.IDs), inThink)
+	return &Generated{PromptIDs: o.PromptIDs, IDs: out.IDs, Text: text, Finish: out.Finish, Logprobs: out.Logprobs}, nil
 }

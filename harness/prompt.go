@@ -27,9 +27,7 @@ type Prompt struct {
 func (p Prompt) SHA() string { return shortSHA(p.Text) }
 
 // inThink tells whether the prompt leaves the model inside a <think> block, as some reasoning models' templates do.
-func (p Prompt) inThink() bool {
-	return strings.LastIndex(p.Text, "<think>") > strings.LastIndex(p.Text, "</think>")
-}
+func (p Prompt) inThink() bool { return decode.InThink(p.Text) }
 
 func shortSHA(text string) string {
 	sum := sha256.Sum256([]byte(text))

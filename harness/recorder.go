@@ -100,7 +100,7 @@ func (rec *recorder) fail(err error) {
 func (rec *recorder) record(f finished) (results.Record, error) {
 	r, k, res := rec.r, f.todo.key, f.result
 	example, prompt := r.Data.Examples[k.Order], r.prompts[k.Order]
-	text := r.decoder.text(res.IDs)
+	text, _ := r.stops.Cut(r.decoder.text(res.IDs), prompt.inThink())
 	verdict := r.ladder.Score(scoring.Completion{Text: text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0, InThink: prompt.inThink()}, example.Gold)
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,

@@ -58,6 +58,7 @@ type runner struct {
 	limit     string // the key of config.json that says so
 
 	prompts  []Prompt
+	stops    *decode.Stops
 	ladder   scoring.Ladder
 	plan     *plan
 	info     *results.RunInfo
@@ -106,6 +107,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	}
 	r.debugf("loaded %d questions and %s (%s, %d threads) in %.1f s", len(r.prompts), r.cfg.Model.Path, r.id.device, r.id.threads, r.timings["load"])
 	r.positions, r.limit = r.LM.Config.Context()
+	r.stops = r.LM.Stops(r.cfg.Generation.Stop)
 	r.open = func(slots, capacity int) (decoder, error) {
 		return newLMDecoder(r.LM, decode.Options{Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has})
 	}
@@ -408,5 +410,6 @@ func (r *runner) request(t todo, spec noise.Spec) *decode.Request {
 		Filter:    decode.Filter{TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty},
 		SampleKey: philox.NewKey(philox.Sample, r.cfg.Seed, t.key.Replicate, example),
 		NoiseKey:  philox.NewKey(activationDomain(spec.Kind), r.cfg.Seed, t.key.Replicate, example),
+		Stops:     r.stops, InThink: r.prompts[t.key.Order].inThink(),
 	}
 }

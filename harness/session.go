@@ -24,9 +24,6 @@ type Session struct {
 
 // OpenSession loads the data and the model of a config; the caller closes it.
 func OpenSession(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Session, error) {
-	if len(cfg.Generation.Stop) > 0 {
-		return nil, errors.New("generation.stop: stop strings are not supported by this version; leave the list empty")
-	}
 	s := &Session{cfg: cfg, logger: newLogger(stderr, cfg)}
 	err := s.open(ctx)
 	if err != nil {

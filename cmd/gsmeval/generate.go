@@ -42,6 +42,8 @@ and the log probability of every chosen token (untempered) are printed too.`,
 				return usageError{errors.New("--greedy has no temperature; give one of the two")}
 			case !(temperature > 0) || math.IsInf(temperature, 0):
 				return usageError{fmt.Errorf("--temperature %v is not above 0; for argmax give --greedy", temperature)}
+			case slices.Contains(o.Stop, ""):
+				return usageError{errors.New("--stop needs text")}
 			case o.MaxNewTokens < 1:
 				return usageError{errors.New("--max-new-tokens must be at least 1")}
 			}
@@ -90,6 +92,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 	f.Float64Var(&temperature, "temperature", 1, "sampling temperature")
 	f.Uint64Var(&o.Seed, "seed", 42, "seed of sampling and noise")
 	f.IntVar(&o.MaxNewTokens, "max-new-tokens", 512, "generated tokens at most")
+	f.StringArrayVar(&o.Stop, "stop", nil, "a string that ends the text (not inside <think>); may be given more than once")
 	f.BoolVar(&noCache, "no-kv-cache", false, "compute the whole prefix at every step, under noise of its own")
 	noiseFlagsOf(c, &kind, &scale, &weightScale)
 	f.StringVar(&dtype, "dtype", "float32", "compute type: float32, bfloat16, float16")

@@ -314,6 +314,7 @@ func TestRefused(t *testing.T) {
 		{"min_p one", "", set("generation.min_p=1"), []string{"generation.min_p", "below 1"}},
 		{"penalty", "", set("generation.repetition_penalty=0"), []string{"generation.repetition_penalty"}},
 		{"empty stop", "", set("generation.stop=['']"), []string{"generation.stop[0]", "found none"}},
+		{"stop in a block", "", set("generation.stop=['</think>']"), []string{"generation.stop[0]", "mark of a reasoning block"}},
 		{"stop twice", "", set("generation.stop=[a, a]"), []string{"generation.stop[1]", "already generation.stop[0]"}},
 		{"no noise at all", "noise: []", Options{}, []string{"noise", "at least one"}},
 		{"noise without kind", "noise: [{scale: 1}]", Options{}, []string{"noise[0].kind", "missing", "activation"}},

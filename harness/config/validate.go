@@ -155,6 +155,11 @@ func (s *source) generation(g Generation) {
 	}
 	s.above("generation.repetition_penalty", g.RepetitionPenalty, 0, 100)
 	s.texts("generation.stop", g.Stop)
+	for i, text := range g.Stop {
+		if strings.Contains(text, "<think>") || strings.Contains(text, "</think>") {
+			s.bad(fmt.Sprintf("generation.stop[%d]", i), "%q has a mark of a reasoning block, and stop strings act outside such blocks only", shorten(text))
+		}
+	}
 }
 
 // texts checks a list of texts: none empty, none twice.
