@@ -75,7 +75,7 @@ func overwrite(t testing.TB, f *fixture, name string, change func([]float32)) {
 			if i < 0 {
 				return nil, errors.New("no parameter " + name)
 			}
-			change(s.FloatView(params[i].Tensor))
+			params[i].Change(s, func(w torch.Tensor) { change(s.FloatView(w)) })
 			return nil, nil
 		})
 		return err

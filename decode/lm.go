@@ -104,6 +104,7 @@ type LoadOptions struct {
 	DType    string // float32, bfloat16, float16
 	Device   string // auto, cpu
 	Threads  int    // 0: libtorch's choice
+	Linears  string // auto, packed, plain
 	Progress func(done, total int64)
 }
 
@@ -134,7 +135,9 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 	}
 	if err == nil {
 		err = lm.Worker.Do(func(s *torch.Scope) (err error) {
-			lm.Model, err = model.Load(s, text.Config, lm.weights, dt, torch.CPU, o.Progress)
+			lm.Model, err = model.Load(s, text.Config, lm.weights, model.Options{
+				DType: dt, Device: torch.CPU, Linears: model.Linears(o.Linears), Progress: o.Progress,
+			})
 			return err
 		})
 	}

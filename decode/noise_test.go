@@ -119,7 +119,7 @@ func TestWeightNoiseReplacesWeightNoise(t *testing.T) {
 	failed := errors.New("half way")
 	if err := f.worker.Do(func(s *torch.Scope) error {
 		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
-			s.WeightNoise(params[3].Tensor, 1, false, false, 1, false)
+			params[3].Change(s, func(w torch.Tensor) { s.WeightNoise(w, 1, false, false, 1, false) })
 			return nil, failed
 		})
 		return err
@@ -154,7 +154,7 @@ func TestWeightNoiseIsUndoneInHalfPrecision(t *testing.T) {
 	defer w.Close()
 	for _, dt := range []torch.DType{torch.BFloat16, torch.Float16} {
 		if err := w.Do(func(s *torch.Scope) error {
-			m, err := model.Load(s, cfg, weights, dt, torch.CPU, nil)
+			m, err := model.Load(s, cfg, weights, model.Options{DType: dt, Device: torch.CPU})
 			if err != nil {
 				return err
 			}

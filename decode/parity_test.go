@@ -74,7 +74,7 @@ func open(t testing.TB, dir string, threads int) (*torch.Worker, *model.Model) {
 	}
 	var m *model.Model
 	if err := w.Do(func(s *torch.Scope) (err error) {
-		m, err = model.Load(s, cfg, weights, torch.Float32, torch.CPU, nil)
+		m, err = model.Load(s, cfg, weights, model.Options{DType: torch.Float32, Device: torch.CPU})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func openModel(t *testing.T, dir string) *decode.LM {
 	}
 	lm := &decode.LM{Worker: w}
 	if err := w.Do(func(s *torch.Scope) (err error) {
-		lm.Model, err = model.Load(s, cfg, weights, torch.Float32, torch.CPU, nil)
+		lm.Model, err = model.Load(s, cfg, weights, model.Options{DType: torch.Float32, Device: torch.CPU})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -248,12 +248,23 @@ func parameters(s *torch.Scope) []Param {
 	r := random(7)
 	ones := slices.Repeat([]float32{1}, 96)
 	return []Param{
-		{"model.embed_tokens.weight", s.Floats(gaussian(r, 250*96, 0, 0.02), []int64{250, 96}, torch.CPU)},
-		{"model.layers.0.self_attn.q_proj.weight", s.Floats(gaussian(r, 96*96, 0.01, 0.3), []int64{96, 96}, torch.CPU)},
-		{"model.layers.0.self_attn.q_proj.bias", s.Floats(gaussian(r, 96, 0, 1), []int64{96}, torch.CPU)},
-		{"model.norm.weight", s.Floats(ones, []int64{96}, torch.CPU)},
-		{"model.layers.0.input_layernorm.weight", s.Floats(gaussian(r, 96, 1, 0.2), []int64{96}, torch.CPU)},
+		dense("model.embed_tokens.weight", s.Floats(gaussian(r, 250*96, 0, 0.02), []int64{250, 96}, torch.CPU)),
+		dense("model.layers.0.self_attn.q_proj.weight", s.Floats(gaussian(r, 96*96, 0.01, 0.3), []int64{96, 96}, torch.CPU)),
+		dense("model.layers.0.self_attn.q_proj.bias", s.Floats(gaussian(r, 96, 0, 1), []int64{96}, torch.CPU)),
+		dense("model.norm.weight", s.Floats(ones, []int64{96}, torch.CPU)),
+		dense("model.layers.0.input_layernorm.weight", s.Floats(gaussian(r, 96, 1, 0.2), []int64{96}, torch.CPU)),
 	}
+}
+
+// dense is a parameter that is its tensor.
+func dense(name string, t torch.Tensor) Param {
+	return Param{name, func(_ *torch.Scope, f func(torch.Tensor)) { f(t) }}
+}
+
+// held is the tensor of a parameter.
+func held(s *torch.Scope, p Param) (t torch.Tensor) {
+	p.Change(s, func(dense torch.Tensor) { t = dense })
+	return t
 }
 
 func keyOf(replicate int) func(string) philox.Key {
@@ -277,7 +288,7 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 				params := parameters(s)
 				before := make([][]float32, len(params))
 				for i, p := range params {
-					before[i] = slices.Clone(s.FloatView(p.Tensor))
+					before[i] = slices.Clone(s.FloatView(held(s, p)))
 				}
 				effect, err := PerturbWeights(s, spec, params, keyOf(0), reference)
 				if err != nil {
@@ -292,7 +303,7 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 					t.Errorf("%+v: %d parameters were touched, want 4", spec, len(touched))
 				}
 				for i, p := range params {
-					after := s.FloatView(p.Tensor)
+					after := s.FloatView(held(s, p))
 					sum := 0.0
 					for j := range after {
 						sum += math.Pow(float64(after[j])-float64(before[i][j]), 2)
@@ -318,7 +329,7 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 						t.Errorf("%s: %d elements are reported of %d", p.Name, e.Elements, len(after))
 					}
 					spread2, rows := 0.0, 1
-					if shape := p.Tensor.Shape(); spec.PerRow && len(shape) > 1 {
+					if shape := held(s, p).Shape(); spec.PerRow && len(shape) > 1 {
 						rows = int(shape[0])
 					}
 					for r := range rows {
@@ -349,7 +360,7 @@ func TestWeightNoiseOfAParameterIsItsOwn(t *testing.T) {
 			_, err := PerturbWeights(s, spec, params, keyOf(replicate), false)
 			s.Fail(err)
 			for _, p := range params {
-				out[p.Name] = slices.Clone(s.FloatView(p.Tensor))
+				out[p.Name] = slices.Clone(s.FloatView(held(s, p)))
 			}
 		})
 		return out

@@ -1,6 +1,7 @@
 package noise
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/internal/torch"
@@ -9,8 +10,9 @@ import (
 
 // Param is a parameter of a model, by its Hugging Face name.
 type Param struct {
-	Name   string
-	Tensor torch.Tensor
+	Name string
+	// Change gives f the parameter as a dense tensor, which f may change in place, and puts what it became to use.
+	Change func(s *torch.Scope, f func(dense torch.Tensor))
 }
 
 // PerturbWeights adds W' = W + scale * spread(W) * N in place to every parameter with "weight" in its name that the spec
@@ -22,15 +24,18 @@ func PerturbWeights(s *torch.Scope, spec Spec, params []Param, key func(name str
 		if !strings.Contains(p.Name, "weight") || !spec.Touches(p.Name) {
 			continue
 		}
-		sumsq, spread := s.WeightNoise(p.Tensor, spec.WeightScale, spec.AbsMax, spec.PerRow, uint64(key(p.Name)), reference)
+		e := SiteEffect{Name: p.Name, Weight: true, Elements: 1}
+		p.Change(s, func(w torch.Tensor) {
+			sumsq, spread := s.WeightNoise(w, spec.WeightScale, spec.AbsMax, spec.PerRow, uint64(key(p.Name)), reference)
+			for _, d := range w.Shape() {
+				e.Elements *= d
+			}
+			e.Noise2, e.Spread2 = sumsq, spread*spread*float64(e.Elements)
+		})
 		if err := s.Err(); err != nil {
-			return effect, err
+			return effect, fmt.Errorf("perturbing %s: %w", p.Name, err)
 		}
-		n := int64(1)
-		for _, d := range p.Tensor.Shape() {
-			n *= d
-		}
-		effect = append(effect, SiteEffect{Name: p.Name, Weight: true, Elements: n, Spread2: spread * spread * float64(n), Noise2: sumsq})
+		effect = append(effect, e)
 	}
 	return effect, effect.Check()
 }

@@ -25,7 +25,8 @@ const (
 // linear is y = x w^T + b: w [out, in], b [out] or none.
 type linear struct {
 	site noise.Site
-	w, b torch.Tensor
+	w    *weight
+	b    torch.Tensor
 }
 
 // pass is one forward pass: the batch, and where its noise comes from.
@@ -43,8 +44,13 @@ type activation struct {
 	spread []float32 // found when first needed
 }
 
+// embed looks the rows' tokens up in w [V, D]: [R, D], float32 on the CPU.
 func (p *pass) embed(w torch.Tensor) torch.Tensor {
-	return p.s.Embedding(w, p.s.Ints(p.b.Tokens, p.m.Device))
+	x := p.s.Embedding(w, p.s.Ints(p.b.Tokens, p.m.Device))
+	if p.m.Device == torch.CPU {
+		return p.s.To(x, torch.Float32)
+	}
+	return x
 }
 
 // linear applies a Linear to rows [0, R).
@@ -65,9 +71,9 @@ func (p *pass) linearRows(a *activation, l linear, from, to int) torch.Tensor {
 		x = p.in.Perturb(p.s, x, a.spread, p.b.Rows, from, to, l.site)
 	}
 	if !p.in.Output(l.site) {
-		return p.s.Linear(x, l.w, l.b)
+		return p.s.Linear(x, l.w.operand(), l.b)
 	}
-	all := p.s.Linear(a.x, l.w, l.b)
+	all := p.s.Linear(a.x, l.w.operand(), l.b)
 	spread := p.in.Spread(p.s, all, p.b.Rows)
 	if from != 0 || to != len(p.b.Tokens) {
 		all = p.s.Rows(all, from, to)

@@ -19,7 +19,7 @@ func identity(s *torch.Scope, id uint32, name string, d int) linear {
 	for i := range d {
 		w[i*d+i] = 1
 	}
-	return linear{site: noise.Site{ID: id, Name: name}, w: s.Floats(w, []int64{int64(d), int64(d)}, torch.CPU)}
+	return linear{site: noise.Site{ID: id, Name: name}, w: &weight{dense: s.Floats(w, []int64{int64(d), int64(d)}, torch.CPU)}}
 }
 
 // std is the unbiased standard deviation.
@@ -108,7 +108,7 @@ func TestLinearWithoutNoise(t *testing.T) {
 	if err := w.Do(func(s *torch.Scope) error {
 		p := &pass{s: s, b: &Batch{Tokens: make([]int64, 2), From: 1, To: 2}}
 		l := linear{
-			w: s.Floats([]float32{1, 2, 3, 4, 5, 6}, []int64{3, 2}, torch.CPU),
+			w: &weight{dense: s.Floats([]float32{1, 2, 3, 4, 5, 6}, []int64{3, 2}, torch.CPU)},
 			b: s.Floats([]float32{10, 20, 30}, []int64{3}, torch.CPU),
 		}
 		x := s.Floats([]float32{1, 0, 1, 1}, []int64{2, 2}, torch.CPU)

@@ -12,15 +12,13 @@ import (
 
 // loader copies the tensors that an architecture asks for by name. Its first error sticks.
 type loader struct {
-	s        *torch.Scope
-	cfg      checkpoint.Config
-	weights  *checkpoint.Weights
-	dtype    torch.DType
-	device   torch.Device
-	progress func(done, total int64)
+	s       *torch.Scope
+	cfg     checkpoint.Config
+	weights *checkpoint.Weights
+	opt     Options
+	cpu     string // instruction set
 
-	buf         []byte // a piece of the tensor that is being copied
-	params      []param
+	params      []*param
 	seen        map[string]bool
 	done, total int64
 	err         error
@@ -30,63 +28,90 @@ var dtypes = map[checkpoint.DType]torch.DType{
 	checkpoint.F32: torch.Float32, checkpoint.F16: torch.Float16, checkpoint.BF16: torch.BFloat16, checkpoint.F64: torch.Float64,
 }
 
-// tensor loads one parameter of exactly this shape.
+// tensor loads one parameter of exactly this shape. On the CPU what is not a matrix is float32: only Linears compute in
+// another dtype there.
 func (l *loader) tensor(name string, shape ...int) torch.Tensor {
+	dt := l.opt.DType
+	if l.opt.Device == torch.CPU && len(shape) == 1 {
+		dt = torch.Float32
+	}
+	return l.load(name, dt, shape...).value.dense
+}
+
+// load reads a parameter in a dtype. After an error the parameter has no value.
+func (l *loader) load(name string, dt torch.DType, shape ...int) *param {
+	p := &param{name: name, value: &weight{}, dtype: dt, device: l.opt.Device}
 	l.seen[name] = true
 	if l.err != nil {
-		return torch.Tensor{}
+		return p
 	}
-	src, ok := l.weights.Tensor(name)
-	if !ok {
+	var ok bool
+	if p.source, ok = l.weights.Tensor(name); !ok {
 		l.err = fmt.Errorf("the checkpoint has no tensor %q, which a %s model needs", name, l.cfg.ModelType)
-		return torch.Tensor{}
+		return p
 	}
-	if !slices.Equal(src.Shape, shape) {
-		l.err = fmt.Errorf("tensor %q has shape %v, config.json makes it %v", name, src.Shape, shape)
-		return torch.Tensor{}
+	if !slices.Equal(p.source.Shape, shape) {
+		l.err = fmt.Errorf("tensor %q has shape %v, config.json makes it %v", name, p.source.Shape, shape)
+		return p
 	}
-	if _, ok := dtypes[src.DType]; !ok {
-		l.err = fmt.Errorf("tensor %q is %s, not a floating-point type that can be computed with", name, src.DType)
-		return torch.Tensor{}
+	if _, ok := dtypes[p.source.DType]; !ok {
+		l.err = fmt.Errorf("tensor %q is %s, not a floating-point type that can be computed with", name, p.source.DType)
+		return p
 	}
-	dims := make([]int64, len(shape))
-	for i, d := range shape {
-		dims[i] = int64(d)
-	}
-	t := l.s.Keep(l.s.Empty(dims, l.dtype, l.device))
+	dense := l.s.Keep(p.empty(l.s))
 	if l.err = l.s.Err(); l.err != nil {
-		return torch.Tensor{}
+		return p
 	}
-	p := param{noise.Param{Name: name, Tensor: t}, src}
+	p.value.dense = dense
 	l.params = append(l.params, p)
-	if l.buf == nil {
-		l.buf = make([]byte, pieceBytes)
-	}
-	l.err = p.fill(l.s, l.buf, func(n int) {
+	l.err = p.fill(l.s, dense, func(n int) {
 		l.done += int64(n)
-		if l.progress != nil {
-			l.progress(l.done, l.total)
+		if l.opt.Progress != nil {
+			l.opt.Progress(l.done, l.total)
 		}
 	})
-	return t
+	return p
 }
 
 // linear loads the weight [out, in] of a Linear, and its bias [out] where it has one.
 func (l *loader) linear(id uint32, name string, out, in int, bias bool) linear {
-	lin := linear{site: noise.Site{ID: id, Name: name}, w: l.tensor(name+".weight", out, in)}
+	p := l.load(name+".weight", l.opt.DType, out, in)
+	if l.pack(p, out, in) {
+		p.value.dense.Free() // the packed copy replaces it
+		p.value.dense = torch.Tensor{}
+	}
+	lin := linear{site: noise.Site{ID: id, Name: name}, w: p.value}
 	if bias {
-		lin.b = l.tensor(name+".bias", out)
+		lin.b = l.load(name+".bias", l.opt.DType, out).value.dense
 	}
 	return lin
 }
 
-// head loads lm_head, which is the embedding where the two are tied.
-func (l *loader) head(embed torch.Tensor) linear {
-	if l.cfg.TieEmbeddings {
-		l.seen["lm_head.weight"] = true // some checkpoints store it all the same; transformers ignores it too
-		return linear{site: noise.Site{ID: headSite, Name: "lm_head"}, w: embed}
+// pack adds the packed copy of a Linear's weight where the rule says so.
+func (l *loader) pack(p *param, out, in int) bool {
+	if l.err != nil || l.opt.Device != torch.CPU || !l.opt.Linears.packs(l.opt.DType, out, in, l.cpu) {
+		return false
 	}
-	return l.linear(headSite, "lm_head", l.cfg.VocabSize, l.cfg.HiddenSize, false)
+	p.value.pack(l.s, p.value.dense)
+	l.err = l.s.Err()
+	return l.err == nil
+}
+
+// head loads lm_head, which is the embedding where the two are tied. A packed lm_head then stands beside the embedding that
+// tokens are looked up in: one more matrix [V, D] in memory.
+func (l *loader) head(embed torch.Tensor) linear {
+	if !l.cfg.TieEmbeddings {
+		return l.linear(headSite, "lm_head", l.cfg.VocabSize, l.cfg.HiddenSize, false)
+	}
+	l.seen["lm_head.weight"] = true // some checkpoints store it all the same; transformers ignores it too
+	tied := linear{site: noise.Site{ID: headSite, Name: "lm_head"}, w: &weight{}}
+	for _, p := range l.params {
+		if p.value.dense == embed {
+			l.pack(p, l.cfg.VocabSize, l.cfg.HiddenSize)
+			tied.w = p.value
+		}
+	}
+	return tied
 }
 
 // only refuses a value of config.json that the architecture does not compute, by name, value and what is supported.
@@ -108,23 +133,4 @@ func (l *loader) finish() error {
 		}
 	}
 	return nil
-}
-
-// pieceBytes is how much of a tensor is copied at once: it stays in the processor's cache between the steps.
-const pieceBytes = 1 << 20
-
-// fill copies the parameter from the mapped file to its place, piece by piece, checking and converting on the way: beside
-// the weights themselves a load needs the memory of one piece. copied, if not nil, is called with the bytes of each piece.
-func (p *param) fill(s *torch.Scope, buf []byte, copied func(n int)) error {
-	dt := dtypes[p.source.DType]
-	return p.source.Stream(buf, func(first int, piece []byte) error {
-		s.CopyBytes(p.Tensor, first, piece, dt)
-		if err := s.Err(); err != nil {
-			return fmt.Errorf("tensor %q: %w", p.Name, err)
-		}
-		if copied != nil {
-			copied(len(piece))
-		}
-		return nil
-	})
 }

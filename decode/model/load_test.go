@@ -34,12 +34,12 @@ func TestLoadRefusesAnotherModel(t *testing.T) {
 	try := func(cfg checkpoint.Config) error {
 		return w.Do(func(s *torch.Scope) error {
 			var last, total int64
-			m, err := Load(s, cfg, weights, torch.Float32, torch.CPU, func(done, all int64) {
+			m, err := Load(s, cfg, weights, Options{DType: torch.Float32, Device: torch.CPU, Progress: func(done, all int64) {
 				if done <= last || done > all {
 					t.Errorf("progress went from %d to %d of %d", last, done, all)
 				}
 				last, total = done, all
-			})
+			}})
 			if err != nil {
 				return err
 			}

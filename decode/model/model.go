@@ -25,7 +25,8 @@ type Batch struct {
 	Rows *noise.Rows // what the rows' noise is drawn for; needed with an injector
 }
 
-// Cache is the key-value cache: a tensor [slots, KV heads, capacity, head dim] for the keys and one for the values of each layer.
+// Cache is the key-value cache: a tensor for the keys and one for the values of each layer, [slots, KV heads, capacity, head dim];
+// on the CPU the keys are [slots, KV heads, capacity/16, head dim, 16].
 type Cache struct {
 	Slots, Capacity int
 	k, v            []torch.Tensor
@@ -66,27 +67,28 @@ func Supported() []string {
 	return names
 }
 
+// Options say how a model computes.
+type Options struct {
+	// DType is what Linears compute in. On the CPU everything between them is float32 whatever it is.
+	DType    torch.DType
+	Device   torch.Device
+	Linears  Linears                 // on the CPU; "" is auto
+	Progress func(done, total int64) // if not nil, is told of bytes loaded and in all
+}
+
 // Model is a loaded checkpoint. Its methods run on the torch worker's thread.
 type Model struct {
 	Config checkpoint.Config
-	DType  torch.DType
-	Device torch.Device
+	Options
 
 	net     network
 	weights *checkpoint.Weights
-	params  []param
+	params  []*param
 	rope    *ropeTable
-	dirty   map[int]bool
 }
 
-type param struct {
-	noise.Param
-	source checkpoint.Tensor
-}
-
-// Load reads the weights of the checkpoint in dir to a device, in the dtype that is computed in. w stays open until Close:
-// perturbed weights are restored from it. progress, if not nil, is called with bytes done and in all.
-func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, dt torch.DType, d torch.Device, progress func(done, total int64)) (*Model, error) {
+// Load reads the weights of a checkpoint to a device. w stays open until Close: perturbed weights are restored from it.
+func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Options) (*Model, error) {
 	build, ok := architectures[cfg.ModelType]
 	if !ok {
 		return nil, fmt.Errorf("model_type %q is not supported; supported: %s", cfg.ModelType, strings.Join(Supported(), ", "))
@@ -95,11 +97,14 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, dt torch
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{s: s, cfg: cfg, weights: w, dtype: dt, device: d, progress: progress, seen: map[string]bool{}}
+	l := &loader{s: s, cfg: cfg, weights: w, opt: o, seen: map[string]bool{}}
+	if l.cpu, err = torch.CPUCapability(); err != nil {
+		return nil, err
+	}
 	for _, f := range w.Files() {
 		l.total += f.Size
 	}
-	m := &Model{Config: cfg, DType: dt, Device: d, weights: w, rope: rope, dirty: map[int]bool{}}
+	m := &Model{Config: cfg, Options: o, weights: w, rope: rope}
 	m.net = build(l)
 	m.params = l.params
 	if err := l.finish(); err != nil {
@@ -112,7 +117,7 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, dt torch
 // Free frees the weights.
 func (m *Model) Free() {
 	for _, p := range m.params {
-		p.Tensor.Free()
+		p.value.free()
 	}
 	m.params = nil
 	m.rope.free()
@@ -125,9 +130,14 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 	}
 	c := &Cache{Slots: slots, Capacity: capacity}
 	shape := []int64{int64(slots), int64(m.Config.NumKVHeads), int64(capacity), int64(m.Config.HeadDim)}
+	keys := shape
+	if m.Device == torch.CPU {
+		blocks := (capacity + torch.KeyBlock - 1) / torch.KeyBlock
+		keys = []int64{shape[0], shape[1], int64(blocks), shape[3], torch.KeyBlock}
+	}
 	for range m.Config.NumLayers {
-		c.k = append(c.k, s.Keep(s.Empty(shape, m.DType, m.Device)))
-		c.v = append(c.v, s.Keep(s.Empty(shape, m.DType, m.Device)))
+		c.k = append(c.k, s.Keep(s.Empty(keys, m.cacheType(), m.Device)))
+		c.v = append(c.v, s.Keep(s.Empty(shape, m.cacheType(), m.Device)))
 	}
 	m.rope.reserve(s, capacity, m.Device)
 	if s.Err() != nil {
@@ -137,10 +147,19 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 	return c, nil
 }
 
+// cacheType is the dtype of keys and values: what Linears compute in, but float32 for float16 on the CPU, which has no
+// arithmetic for it.
+func (m *Model) cacheType() torch.DType {
+	if m.Device == torch.CPU && m.DType != torch.BFloat16 {
+		return torch.Float32
+	}
+	return m.DType
+}
+
 // CacheBytes is the size of a cache of that shape.
 func (m *Model) CacheBytes(slots, capacity int) int64 {
 	size := int64(2)
-	if m.DType == torch.Float32 {
+	if m.cacheType() == torch.Float32 {
 		size = 4
 	}
 	return 2 * size * int64(slots) * int64(capacity) * int64(m.Config.NumKVHeads) * int64(m.Config.HeadDim) * int64(m.Config.NumLayers)
@@ -158,26 +177,18 @@ func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param
 	}
 	params := make([]noise.Param, len(m.params))
 	for i, p := range m.params {
-		params[i] = p.Param
-		m.dirty[i] = true
+		params[i] = p.noisy()
 	}
 	return perturb(s, params)
 }
 
-// Restore puts back, from the mapped file, every parameter that noise may have touched: bit for bit what was loaded.
+// Restore puts back, from the mapped file, every parameter that noise touched: bit for bit what was loaded.
 func (m *Model) Restore(s *torch.Scope) error {
-	var buf []byte
-	for i := range m.params {
-		if m.dirty[i] {
-			if buf == nil {
-				buf = make([]byte, pieceBytes)
-			}
-			if err := m.params[i].fill(s, buf, nil); err != nil {
-				return fmt.Errorf("restoring %s: %w", m.params[i].Name, err)
-			}
+	for _, p := range m.params {
+		if err := p.restore(s); err != nil {
+			return err
 		}
 	}
-	clear(m.dirty)
 	return s.Err()
 }
 
@@ -185,7 +196,7 @@ func (m *Model) Restore(s *torch.Scope) error {
 func (m *Model) Hashes(s *torch.Scope) map[string]uint64 {
 	h := make(map[string]uint64, len(m.params))
 	for _, p := range m.params {
-		h[p.Name] = s.Hash(p.Tensor)
+		h[p.name] = p.hash(s)
 	}
 	return h
 }

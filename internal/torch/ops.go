@@ -93,9 +93,21 @@ func (s *Scope) Embedding(w, ids Tensor) Tensor {
 	return s.run("embedding", func(out *lib.Ctensor) { lib.AtgIndexSelect(out, w.c, 0, ids.c) })
 }
 
-// Linear is x w^T + b: x [R, in], w [out, in], b [out] or none.
+// PackLinear copies a Linear's weight w [out, in], on the CPU, into oneDNN's own order for inputs of about that many rows.
+// Linear takes the copy in place of w.
+func (s *Scope) PackLinear(w Tensor, rows int) Tensor {
+	return s.shim("pack linear", func(out *C.gsm_tensor) *C.char { return C.gsm_pack_linear(out, w.shim(), C.int64_t(rows)) })
+}
+
+// UnpackLinear is the weight [out, in] that was packed.
+func (s *Scope) UnpackLinear(w Tensor) Tensor {
+	return s.shim("unpack linear", func(out *C.gsm_tensor) *C.char { return C.gsm_unpack_linear(out, w.shim()) })
+}
+
+// Linear is x w^T + b: x [R, in], w [out, in] or its packed copy, b [out] or none. It is computed in the dtype of w and
+// returned in that of x.
 func (s *Scope) Linear(x, w, b Tensor) Tensor {
-	return s.run("linear", func(out *lib.Ctensor) { lib.AtgLinear(out, x.c, w.c, b.c) })
+	return s.shim("linear", func(out *C.gsm_tensor) *C.char { return C.gsm_linear(out, x.shim(), w.shim(), b.shim()) })
 }
 
 // AddTo adds y to x in place.
@@ -153,7 +165,11 @@ func (s *Scope) Rope(x, cos, sin Tensor, positions []int32) {
 	})
 }
 
-// StoreKV writes row r of x [R, KV, hd] to slot slots[r], position positions[r] of cache [slots, KV, capacity, hd].
+// KeyBlock is how many positions of keys lie together in a cache on the CPU.
+const KeyBlock = 16
+
+// StoreKV writes row r of x [R, KV, hd] to slot slots[r], position positions[r] of a cache [slots, KV, capacity, hd], or, for
+// keys on the CPU, [slots, KV, capacity/KeyBlock, hd, KeyBlock].
 func (s *Scope) StoreKV(cache, x Tensor, slots, positions []int32) {
 	s.do("store kv", func() *C.char {
 		return C.gsm_kv_store(cache.shim(), x.shim(), int32s(slots), int32s(positions), C.int64_t(len(slots)))

@@ -1,94 +1,14 @@
 // The project's only C++: what gotch lacks or does too slowly. Float32 on a CPU has kernels of its own, written so that
 // a row's bits depend on that row alone, never on its neighbours, the batch or the number of threads; every other dtype
 // and device goes through plain libtorch operations.
-#include "shim.h"
+#include "common.h"
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <string>
-#include <vector>
+#include <array>
 
-namespace {
-
-char* message(const std::string& what) {
-  char* m = static_cast<char*>(malloc(what.size() + 1));
-  if (m != nullptr) memcpy(m, what.c_str(), what.size() + 1);
-  return m;
-}
-
-// guard turns every C++ exception, not only std::exception, into a message.
-template <class F>
-char* guard(F&& f) {
-  try {
-    f();
-    return nullptr;
-  } catch (const c10::Error& e) {
-    return message(e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    return message(e.what());
-  } catch (...) {
-    return message("an exception of unknown type");
-  }
-}
-
-at::Tensor& T(gsm_tensor t) {
-  TORCH_CHECK(t != nullptr, "a tensor is missing");
-  return *static_cast<at::Tensor*>(t);
-}
-
-void give(gsm_tensor* out, at::Tensor t) { *out = new at::Tensor(std::move(t)); }
-
-bool fast(const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); }
-
-// copy_all overwrites the contiguous t with as many bytes as it holds.
-void copy_all(at::Tensor& t, const void* data, int64_t bytes) {
-  TORCH_CHECK(static_cast<int64_t>(t.nbytes()) == bytes, bytes, " bytes for a tensor of ", t.nbytes());
-  if (bytes > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(bytes));
-}
-
-at::Device device_of(int d) { return d < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(d)); }
-
-at::Tensor int_tensor(const int32_t* v, int64_t n, at::Device device) {
-  return at::from_blob(const_cast<int32_t*>(v), {n}, at::kInt).to(at::kLong).to(device);
-}
-
-}  // namespace
-
-// The hot loops are compiled for several instruction sets; the best one is chosen when the program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CLONES
-#endif
-#define INLINE static inline __attribute__((always_inline))
 
 // ---------------------------------------------------------------- elementary functions
-
-static constexpr int kLanes = 16;
-
-// expf, relative error below 2e-7 on [-87, 88] (Cephes' polynomial); smaller arguments give the smallest normal's order.
-INLINE float fast_exp(float x) {
-  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-  const float n = __builtin_floorf(x * 1.44269504088896341f + 0.5f);
-  float r = x - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
-  float two_n;
-  memcpy(&two_n, &bits, sizeof two_n);
-  return p * two_n;
-}
 
 // ln u for u in (0, 1], u a multiple of 2^-24 (Cephes' polynomial): relative error below 2e-7, also near u = 1.
 INLINE float fast_log(float u) {
@@ -136,19 +56,6 @@ INLINE void fast_turn(float u, float* c, float* s) {
   const float b = (k & 1) ? cp : sp;  // |sin|
   *c = (k == 1 || k == 2) ? -a : a;
   *s = (k & 2) ? -b : b;
-}
-
-// tanh, relative error below 3e-7 (Cephes): a polynomial near 0, where the exponential would cancel.
-INLINE float fast_tanh(float x) {
-  const float a = __builtin_fabsf(x), z = x * x;
-  float p = -5.70498872745e-3f;
-  p = p * z + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z - 3.33332819422e-1f;
-  p = p * z * x + x;
-  const float far = 1.0f - 2.0f / (fast_exp(2.0f * a) + 1.0f);
-  return a < 0.625f || x != x ? p : (x < 0 ? -far : far);
 }
 
 // ---------------------------------------------------------------- Philox4x32-10 and Box-Muller
@@ -313,12 +220,6 @@ at::Tensor normals_reference(int64_t blocks, uint32_t block0, Stream st, at::Dev
 
 // ---------------------------------------------------------------- row kernels
 
-INLINE float lane_sum(const float* acc) {
-  float s = 0;
-  for (int l = 0; l < kLanes; l++) s += acc[l];
-  return s;
-}
-
 INLINE float dot(const float* a, const float* b, int64_t n) {
   float acc[kLanes] = {0};
   int64_t i = 0;
@@ -347,41 +248,6 @@ CLONES static void rope_row(float* x, const float* cos, const float* sin, int64_
 // y = cap tanh(x / cap); y may be x.
 CLONES static void softcap_span(const float* x, float* y, int64_t n, float cap) {
   for (int64_t i = 0; i < n; i++) y[i] = cap * fast_tanh(x[i] / cap);
-}
-
-// One query row against one key-value head: q [G, hd], k and v [n, hd] -> out [G, hd]; scores is scratch, [n]. Scores are
-// bounded by cap where it is not 0.
-CLONES static void attend(const float* q, const float* k, const float* v, float* out, float* scores,
-                          int64_t group, int64_t hd, int64_t n, float scale, float cap) {
-  for (int64_t g = 0; g < group; g++, q += hd, out += hd) {
-    for (int64_t p = 0; p < n; p++) scores[p] = dot(q, k + p * hd, hd) * scale;
-    if (cap > 0) softcap_span(scores, scores, n, cap);
-    float top = -INFINITY;
-    for (int64_t p = 0; p < n; p++) top = scores[p] > top ? scores[p] : top;
-    // A NaN must stay one: the comparison above skips it, the exponential does not.
-    float acc[kLanes] = {0};
-    int64_t p = 0;
-    for (; p + kLanes <= n; p += kLanes)
-      for (int l = 0; l < kLanes; l++) {
-        const float s = scores[p + l];
-        const float e = s == s ? fast_exp(s - top) : s;
-        scores[p + l] = e;
-        acc[l] += e;
-      }
-    for (; p < n; p++) {
-      const float s = scores[p];
-      const float e = s == s ? fast_exp(s - top) : s;
-      scores[p] = e;
-      acc[0] += e;
-    }
-    const float inv = 1.0f / lane_sum(acc);
-    for (int64_t i = 0; i < hd; i++) out[i] = 0;
-    for (p = 0; p < n; p++) {
-      const float w = scores[p] * inv;
-      const float* vp = v + p * hd;
-      for (int64_t i = 0; i < hd; i++) out[i] += w * vp[i];
-    }
-  }
 }
 
 CLONES static void silu_mul_span(const float* g, const float* u, float* y, int64_t n) {
@@ -431,9 +297,6 @@ CLONES static float row_absmax(const float* x, int64_t n) {
   for (; i < n; i++) acc[0] = std::max(acc[0], __builtin_fabsf(x[i]));
   return *std::max_element(acc, acc + kLanes);
 }
-
-// Rows a thread takes at least, for rows of n elements: below about 16,000 elements waking a thread costs more.
-static int64_t grain(int64_t n) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(n, 1)); }
 
 // Unbiased standard deviation (or the largest magnitude) of each group of rows: rows [groups[g], groups[g + 1]) of x.
 // Partial results are per row and are joined in row order, so that the number of threads does not matter.
@@ -584,80 +447,6 @@ char* gsm_rope_(gsm_tensor x_, gsm_tensor cos_, gsm_tensor sin_, const int32_t* 
     auto part = x.narrow(-1, 0, rot);
     const auto half = at::cat({-part.narrow(-1, rot / 2, rot - rot / 2), part.narrow(-1, 0, rot / 2)}, -1);
     part.copy_(part * c + half * s);
-  });
-}
-
-// cache [slots, KV, capacity, hd] <- x [R, KV, hd], row r at (slot[r], pos[r]).
-char* gsm_kv_store(gsm_tensor cache_, gsm_tensor x_, const int32_t* slot, const int32_t* pos, int64_t rows) {
-  return guard([&] {
-    auto& cache = T(cache_);
-    const auto& x = T(x_);
-    const int64_t slots = cache.size(0), kv = cache.size(1), cap = cache.size(2), hd = cache.size(3);
-    TORCH_CHECK(x.size(0) == rows && x.size(1) == kv && x.size(2) == hd, "kv_store: the shapes do not fit");
-    for (int64_t r = 0; r < rows; r++) {
-      TORCH_CHECK(slot[r] >= 0 && slot[r] < slots, "kv_store: slot ", slot[r], " of ", slots);
-      TORCH_CHECK(pos[r] >= 0 && pos[r] < cap, "kv_store: position ", pos[r], " is past the cache's ", cap);
-    }
-    if (fast(x) && fast(cache)) {
-      const float* xp = x.data_ptr<float>();
-      float* cp = cache.data_ptr<float>();
-      for (int64_t r = 0; r < rows; r++)
-        for (int64_t h = 0; h < kv; h++)
-          memcpy(cp + ((slot[r] * kv + h) * cap + pos[r]) * hd, xp + (r * kv + h) * hd, sizeof(float) * static_cast<size_t>(hd));
-      return;
-    }
-    cache.index_put_({int_tensor(slot, rows, cache.device()).unsqueeze(1),
-                      at::arange(kv, at::TensorOptions().dtype(at::kLong).device(cache.device())).unsqueeze(0),
-                      int_tensor(pos, rows, cache.device()).unsqueeze(1)},
-                     x.to(cache.scalar_type()));
-  });
-}
-
-// Row r attends, in its slot, to positions 0..pos[r]. q [R, H, hd], caches [slots, KV, capacity, hd] -> out [R, H * hd].
-char* gsm_attention(gsm_tensor* out, gsm_tensor q_, gsm_tensor k_, gsm_tensor v_, const int32_t* slot, const int32_t* pos, int64_t rows, double scale, double softcap) {
-  return guard([&] {
-    const auto &q = T(q_), &k = T(k_), &v = T(v_);
-    const int64_t heads = q.size(1), hd = q.size(2), slots = k.size(0), kv = k.size(1), cap = k.size(2);
-    TORCH_CHECK(q.size(0) == rows && heads % kv == 0 && k.size(3) == hd && v.sizes() == k.sizes(), "attention: the shapes do not fit");
-    const int64_t group = heads / kv;
-    int64_t longest = 0;
-    for (int64_t r = 0; r < rows; r++) {
-      TORCH_CHECK(slot[r] >= 0 && slot[r] < slots && pos[r] >= 0 && pos[r] < cap, "attention: row ", r, " is outside the cache");
-      longest = std::max<int64_t>(longest, pos[r] + 1);
-    }
-    if (fast(q) && fast(k) && fast(v)) {
-      auto y = at::empty({rows, heads * hd}, q.options());
-      const float *qp = q.data_ptr<float>(), *kp = k.data_ptr<float>(), *vp = v.data_ptr<float>();
-      float* yp = y.data_ptr<float>();
-      at::parallel_for(0, rows * kv, grain(longest * hd * group), [&](int64_t from, int64_t to) {
-        std::vector<float> scores(static_cast<size_t>(longest));
-        for (int64_t i = from; i < to; i++) {
-          const int64_t r = i / kv, h = i % kv, base = (slot[r] * kv + h) * cap * hd, row = r * heads * hd + h * group * hd;
-          attend(qp + row, kp + base, vp + base, yp + row, scores.data(), group, hd, pos[r] + 1, static_cast<float>(scale), static_cast<float>(softcap));
-        }
-      });
-      give(out, std::move(y));
-      return;
-    }
-    // Rows of one slot at consecutive positions (a prefill) go together; a decode step is a run of length one each.
-    std::vector<at::Tensor> parts;
-    for (int64_t r = 0; r < rows;) {
-      int64_t end = r + 1;
-      while (end < rows && slot[end] == slot[r] && pos[end] == pos[end - 1] + 1) end++;
-      const int64_t n = end - r, keys = pos[end - 1] + 1;
-      const auto kk = k.select(0, slot[r]).narrow(1, 0, keys), vv = v.select(0, slot[r]).narrow(1, 0, keys);  // [KV, n, hd]
-      // The heads of a group become query rows of their key-value head: [KV, G * n, hd].
-      const auto qq = q.narrow(0, r, n).reshape({n, kv, group, hd}).permute({1, 2, 0, 3}).reshape({kv, group * n, hd});
-      auto s = at::matmul(qq, kk.transpose(1, 2)).to(at::kFloat) * scale;
-      if (softcap > 0) s = at::tanh(s / softcap) * softcap;
-      const auto column = at::arange(keys, at::TensorOptions().dtype(at::kLong).device(q.device()));
-      const auto limit = int_tensor(pos + r, n, q.device()).repeat({group}).unsqueeze(1);
-      s = s.masked_fill(column.unsqueeze(0) > limit, -INFINITY);
-      const auto o = at::matmul(at::softmax(s, -1).to(q.scalar_type()), vv);  // [KV, G * n, hd]
-      parts.push_back(o.reshape({kv, group, n, hd}).permute({2, 0, 1, 3}).reshape({n, heads * hd}));
-      r = end;
-    }
-    give(out, at::cat(parts, 0));
   });
 }
 

@@ -24,6 +24,9 @@ char* gsm_rope_(gsm_tensor x, gsm_tensor cos, gsm_tensor sin, const int32_t* pos
 char* gsm_kv_store(gsm_tensor cache, gsm_tensor x, const int32_t* slot, const int32_t* pos, int64_t rows);
 char* gsm_attention(gsm_tensor* out, gsm_tensor q, gsm_tensor k_cache, gsm_tensor v_cache,
                     const int32_t* slot, const int32_t* pos, int64_t rows, double scale, double softcap);
+char* gsm_pack_linear(gsm_tensor* out, gsm_tensor w, int64_t rows);
+char* gsm_unpack_linear(gsm_tensor* out, gsm_tensor w);
+char* gsm_linear(gsm_tensor* out, gsm_tensor x, gsm_tensor w, gsm_tensor b);
 char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate, gsm_tensor up);
 char* gsm_gelu_mul(gsm_tensor* out, gsm_tensor gate, gsm_tensor up);
 char* gsm_softcap_(gsm_tensor x, double cap);

@@ -1,0 +1,109 @@
+// What the shim's files share: errors, tensors, and how loops become vector code.
+#pragma once
+#include "shim.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+inline char* message(const std::string& what) {
+  char* m = static_cast<char*>(malloc(what.size() + 1));
+  if (m != nullptr) memcpy(m, what.c_str(), what.size() + 1);
+  return m;
+}
+
+// guard turns every C++ exception, not only std::exception, into a message.
+template <class F>
+char* guard(F&& f) {
+  try {
+    f();
+    return nullptr;
+  } catch (const c10::Error& e) {
+    return message(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    return message(e.what());
+  } catch (...) {
+    return message("an exception of unknown type");
+  }
+}
+
+inline at::Tensor& T(gsm_tensor t) {
+  TORCH_CHECK(t != nullptr, "a tensor is missing");
+  return *static_cast<at::Tensor*>(t);
+}
+
+inline void give(gsm_tensor* out, at::Tensor t) { *out = new at::Tensor(std::move(t)); }
+
+inline bool fast(const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(); }
+
+// copy_all overwrites the contiguous t with as many bytes as it holds.
+inline void copy_all(at::Tensor& t, const void* data, int64_t bytes) {
+  TORCH_CHECK(static_cast<int64_t>(t.nbytes()) == bytes, bytes, " bytes for a tensor of ", t.nbytes());
+  if (bytes > 0) memcpy(t.data_ptr(), data, static_cast<size_t>(bytes));
+}
+
+inline at::Device device_of(int d) { return d < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(d)); }
+
+inline at::Tensor int_tensor(const int32_t* v, int64_t n, at::Device device) {
+  return at::from_blob(const_cast<int32_t*>(v), {n}, at::kInt).to(at::kLong).to(device);
+}
+
+}  // namespace
+
+// The hot loops are compiled for several instruction sets; the best one is chosen when the program starts.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+static constexpr int kLanes = 16;
+
+// expf, relative error below 2e-7 on [-87, 88] (Cephes' polynomial); smaller arguments give the smallest normal's order.
+INLINE float fast_exp(float x) {
+  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+  const float n = __builtin_floorf(x * 1.44269504088896341f + 0.5f);
+  float r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  float two_n;
+  memcpy(&two_n, &bits, sizeof two_n);
+  return p * two_n;
+}
+
+// tanh, relative error below 3e-7 (Cephes): a polynomial near 0, where the exponential would cancel.
+INLINE float fast_tanh(float x) {
+  const float a = __builtin_fabsf(x), z = x * x;
+  float p = -5.70498872745e-3f;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  p = p * z * x + x;
+  const float far = 1.0f - 2.0f / (fast_exp(2.0f * a) + 1.0f);
+  return a < 0.625f || x != x ? p : (x < 0 ? -far : far);
+}
+
+INLINE float lane_sum(const float* acc) {
+  float s = 0;
+  for (int l = 0; l < kLanes; l++) s += acc[l];
+  return s;
+}
+
+// Rows a thread takes at least, for rows of n elements: below about 16,000 elements waking a thread costs more.
+static int64_t grain(int64_t n) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(n, 1)); }
