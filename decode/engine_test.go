@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 )
@@ -414,7 +415,7 @@ func BenchmarkDecodeStep(b *testing.B) {
 		b.Skipf("%s has no weights", dir)
 	}
 	f := &fixture{}
-	f.worker, f.model = open(b, dir, 0)
+	f.worker, f.model = open(b, dir, 0, model.Options{DType: torch.Float32, Device: torch.CPU})
 	spec := noise.Spec{Kind: noise.Activation, ActivationScale: 0.05}
 	for _, c := range []struct {
 		name  string

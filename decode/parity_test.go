@@ -8,11 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
 )
 
 // tolerance bounds max |difference| / max |logit| against transformers in float32.
@@ -45,6 +49,11 @@ func load(t testing.TB, name string) *fixture {
 
 func loadOn(t testing.TB, name string, threads int) *fixture {
 	t.Helper()
+	return loadWith(t, name, threads, model.Options{DType: torch.Float32, Device: torch.CPU})
+}
+
+func loadWith(t testing.TB, name string, threads int, o model.Options) *fixture {
+	t.Helper()
 	dir := filepath.Join("testdata", "parity", name)
 	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
 	if err != nil {
@@ -54,11 +63,11 @@ func loadOn(t testing.TB, name string, threads int) *fixture {
 	if err := json.Unmarshal(data, &f.golden); err != nil {
 		t.Fatal(err)
 	}
-	f.worker, f.model = open(t, dir, threads)
+	f.worker, f.model = open(t, dir, threads, o)
 	return f
 }
 
-func open(t testing.TB, dir string, threads int) (*torch.Worker, *model.Model) {
+func open(t testing.TB, dir string, threads int, o model.Options) (*torch.Worker, *model.Model) {
 	t.Helper()
 	cfg, err := checkpoint.ReadConfig(dir)
 	if err != nil {
@@ -74,7 +83,7 @@ func open(t testing.TB, dir string, threads int) (*torch.Worker, *model.Model) {
 	}
 	var m *model.Model
 	if err := w.Do(func(s *torch.Scope) (err error) {
-		m, err = model.Load(s, cfg, weights, model.Options{DType: torch.Float32, Device: torch.CPU})
+		m, err = model.Load(s, cfg, weights, o)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -211,48 +220,92 @@ func TestParityWithTransformers(t *testing.T) {
 	}
 }
 
+// computations are the ways a model is computed on the CPU.
+var computations = map[string]model.Options{
+	"float32 plain":  {DType: torch.Float32, Device: torch.CPU, Linears: model.LinearsPlain},
+	"float32 packed": {DType: torch.Float32, Device: torch.CPU, Linears: model.LinearsPacked},
+	"bfloat16":       {DType: torch.BFloat16, Device: torch.CPU},
+	"float16":        {DType: torch.Float16, Device: torch.CPU},
+}
+
+// needle is a request that a test decodes among others.
+func needle(f *fixture, n, salt, limit int) *Request {
+	return &Request{Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: Constant(0.8), SampleKey: 77}
+}
+
+// sameBits tells whether two sequences have the same tokens and the same bits of log probabilities.
+func sameBits(a, b Result) bool {
+	return slices.Equal(a.IDs, b.IDs) && slices.EqualFunc(a.Logprobs, b.Logprobs, func(x, y float64) bool {
+		return math.Float64bits(x) == math.Float64bits(y)
+	})
+}
+
 // TestNeighboursDoNotMatter decodes a needle alone and among changing neighbours, slots and orders: its tokens and the
-// bits of its log probabilities are the same at one number of slots.
+// bits of its log probabilities are the same at one number of slots, whatever Linears are computed with.
 func TestNeighboursDoNotMatter(t *testing.T) {
-	f := load(t, "qwen2-tied-gqa2")
-	request := func(n, salt, limit int) *Request {
-		r := &Request{MaxNew: limit, Logprobs: true, Schedule: Constant(0.8), SampleKey: 77}
-		for i := range n {
-			r.Prompt = append(r.Prompt, (i*31+salt*17+5)%f.model.Config.VocabSize)
-		}
-		return r
-	}
-	o := Options{Slots: 5, Capacity: 400}
-	e, err := NewEngine(f.worker, f.model, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	alone := collect(t, e, request(23, 1, 60))[0]
-	for round := range 4 {
-		var reqs []*Request
-		for i := range 4 + 3*round {
-			reqs = append(reqs, request(1+(37*i+11*round)%300, i+round, 5+(13*i)%50))
-		}
-		at := (5 * round) % len(reqs)
-		reqs = slices.Insert(reqs, at, request(23, 1, 60))
-		got := collect(t, e, reqs...)[at]
-		if !slices.Equal(alone.IDs, got.IDs) {
-			t.Fatalf("round %d: tokens differ among neighbours:\nalone %v\ngot   %v", round, alone.IDs, got.IDs)
-		}
-		for i := range alone.Logprobs {
-			if math.Float64bits(alone.Logprobs[i]) != math.Float64bits(got.Logprobs[i]) {
-				t.Fatalf("round %d: log probability %d is %v among neighbours, %v alone", round, i, got.Logprobs[i], alone.Logprobs[i])
+	for name, o := range computations {
+		t.Run(name, func(t *testing.T) {
+			f := loadWith(t, "qwen2-tied-gqa2", 2, o)
+			e := engine(t, f, Options{Slots: 5, Capacity: 400})
+			alone := collect(t, e, needle(f, 23, 1, 60))[0]
+			for round := range 4 {
+				var reqs []*Request
+				for i := range 4 + 3*round {
+					reqs = append(reqs, needle(f, 1+(37*i+11*round)%300, i+round, 5+(13*i)%50))
+				}
+				at := (5 * round) % len(reqs)
+				reqs = slices.Insert(reqs, at, needle(f, 23, 1, 60))
+				if got := collect(t, e, reqs...)[at]; !sameBits(alone, got) {
+					t.Fatalf("round %d: the needle differs among neighbours:\nalone %v\ngot   %v", round, alone, got)
+				}
 			}
+		})
+	}
+}
+
+// TestAnotherShapeGivesOtherBits is the inverse of TestNeighboursDoNotMatter: where a decode step may have another number of rows,
+// the same needle comes out with other bits. So the test above can fail, and the fixed shape is what makes it pass.
+func TestAnotherShapeGivesOtherBits(t *testing.T) {
+	f := loadWith(t, "qwen2-tied-gqa2", 2, computations["float32 plain"])
+	fixed := generate(t, f.worker, f.model, Options{Slots: 32, Capacity: 400}, needle(f, 23, 1, 60))[0]
+	other := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 400}, needle(f, 23, 1, 60))[0]
+	if sameBits(fixed, other) {
+		t.Error("1 row and 32 rows give the same bits; then nothing shows that the fixed shape is needed")
+	}
+	for i := range min(20, len(other.Logprobs)) { // the same up to rounding
+		if d := math.Abs(other.Logprobs[i] - fixed.Logprobs[i]); d > 1e-3 {
+			t.Errorf("log probability %d with one slot differs by %v", i, d)
 		}
 	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	// Another number of slots is another shape of matrix product: equal up to rounding.
-	other := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 400}, request(23, 1, 60))[0]
-	for i := range min(20, len(other.Logprobs)) {
-		if d := math.Abs(other.Logprobs[i] - alone.Logprobs[i]); d > 1e-3 {
-			t.Errorf("log probability %d with one slot differs by %v", i, d)
+}
+
+// TestPackedLinearsKeepParity holds oneDNN's Linears against transformers, and what they restore after weight noise against
+// what was loaded.
+func TestPackedLinearsKeepParity(t *testing.T) {
+	for _, name := range []string{"qwen2-tied-gqa2", "qwen2-untied-gqa1"} {
+		f := loadWith(t, name, 2, computations["float32 packed"])
+		before := hashes(t, f)
+		for round := range 2 {
+			for _, c := range f.golden.Last {
+				if rel := relative(c.Logits, f.forward(t, c.Prompt, len(c.Prompt)-1)[0]); rel > tolerance {
+					t.Errorf("%s, round %d: last logits of a prompt of %d tokens differ by %.2g of the largest", name, round, len(c.Prompt), rel)
+				}
+			}
+			req := &Request{Prompt: f.golden.Greedy.Prompt, MaxNew: len(f.golden.Greedy.IDs)}
+			if got := generate(t, f.worker, f.model, Options{Slots: 3, Capacity: 400}, req)[0].IDs; !slices.Equal(f.golden.Greedy.IDs, got) {
+				t.Errorf("%s, round %d: greedy tokens differ from transformers':\nwant %v\ngot  %v", name, round, f.golden.Greedy.IDs, got)
+			}
+			programWeights(t, f, noise.Spec{Kind: noise.Weight, WeightScale: 0.2}, 0)
+			noisy := hashes(t, f)
+			for p, h := range before {
+				if strings.Contains(p, "weight") && !strings.Contains(p, "norm") && noisy[p] == h {
+					t.Errorf("%s: %s is as it was under weight noise", name, p)
+				}
+			}
+			restore(t, f)
+			if diff := cmp.Diff(before, hashes(t, f)); diff != "" {
+				t.Errorf("%s: parameters are not what they were (-want +got):\n%s", name, diff)
+			}
 		}
 	}
 }

@@ -37,7 +37,9 @@ func (s *Session) open(ctx context.Context) (err error) {
 	if s.Data, err = loadData(ctx, cfg); err != nil {
 		return err
 	}
-	if s.LM, err = decode.Load(cfg.Model.Path, decode.LoadOptions{DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads}); err != nil {
+	if s.LM, err = decode.Load(cfg.Model.Path, decode.LoadOptions{
+		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears,
+	}); err != nil {
 		return err
 	}
 	if s.prompter, err = NewPrompter(ctx, s.LM.Text, cfg.Prompt, cfg.Dataset); err != nil {

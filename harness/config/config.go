@@ -40,6 +40,7 @@ type Model struct {
 	Revision string `yaml:"revision"` // of a hub id
 	DType    string `yaml:"dtype"`    // compute type: float32, bfloat16, float16
 	Device   string `yaml:"device"`   // auto, cpu, cuda, cuda:N
+	Linears  string `yaml:"linears"`  // on the CPU: auto, packed (oneDNN), plain (libtorch's own)
 }
 
 // Dataset says which questions are asked.
@@ -158,7 +159,7 @@ type Scoring struct {
 func defaults() *Config {
 	return &Config{
 		Seed:    42,
-		Model:   Model{DType: "float32", Device: "auto"},
+		Model:   Model{DType: "float32", Device: "auto", Linears: "auto"},
 		Dataset: Dataset{Split: "test", Config: "main"},
 		Prompt: Prompt{
 			Style:        "auto",

@@ -294,6 +294,7 @@ func TestRefused(t *testing.T) {
 		{"name with a slash", "name: a/b", Options{}, []string{"test.yaml:3", "name", "without slashes"}},
 		{"name with a dot", "name: ..", Options{}, []string{"name", "leading dot"}},
 		{"name of two lines", "name: \"a\\nb\"", Options{}, []string{"name", "one line"}},
+		{"linears", "", set("model.linears=mkl"), []string{"--set model.linears", "auto, packed, plain", "mkl"}},
 		{"dtype", "", set("model.dtype=int8"), []string{"--set model.dtype", "float32, bfloat16, float16", "int8"}},
 		{"device", "", set("model.device=gpu"), []string{"model.device", "cuda:N", "gpu"}},
 		{"device number", "", set("model.device=cuda:x"), []string{"model.device", "cuda:x"}},
@@ -574,7 +575,7 @@ func TestFingerprintFields(t *testing.T) {
 		}
 	}
 	for _, changed := range []string{
-		"seed=1", "model.path=x", "model.dtype=float16", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1",
+		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=packed", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1",
 		"generation.stop=[x]", "generation.batch_size=auto", "noise=[{kind: weight, scale: 1}]", "noise_seeds=2", "temperature.0.value=2",
 		"calibration.draws=1", "calibration.prompt_list=[x]", "scoring.ladder=robust", "threads=1", "fail_on_error=true",
 	} {

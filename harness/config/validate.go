@@ -56,6 +56,7 @@ func (s *source) validate(c *Config) {
 	s.name(c.Name)
 	s.needed("model.path", c.Model.Path, "a model directory or a hub id")
 	s.oneOf("model.dtype", c.Model.DType, "float32", "bfloat16", "float16")
+	s.oneOf("model.linears", c.Model.Linears, "auto", "packed", "plain")
 	s.device(c.Model.Device)
 	s.dataset(c.Dataset)
 	s.prompt(c.Prompt)

@@ -553,6 +553,71 @@ char* gsm_noise(gsm_tensor* out, gsm_tensor x_, double scale, const float* sprea
   });
 }
 
+// noise_row writes y = x + a N for row r of a tensor with rows of d elements and returns the sum of squares of the change; buf is
+// scratch. A row may begin inside a block of four.
+static double noise_row(const float* x, float* y, int64_t r, int64_t d, float a, Stream st, std::vector<float>& buf) {
+  const int64_t skip = r * d % 4;
+  buf.resize(static_cast<size_t>(d + 8));
+  normals_span(buf.data(), (skip + d + 3) / 4, static_cast<uint32_t>(r * d / 4), st);
+  double sum = 0;
+  for (int64_t i = 0; i < d; i++) {
+    const float before = x[i], after = before + a * buf[skip + i];
+    y[i] = after;
+    sum += static_cast<double>(after - before) * static_cast<double>(after - before);
+  }
+  return sum;
+}
+
+// Elements that one task perturbs, and that a tensor of another dtype is turned to float32 by at a time. Fixed, so that sums do not
+// depend on the number of threads.
+static constexpr int64_t kStretch = 1 << 16;
+
+// in_stretches calls f(tensor, first element) with float32 copies of stretches of whole rows of w [rows, d] (of kStretch
+// elements where there is one row only), so that a large matrix never stands in memory a second time in float32.
+template <class F>
+static void in_stretches(const at::Tensor& w, int64_t rows, int64_t d, F&& f) {
+  const auto flat = w.view({-1});
+  const int64_t n = rows * d, step = rows == 1 ? kStretch : std::max<int64_t>(1, kStretch / d) * d;
+  for (int64_t first = 0; first < n; first += step) {
+    const auto part = flat.narrow(0, first, std::min(step, n - first));
+    f(part, part.to(at::kFloat), first);
+  }
+}
+
+// weight_spread is the spread of each row of w [rows, d], on the CPU.
+static void weight_spread(std::vector<float>& amp, const at::Tensor& w, int64_t rows, int64_t d, bool absmax) {
+  std::vector<int32_t> groups(static_cast<size_t>(rows) + 1);
+  for (int64_t r = 0; r <= rows; r++) groups[r] = static_cast<int32_t>(r);
+  if (fast(w)) {
+    if (rows == 1 && w.dim() > 1) {  // the whole tensor is one group: let its rows be summed in parallel
+      const int32_t whole[2] = {0, static_cast<int32_t>(w.size(0))};
+      spread_rows(amp.data(), w.data_ptr<float>(), w.numel() / w.size(0), whole, 1, absmax);
+    } else {
+      spread_rows(amp.data(), w.data_ptr<float>(), d, groups.data(), rows, absmax);
+    }
+    return;
+  }
+  if (rows > 1) {
+    in_stretches(w, rows, d, [&](const at::Tensor&, const at::Tensor& f, int64_t first) {
+      spread_rows(amp.data() + first / d, f.data_ptr<float>(), d, groups.data(), f.numel() / d, absmax);
+    });
+    return;
+  }
+  double sum = 0, squares = 0;
+  float top = 0;
+  in_stretches(w, 1, d, [&](const at::Tensor&, const at::Tensor& f, int64_t) {
+    if (absmax) top = std::max(top, row_absmax(f.data_ptr<float>(), f.numel()));
+    else sum += row_sum(f.data_ptr<float>(), f.numel());
+  });
+  if (absmax) {
+    amp[0] = top;
+    return;
+  }
+  const double mean = sum / static_cast<double>(d);
+  in_stretches(w, 1, d, [&](const at::Tensor&, const at::Tensor& f, int64_t) { squares += row_squares(f.data_ptr<float>(), f.numel(), mean); });
+  amp[0] = d > 1 ? static_cast<float>(std::sqrt(squares / static_cast<double>(d - 1))) : 0.0f;
+}
+
 // w += scale * spread * N(key, element), spread over the whole tensor or over each of its rows. Counters: block of four
 // elements in the flattened tensor. *sumsq: of the change; *spread: root mean square of the spreads over the elements.
 char* gsm_weight_noise_(gsm_tensor w_, double scale, int absmax, int per_row, uint64_t key, int reference, double* sumsq, double* spread) {
@@ -564,16 +629,10 @@ char* gsm_weight_noise_(gsm_tensor w_, double scale, int absmax, int per_row, ui
     if (n == 0) return;
     TORCH_CHECK((n + 3) / 4 <= INT64_C(0xffffffff), "weight noise: a tensor of ", n, " elements is beyond the counter");
     const int64_t rows = per_row != 0 && w.dim() > 1 ? w.size(0) : 1, d = n / rows;
+    const bool kernels = w.is_cpu() && w.is_contiguous() && reference == 0;
     std::vector<float> amp(static_cast<size_t>(rows));
-    std::vector<int32_t> groups(static_cast<size_t>(rows) + 1);
-    for (int64_t r = 0; r <= rows; r++) groups[r] = static_cast<int32_t>(r);
-    if (fast(w)) {
-      if (rows == 1 && w.dim() > 1) {  // the whole tensor is one group: let its rows be summed in parallel
-        const int32_t whole[2] = {0, static_cast<int32_t>(w.size(0))};
-        spread_rows(amp.data(), w.data_ptr<float>(), n / w.size(0), whole, 1, absmax != 0);
-      } else {
-        spread_rows(amp.data(), w.data_ptr<float>(), d, groups.data(), rows, absmax != 0);
-      }
+    if (kernels || fast(w)) {
+      weight_spread(amp, w, rows, d, absmax != 0);
     } else {
       const auto f = w.reshape({rows, d}).to(at::kFloat);
       const auto s = (absmax != 0 ? std::get<0>(f.abs().max(1)) : f.std(1, true)).to(at::kCPU).contiguous();
@@ -586,36 +645,35 @@ char* gsm_weight_noise_(gsm_tensor w_, double scale, int absmax, int per_row, ui
     }
     *spread = std::sqrt(sq / static_cast<double>(rows));
     const Stream st = stream_of(key, 0, 0, 0);
-    if (fast(w) && reference == 0) {
+    if (kernels && fast(w)) {
       float* p = w.data_ptr<float>();
-      if (rows == 1) {
-        constexpr int64_t chunk = 1 << 16;  // fixed, so that the sum does not depend on the number of threads
-        const int64_t chunks = (n + chunk - 1) / chunk;
-        std::vector<double> part(static_cast<size_t>(chunks));
-        at::parallel_for(0, chunks, 1, [&](int64_t from, int64_t to) {
-          for (int64_t c = from; c < to; c++)
-            part[c] = add_noise_span(p + c * chunk, p + c * chunk, std::min(chunk, n - c * chunk), static_cast<uint32_t>(c * (chunk / 4)), static_cast<float>(scale * amp[0]), st);
-        });
-        for (double v : part) *sumsq += v;
-        return;
-      }
-      std::vector<double> part(static_cast<size_t>(rows));
-      at::parallel_for(0, rows, grain(4 * d), [&](int64_t from, int64_t to) {
-        std::vector<float> buf(static_cast<size_t>((d + 8) / 4 * 4 + 4));
-        for (int64_t r = from; r < to; r++) {
-          const int64_t block0 = r * d / 4, skip = r * d % 4;  // a row may begin inside a block
-          normals_span(buf.data(), (skip + d + 3) / 4, static_cast<uint32_t>(block0), st);
-          const float a = static_cast<float>(scale * amp[r]);
-          double sum = 0;
-          for (int64_t i = 0; i < d; i++) {
-            const float before = p[r * d + i], after = before + a * buf[skip + i];
-            p[r * d + i] = after;
-            sum += static_cast<double>(after - before) * static_cast<double>(after - before);
-          }
-          part[r] = sum;
+      const int64_t tasks = rows == 1 ? (n + kStretch - 1) / kStretch : rows;
+      std::vector<double> part(static_cast<size_t>(tasks));
+      at::parallel_for(0, tasks, rows == 1 ? 1 : grain(4 * d), [&](int64_t from, int64_t to) {
+        std::vector<float> buf;
+        for (int64_t i = from; i < to; i++) {
+          float* at = p + i * (rows == 1 ? kStretch : d);
+          part[i] = rows == 1 ? add_noise_span(at, at, std::min(kStretch, n - i * kStretch), static_cast<uint32_t>(i * (kStretch / 4)), static_cast<float>(scale * amp[0]), st)
+                              : noise_row(at, at, i, d, static_cast<float>(scale * amp[i]), st, buf);
         }
       });
       for (double v : part) *sumsq += v;
+      return;
+    }
+    if (kernels) {  // the change is measured after rounding to the tensor's dtype
+      std::vector<float> buf;
+      in_stretches(w, rows, d, [&](at::Tensor part, const at::Tensor& before, int64_t first) {
+        auto after = at::empty_like(before);
+        const float* x = before.data_ptr<float>();
+        float* y = after.data_ptr<float>();
+        if (rows == 1) {
+          add_noise_span(x, y, before.numel(), static_cast<uint32_t>(first / 4), static_cast<float>(scale * amp[0]), st);
+        } else {
+          for (int64_t r = 0; r < before.numel() / d; r++) noise_row(x + r * d, y + r * d, first / d + r, d, static_cast<float>(scale * amp[first / d + r]), st, buf);
+        }
+        part.copy_(after);
+        *sumsq += (part.to(at::kFloat) - before).to(at::kDouble).pow(2).sum().item<double>();
+      });
       return;
     }
     const auto a = at::from_blob(amp.data(), {rows, 1}, at::kFloat).to(w.device(), at::kFloat, false, true);
