@@ -18,6 +18,9 @@ import (
 // extensions of the files that hold rows.
 var extensions = []string{".parquet", ".jsonl"}
 
+// Extensions lists the endings of the names of files with rows.
+func Extensions() []string { return slices.Clone(extensions) }
+
 // layouts lists where a data set's directory may keep the files of a split, below the directory itself. The last one is
 // that of the hub's own conversions (revision refs/convert/parquet), whose files are just numbered.
 func layouts(config, split string) []string {

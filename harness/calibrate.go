@@ -47,6 +47,7 @@ type calibrator struct {
 	id       *identity
 	prompter *Prompter
 	data     *datasets.Set // evaluated: none of it may calibrate
+	locator  *Locator
 	logf     func(format string, args ...any)
 
 	prompts [][]int // read when first needed
@@ -290,26 +291,30 @@ func (c *calibrator) readPrompts(ctx context.Context) ([][]int, error) {
 	return prompts, nil
 }
 
-// questions are the calibration's: a list of one's own, or the first rows of a split.
+// questions are the calibration's: a list of one's own, or the first rows of a split that are no worked examples, whose
+// answers stand in every prompt.
 func (c *calibrator) questions(ctx context.Context) ([]string, error) {
 	cal := c.cfg.Calibration
 	if len(cal.PromptList) > 0 {
 		return cal.PromptList, nil
 	}
-	spec := datasets.Spec{Path: c.cfg.Dataset.Path, Split: cal.Split, Config: c.cfg.Dataset.Config, Limit: cal.Prompts}
+	spec := datasets.Spec{Path: c.cfg.Dataset.Path, Split: cal.Split, Config: c.cfg.Dataset.Config, Limit: cal.Prompts + len(c.prompter.shots)}
+	revision := c.cfg.Dataset.Revision
 	if cal.Data != "" {
-		spec.Path = cal.Data
+		spec.Path, revision = cal.Data, ""
 	}
-	set, err := datasets.Load(ctx, spec)
+	set, err := c.locator.Load(ctx, spec, revision)
 	if err != nil {
 		return nil, fmt.Errorf("reading calibration prompts (set calibration.data, calibration.split or calibration.prompt_list): %w", err)
 	}
-	if len(set.Examples) < cal.Prompts {
-		return nil, fmt.Errorf("calibration.prompts is %d, %s %s has %d rows", cal.Prompts, spec.Path, spec.Split, len(set.Examples))
+	var questions []string
+	for _, e := range set.Examples {
+		if !c.prompter.shows(e.Question) && len(questions) < cal.Prompts {
+			questions = append(questions, e.Question)
+		}
 	}
-	questions := make([]string, len(set.Examples))
-	for i, e := range set.Examples {
-		questions[i] = e.Question
+	if len(questions) < cal.Prompts {
+		return nil, fmt.Errorf("calibration.prompts is %d, %s %s has %d rows that are no few-shot examples", cal.Prompts, spec.Path, spec.Split, len(questions))
 	}
 	return questions, nil
 }

@@ -1,11 +1,11 @@
 package harness
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/datasets"
@@ -42,9 +42,9 @@ type Prompter struct {
 	shots []datasets.Example
 }
 
-// NewPrompter settles the style and reads the worked examples that precede the question.
-func NewPrompter(ctx context.Context, text *decode.Text, cfg config.Prompt, data config.Dataset) (*Prompter, error) {
-	p := &Prompter{Style: cfg.Style, text: text, cfg: cfg}
+// NewPrompter settles the style. shots are the worked examples that precede every question.
+func NewPrompter(text *decode.Text, cfg config.Prompt, shots []datasets.Example) (*Prompter, error) {
+	p := &Prompter{Style: cfg.Style, text: text, cfg: cfg, shots: shots}
 	switch {
 	case cfg.Style == "auto" && text.Template == nil:
 		p.Style = "plain"
@@ -56,29 +56,22 @@ func NewPrompter(ctx context.Context, text *decode.Text, cfg config.Prompt, data
 	if p.Style == "plain" && cfg.System != "" {
 		return nil, errors.New("prompt.system needs a chat template; the plain prompt has no place for it")
 	}
-	if cfg.FewShot > 0 {
-		set, err := datasets.Load(ctx, datasets.Spec{
-			Path: data.Path, Split: "train", Config: data.Config, ShuffleSeed: cfg.FewShotSeed, Limit: cfg.FewShot,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("reading prompt.few_shot examples from the train split: %w", err)
-		}
-		if len(set.Examples) < cfg.FewShot {
-			return nil, fmt.Errorf("prompt.few_shot is %d, the train split has %d rows", cfg.FewShot, len(set.Examples))
-		}
-		p.shots = set.Examples
-	}
 	return p, nil
 }
 
 // DefaultPrompter is the prompter of a config that says nothing about prompts, in a style.
-func DefaultPrompter(ctx context.Context, text *decode.Text, style string) (*Prompter, error) {
+func DefaultPrompter(text *decode.Text, style string) (*Prompter, error) {
 	cfg, err := config.Parse("default", []byte("model: {path: none}\ndataset: {path: none}\n"), config.Options{})
 	if err != nil {
 		return nil, err
 	}
 	cfg.Prompt.Style = style
-	return NewPrompter(ctx, text, cfg.Prompt, cfg.Dataset)
+	return NewPrompter(text, cfg.Prompt, nil)
+}
+
+// shows tells whether a question is a worked example.
+func (p *Prompter) shows(question string) bool {
+	return slices.ContainsFunc(p.shots, func(e datasets.Example) bool { return e.Question == question })
 }
 
 // Prompt shows the model a question.

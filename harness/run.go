@@ -156,7 +156,7 @@ func (r *runner) openRun(ctx context.Context) error {
 	}
 	r.info = &results.RunInfo{
 		Schema: results.RunSchema, Name: cfg.Name, Fingerprint: fingerprint, Status: results.RunRunning, Config: effective,
-		Hashes: r.id.hashes, Versions: r.id.versions, Device: r.id.device, Threads: r.id.threads,
+		Hashes: r.id.hashes, Versions: r.id.versions, Sources: r.locator.Sources(), Device: r.id.device, Threads: r.id.threads,
 		Meta: r.plan.meta(fingerprint, len(r.Data.Examples), r.settings()), Schedules: r.plan.schedules(),
 		Started: time.Now().UTC(), Attempts: 1, Shard: r.opt.Shard.String(),
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
@@ -19,12 +21,14 @@ type Session struct {
 	LM       *decode.LM
 	Data     *datasets.Set
 	prompter *Prompter
+	locator  *Locator
 	id       *identity
 }
 
 // OpenSession loads the data and the model of a config; the caller closes it.
 func OpenSession(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Session, error) {
-	s := &Session{cfg: cfg, logger: newLogger(stderr, cfg)}
+	log := newLogger(stderr, cfg)
+	s := &Session{cfg: cfg, logger: log, locator: newLocator(log, cfg.Progress)}
 	err := s.open(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -34,15 +38,23 @@ func OpenSession(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Se
 
 func (s *Session) open(ctx context.Context) (err error) {
 	cfg := s.cfg
-	if s.Data, err = loadData(ctx, cfg); err != nil {
+	if s.Data, err = s.loadData(ctx); err != nil {
 		return err
 	}
-	if s.LM, err = decode.Load(cfg.Model.Path, decode.LoadOptions{
+	dir, err := s.locator.Model(ctx, cfg.Model.Path, cfg.Model.Revision)
+	if err != nil {
+		return fmt.Errorf("model.path: %w", err)
+	}
+	if s.LM, err = decode.Load(dir, decode.LoadOptions{
 		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears,
 	}); err != nil {
 		return err
 	}
-	if s.prompter, err = NewPrompter(ctx, s.LM.Text, cfg.Prompt, cfg.Dataset); err != nil {
+	shots, err := s.loadShots(ctx)
+	if err != nil {
+		return err
+	}
+	if s.prompter, err = NewPrompter(s.LM.Text, cfg.Prompt, shots); err != nil {
 		return err
 	}
 	s.id, err = identify(ctx, s.LM, s.Data)
@@ -73,11 +85,12 @@ func (s *Session) prompts() ([]Prompt, error) {
 }
 
 func (s *Session) calibrator() *calibrator {
-	return &calibrator{cfg: s.cfg, lm: s.LM, id: s.id, prompter: s.prompter, data: s.Data, logf: s.logf}
+	return &calibrator{cfg: s.cfg, lm: s.LM, id: s.id, prompter: s.prompter, locator: s.locator, data: s.Data, logf: s.logf}
 }
 
-func loadData(ctx context.Context, cfg *config.Config) (*datasets.Set, error) {
-	d := cfg.Dataset
+// loadData reads the evaluated rows.
+func (s *Session) loadData(ctx context.Context) (*datasets.Set, error) {
+	d := s.cfg.Dataset
 	from, to, err := d.Rows()
 	if err != nil {
 		return nil, fmt.Errorf("dataset.range: %w", err)
@@ -85,9 +98,9 @@ func loadData(ctx context.Context, cfg *config.Config) (*datasets.Set, error) {
 	if to == math.MaxInt {
 		to = 0
 	}
-	set, err := datasets.Load(ctx, datasets.Spec{
+	set, err := s.locator.Load(ctx, datasets.Spec{
 		Path: d.Path, Split: d.Split, Config: d.Config, From: from, To: to, IDs: d.IDs, ShuffleSeed: d.ShuffleSeed, Limit: d.Limit,
-	})
+	}, d.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -95,4 +108,40 @@ func loadData(ctx context.Context, cfg *config.Config) (*datasets.Set, error) {
 		return nil, fmt.Errorf("dataset %s has no rows to evaluate", d.Path)
 	}
 	return set, nil
+}
+
+// loadShots reads the worked examples of prompt.few_shot: the first rows of the train split, in its order or that of
+// prompt.few_shot_seed. One that is also evaluated is an error, and not replaced by another: the examples would change with
+// the rows that are evaluated, and with them the prompts of a run that is extended.
+func (s *Session) loadShots(ctx context.Context) ([]datasets.Example, error) {
+	p, d := s.cfg.Prompt, s.cfg.Dataset
+	if p.FewShot == 0 {
+		return nil, nil
+	}
+	set, err := s.locator.Load(ctx, datasets.Spec{Path: d.Path, Split: "train", Config: d.Config, ShuffleSeed: p.FewShotSeed, Limit: p.FewShot}, d.Revision)
+	if err != nil {
+		return nil, fmt.Errorf("reading prompt.few_shot examples from the train split: %w", err)
+	}
+	if len(set.Examples) < p.FewShot {
+		return nil, fmt.Errorf("prompt.few_shot is %d, the train split has %d rows", p.FewShot, len(set.Examples))
+	}
+	evaluated := map[string]int{}
+	for _, e := range s.Data.Examples {
+		evaluated[e.Question] = e.ID
+	}
+	for _, shot := range set.Examples {
+		if id, both := evaluated[shot.Question]; both {
+			return nil, fmt.Errorf("prompt.few_shot example %.60q is row %d of the evaluated data: its answer would stand in the prompt; "+
+				"name a data set with a train split, or leave it out with dataset.range or dataset.ids (the examples are rows %s)", shot.Question, id, rowsOf(set.Examples))
+		}
+	}
+	return set.Examples, nil
+}
+
+func rowsOf(examples []datasets.Example) string {
+	var rows []string
+	for _, e := range examples {
+		rows = append(rows, strconv.Itoa(e.ID))
+	}
+	return strings.Join(rows, ", ")
 }

@@ -49,8 +49,11 @@ type RunInfo struct {
 	Hashes map[string]string `json:"hashes"`
 	// Versions are those of the build, the libraries and the instruction set.
 	Versions map[string]string `json:"versions"`
-	Device   string            `json:"device"`
-	Threads  int               `json:"threads"`
+	// Sources are the commits of what came from the hub, by "model org/name" or
+	// "data set org/name". They are not part of the fingerprint: the hashes are.
+	Sources map[string]string `json:"sources,omitempty"`
+	Device  string            `json:"device"`
+	Threads int               `json:"threads"`
 	// Meta is what tables and comparisons need to read the journal.
 	Meta Meta `json:"meta"`
 	// Schedules are the T(t) that conditions used.

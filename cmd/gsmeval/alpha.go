@@ -165,7 +165,7 @@ func (a *app) alphaOfModel(ctx context.Context, f alphaFlags) error {
 	if err != nil {
 		return err
 	}
-	lm, err := decode.Load(f.model, decode.LoadOptions{DType: f.dtype, Device: f.device})
+	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device})
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (a *app) alphaOfIDs(ctx context.Context, f alphaFlags) error {
 		return err
 	}
 	o.Prompts = [][]int{ids}
-	lm, err := decode.Load(f.model, decode.LoadOptions{DType: f.dtype, Device: f.device})
+	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device})
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 					return err
 				}
 			}
-			lm, err := decode.Load(o.Model, decode.LoadOptions{DType: dtype, Device: device})
+			lm, err := a.load(cmd.Context(), o.Model, decode.LoadOptions{DType: dtype, Device: device})
 			if err != nil {
 				return err
 			}
@@ -84,7 +84,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Model, "model", "", "model directory")
+	f.StringVar(&o.Model, "model", "", "model directory, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&prompt, "prompt", "", "the user's message, or the whole text with --raw")
 	f.StringVar(&ids, "ids", "", "the prompt as token ids, for example \"1,2,3\"")
 	f.BoolVar(&raw, "raw", false, "take the prompt as it is, without the chat template")
@@ -189,7 +189,11 @@ ids too. With --template it renders a template file without a model.`,
 					return fmt.Errorf("%s: %w", template, err)
 				}
 			} else {
-				text, err := decode.OpenText(model)
+				dir, err := a.locate(cmd.Context(), model)
+				if err != nil {
+					return err
+				}
+				text, err := decode.OpenText(dir)
 				if err != nil {
 					return err
 				}
@@ -200,7 +204,7 @@ ids too. With --template it renders a template file without a model.`,
 				case raw:
 					out.Text, out.IDs, err = promptOf(text, question, raw)
 				default:
-					out.Text, out.IDs, err = runPrompt(cmd.Context(), text, style, question)
+					out.Text, out.IDs, err = runPrompt(text, style, question)
 				}
 				if err != nil {
 					return err
@@ -216,7 +220,7 @@ ids too. With --template it renders a template file without a model.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&model, "model", "", "model directory")
+	f.StringVar(&model, "model", "", "model directory, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&question, "question", "", "a question, put as a run puts it by default")
 	f.StringVar(&style, "style", "auto", "chat, plain or auto")
 	f.StringVar(&messages, "messages", "", "file with a JSON list of {role, content}")
@@ -230,8 +234,8 @@ ids too. With --template it renders a template file without a model.`,
 }
 
 // runPrompt is a question as a run shows it to the model.
-func runPrompt(ctx context.Context, text *decode.Text, style, question string) (string, []int, error) {
-	p, err := harness.DefaultPrompter(ctx, text, style)
+func runPrompt(text *decode.Text, style, question string) (string, []int, error) {
+	p, err := harness.DefaultPrompter(text, style)
 	if err != nil {
 		return "", nil, err
 	}
@@ -263,6 +267,20 @@ func readMessages(path string) ([]chat.Message, error) {
 		list[i] = chat.Message{Role: m.Role, Content: *m.Content}
 	}
 	return list, nil
+}
+
+// locate is the directory of a model that is a path or a hub id.
+func (a *app) locate(ctx context.Context, model string) (string, error) {
+	return harness.NewLocator(a.stderr).Model(ctx, model, "")
+}
+
+// load loads a model that is a path or a hub id.
+func (a *app) load(ctx context.Context, model string, o decode.LoadOptions) (*decode.LM, error) {
+	dir, err := a.locate(ctx, model)
+	if err != nil {
+		return nil, err
+	}
+	return decode.Load(dir, o)
 }
 
 // promptOf is a one-off prompt: the text as it is, or as the user's message.

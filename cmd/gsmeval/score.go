@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/harness"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -61,7 +62,7 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			set, err := datasets.Load(cmd.Context(), spec)
+			set, err := harness.NewLocator(a.stderr).Load(cmd.Context(), spec, "")
 			if err != nil {
 				return err
 			}
@@ -94,7 +95,7 @@ func scoreCommand(a *app) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet or .jsonl file, or a glob")
+	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet or .jsonl file, a glob, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&spec.Split, "split", "test", "split of a data set directory")
 	f.StringVar(&spec.Config, "config", "main", "subset of a data set directory: main or socratic")
 	f.StringVar(&ladder, "ladder", "seed", "how answers are read: "+strings.Join(scoring.LadderNames(), " or "))

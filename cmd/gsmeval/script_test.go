@@ -38,6 +38,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("ROOT", root)
 			env.Setenv("GSMEVAL_CACHE", cache)
 			env.Setenv("OMP_NUM_THREADS", "1")
+			env.Setenv("HF_HUB_OFFLINE", "1") // a mistyped path must not become a question to the hub
 			for _, dir := range []string{"models", "data", "configs"} {
 				if err := os.Symlink(filepath.Join(root, dir), filepath.Join(env.WorkDir, dir)); err != nil {
 					return err

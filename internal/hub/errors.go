@@ -18,15 +18,15 @@ import (
 
 // Why the hub does not give something. The errors of this package say more and wrap one of these where it applies.
 var (
-	ErrNotFound    = errors.New("not found")
-	ErrNoRevision  = errors.New("no such revision")
-	ErrNoFile      = errors.New("no such file")
-	ErrGated       = errors.New("gated")
-	ErrUnauthorised  = errors.New("not authorised")
-	ErrRateLimited = errors.New("rate limited")
-	ErrUnreachable = errors.New("cannot be reached")
-	ErrNotCached   = errors.New("not in the cache")
-	ErrDamaged     = errors.New("damaged")
+	ErrNotFound     = errors.New("not found")
+	ErrNoRevision   = errors.New("no such revision")
+	ErrNoFile       = errors.New("no such file")
+	ErrGated        = errors.New("gated")
+	ErrUnauthorised = errors.New("not authorised")
+	ErrRateLimited  = errors.New("rate limited")
+	ErrUnreachable  = errors.New("cannot be reached")
+	ErrNotCached    = errors.New("not in the cache")
+	ErrDamaged      = errors.New("damaged")
 )
 
 // maxPatience is the longest wait that the hub may ask for.

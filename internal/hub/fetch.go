@@ -140,10 +140,12 @@ func (c *Client) download(ctx context.Context, ref Ref, commit string, f remoteF
 		c.logf("%s: going on at %s of %s", f.Name, megabytes(d.size), megabytes(f.Size))
 	}
 	for again := false; ; again = true {
+		furthest := d.size // not where it was before: a server may begin anew for ever
 		if err := c.retry(ctx, func() (bool, error) {
-			before := d.size
 			err := c.get(ctx, ref, commit, d)
-			return d.size > before, err
+			moved := d.size > furthest
+			furthest = max(furthest, d.size)
+			return moved, err
 		}); err != nil {
 			return fmt.Errorf("downloading %s of %s: %w", f.Name, ref.ID, err)
 		}
@@ -245,16 +247,13 @@ func (w *watched) Read(b []byte) (int, error) {
 
 // enoughSpace refuses a file that the disk has no room for.
 func enoughSpace(dir string, f remoteFile, part string) error {
-	var disk syscall.Statfs_t
-	if syscall.Statfs(dir, &disk) != nil {
-		return nil // what cannot be measured shows when it is written
-	}
 	need := f.Size
 	if info, err := os.Stat(part); err == nil {
 		need -= min(info.Size(), need)
 	}
-	free := int64(min(disk.Bavail, 1<<40)) * disk.Bsize //nolint:unconvert // its type differs between systems
-	if need > free {
+	var disk syscall.Statfs_t
+	err := syscall.Statfs(dir, &disk) // what cannot be measured shows when it is written
+	if free := int64(min(disk.Bavail, 1<<40)) * disk.Bsize; err == nil && need > free {
 		return fmt.Errorf("%s needs %s, and %s has %s free; make room, or set HF_HUB_CACHE to another place", f.Name, megabytes(need), dir, megabytes(free))
 	}
 	return nil

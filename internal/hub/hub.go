@@ -94,7 +94,7 @@ func FromEnv(getenv func(string) string) (Settings, error) {
 		s.Token = string(bytes.TrimSpace(data))
 	}
 	if strings.ContainsFunc(s.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return s, fmt.Errorf("%s holds characters that no token has; expected one word such as hf_...", where)
+		return s, fmt.Errorf("%s holds characters that no token has; expected one word that begins with hf_", where)
 	}
 	return s, nil
 }
@@ -110,10 +110,9 @@ func isTrue(v string) bool {
 // Client talks to one hub.
 type Client struct {
 	Settings
-	out      io.Writer // messages and progress
-	progress string    // auto, bar, plain, none
-	http     *http.Client
-	reached  bool // the hub has answered before: what fails now may pass
+	output  Output
+	http    *http.Client
+	reached bool // the hub has answered before: what fails now may pass
 
 	// Patience; tests shorten it.
 	sleep    func(time.Duration) <-chan time.Time
@@ -121,16 +120,23 @@ type Client struct {
 	lockPoll time.Duration
 }
 
-// New returns a client. out gets messages and, as progress (auto, bar, plain or none) says, how far a download is.
-func New(s Settings, out io.Writer, progress string) *Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // it is one
+// Output is where a client says what it does.
+type Output struct {
+	Logf     func(format string, args ...any) // messages; progress, too, where it is plain
+	Bar      io.Writer                        // a progress bar
+	Progress string                           // auto (a bar on a terminal, else plain), bar, plain or none
+}
+
+// New returns a client.
+func New(s Settings, o Output) *Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone() // it is one
 	transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	transport.ResponseHeaderTimeout = 30 * time.Second
 	if s.Quiet {
-		progress = "none"
+		o.Progress = "none"
 	}
 	return &Client{
-		Settings: s, out: out, progress: progress, sleep: time.After, stall: 60 * time.Second, lockPoll: 200 * time.Millisecond,
+		Settings: s, output: o, sleep: time.After, stall: 60 * time.Second, lockPoll: 200 * time.Millisecond,
 		http: &http.Client{
 			Transport: transport,
 			// Redirects are followed by hand: the library keeps the token on a redirect to another port or subdomain.
@@ -139,6 +145,4 @@ func New(s Settings, out io.Writer, progress string) *Client {
 	}
 }
 
-func (c *Client) logf(format string, args ...any) {
-	_, _ = fmt.Fprintf(c.out, "hub: "+format+"\n", args...) // a message that cannot be shown must not end a download
-}
+func (c *Client) logf(format string, args ...any) { c.output.Logf("hub: "+format, args...) }

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -15,7 +14,7 @@ const plainEvery = 5 * time.Second
 
 // progress shows how far a download is: a bar on a terminal, else a line every few seconds. Its failures never matter.
 type progress struct {
-	out         io.Writer
+	output      Output
 	bar         *progressbar.ProgressBar
 	plain       bool
 	what        string
@@ -24,10 +23,11 @@ type progress struct {
 	begin, last time.Time
 }
 
-// newProgress is the progress of downloading total bytes. mode is auto, bar, plain or none.
-func newProgress(out io.Writer, mode, what string, total int64) *progress {
-	p := &progress{out: out, what: what, total: total, begin: time.Now(), last: time.Now()}
-	file, isFile := out.(*os.File)
+// newProgress is the progress of downloading total bytes.
+func newProgress(o Output, what string, total int64) *progress {
+	p := &progress{output: o, what: what, total: total, begin: time.Now(), last: time.Now()}
+	mode := o.Progress
+	file, isFile := o.Bar.(*os.File)
 	if mode == "auto" {
 		mode = "plain"
 		if isFile && term.IsTerminal(int(file.Fd())) {
@@ -36,7 +36,7 @@ func newProgress(out io.Writer, mode, what string, total int64) *progress {
 	}
 	switch mode {
 	case "bar":
-		p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(out), progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true),
+		p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(o.Bar), progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth(),
 			progressbar.OptionSetDescription(what))
 	case "plain":
@@ -84,13 +84,13 @@ func (p *progress) line() {
 	if rate > 0 {
 		left = time.Duration(float64(p.total-p.done) / rate * float64(time.Second)).Round(time.Second).String()
 	}
-	_, _ = fmt.Fprintf(p.out, "hub: %s: %s of %s, %s/s, %s left\n", p.what, megabytes(p.done), megabytes(p.total), megabytes(int64(rate)), left)
+	p.output.Logf("hub: %s: %s of %s, %s/s, %s left", p.what, megabytes(p.done), megabytes(p.total), megabytes(int64(rate)), left)
 }
 
 // finish prints the last state, where something was downloaded.
 func (p *progress) finish() {
 	if p.bar != nil {
-		_, _ = fmt.Fprintln(p.out)
+		_, _ = fmt.Fprintln(p.output.Bar)
 	}
 	if p.plain && p.fresh > 0 {
 		p.line()

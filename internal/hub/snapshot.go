@@ -120,7 +120,7 @@ func (r repo) read(commit, name string) ([]byte, error) {
 // bring downloads what a selection needs and the cache lacks.
 func (c *Client) bring(ctx context.Context, ref Ref, l *listing, sel Selection) (string, error) {
 	r := c.repo(ref)
-	p := newProgress(c.out, "none", "", 0)
+	p := newProgress(Output{}, "", 0)
 	one := func(name string) error {
 		f, ok := l.Files[name]
 		switch {
@@ -154,7 +154,7 @@ func (c *Client) bring(ctx context.Context, ref Ref, l *listing, sel Selection) 
 	}
 	if missing > 0 {
 		c.logf("downloading %d files of %s (commit %s) to %s", missing, ref, l.Commit[:12], c.Cache)
-		p = newProgress(c.out, c.progress, ref.ID, total)
+		p = newProgress(c.output, ref.ID, total)
 		defer p.finish()
 	}
 	for _, name := range wanted {
