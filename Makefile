@@ -55,8 +55,15 @@ FUZZTIME ?= 60
 fuzz: ## run the fuzz targets for FUZZTIME seconds in all (60)
 	@scripts/fuzz.sh $(FUZZTIME)
 
-bench: deps ## Go benchmarks of the parts
-	@$(WITH_DEPS) go test -run '^$$' -bench . -benchtime 20x ./...
+# The peers live in a virtual environment, and models made for them beside it, outside the repository.
+BENCH ?= bundled,shape05b,lmeval,flat,soak,profile,ops
+BENCH_VENV ?= $(CACHE)/bench-venv
+BENCH_WORK ?= $(CACHE)/bench
+BENCH_FLAGS = --parts $(BENCH) --work "$(BENCH_WORK)" $(if $(QUICK),--quick) $(if $(RESUME),--resume) $(if $(SOAK),--soak $(SOAK)) $(if $(EARLIER),--earlier "$(EARLIER)") $(BENCH_ARGS)
+bench: build ## compare with the peers and write docs/benchmarks.md; QUICK=1: ten minutes; BENCH=bundled,lmeval: parts
+	@scripts/bench/venv.sh "$(BENCH_VENV)"
+	@$(WITH_DEPS) go build -o bin/bench-step ./scripts/bench/step
+	@"$(BENCH_VENV)/bin/python" scripts/bench/bench.py $(BENCH_FLAGS)
 
 dist: build ## make the archive for other machines in dist/: program, bundled model and data, docs, licences, setup
 	@scripts/dist.sh
