@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/results"
+	"github.com/gsmeval/gsmeval/results/report"
 )
 
 // shardDir is where a shard of a run lies.
@@ -54,7 +55,7 @@ func shardOf(info *results.RunInfo) Shard {
 }
 
 // Merge joins the complete shards of a run directory into the run: the same bytes as one run would have written.
-func Merge(output string) (*results.Table, error) {
+func Merge(ctx context.Context, output string) (*results.Table, error) {
 	n, err := shardCount(output)
 	if err != nil {
 		return nil, fmt.Errorf("merging %s: %w", output, err)
@@ -85,7 +86,14 @@ func Merge(output string) (*results.Table, error) {
 		return nil, err
 	}
 	table := set.Table()
-	return table, table.WriteAll(output)
+	if err := table.WriteAll(output); err != nil {
+		return nil, err
+	}
+	run, err := report.Load(ctx, output, nil)
+	if err != nil {
+		return nil, err
+	}
+	return table, report.WriteRun(run)
 }
 
 // completeShards checks the n shards of a run by their run.json, one after the other. It returns the first one's, with the

@@ -80,6 +80,11 @@ func (d *stubDecoder) close() error { return nil }
 // stubRun does or continues a run in dir with the stub in the model's place.
 func stubRun(ctx context.Context, t *testing.T, dir string, d *stubDecoder, change ...func(*config.Config)) (*results.Table, error) {
 	t.Helper()
+	return stubRunWith(ctx, t, dir, d, Options{NoReport: true}, change...) // figures take longer than thousands of such runs
+}
+
+func stubRunWith(ctx context.Context, t *testing.T, dir string, d *stubDecoder, o Options, change ...func(*config.Config)) (*results.Table, error) {
+	t.Helper()
 	cfg, err := config.Parse("stub.yaml", []byte(`
 model: {path: m}
 dataset: {path: d}
@@ -95,7 +100,7 @@ progress: none
 		f(cfg)
 	}
 	r := &runner{
-		cfg: cfg, stderr: io.Discard, dir: dir, timings: map[string]float64{}, positions: 100,
+		cfg: cfg, opt: o, stderr: io.Discard, dir: dir, timings: map[string]float64{}, positions: 100,
 		open: func(int, int) (decoder, error) { return d, nil },
 	}
 	r.Session = &Session{cfg: cfg, logger: newLogger(io.Discard, cfg), prompter: &Prompter{Style: "plain"}, Data: &datasets.Set{SHA256: strings.Repeat("d", 64)}}
@@ -114,10 +119,10 @@ progress: none
 	return r.run(ctx)
 }
 
-func read(t *testing.T, dir string) map[string]string {
+func read(t *testing.T, dir string, more ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, name := range []string{results.JournalFile, "table.csv", "table.md", "table.json", "table.tex"} {
+	for _, name := range append([]string{results.JournalFile, "table.csv", "table.md", "table.json", "table.tex"}, more...) {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -179,13 +184,13 @@ func TestInterruptedAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	whole, dir := t.TempDir(), t.TempDir()
 	seeds := func(c *config.Config) { c.NoiseSeeds = 4 }
-	if _, err := stubRun(t.Context(), t, whole, &stubDecoder{}, seeds); err != nil {
+	if _, err := stubRunWith(t.Context(), t, whole, &stubDecoder{}, Options{}, seeds); err != nil {
 		t.Fatal(err)
 	}
 	stops := 0
 	for {
 		ctx, cancel := context.WithCancel(t.Context())
-		_, err := stubRun(ctx, t, dir, &stubDecoder{stopAfter: 2, cancel: cancel}, seeds)
+		_, err := stubRunWith(ctx, t, dir, &stubDecoder{stopAfter: 2, cancel: cancel}, Options{}, seeds)
 		cancel()
 		if err == nil {
 			break
@@ -200,8 +205,9 @@ func TestInterruptedAgainAndAgain(t *testing.T) {
 	if stops < 3 {
 		t.Fatalf("the run was stopped %d times only", stops)
 	}
-	want := read(t, whole)
-	for name, got := range read(t, dir) {
+	reports := []string{"report.html", "accuracy.png", "accuracy.svg", "differences.png", "differences.svg"}
+	want := read(t, whole, reports...)
+	for name, got := range read(t, dir, reports...) {
 		if got != want[name] {
 			t.Errorf("%s differs from the uninterrupted run's", name)
 		}

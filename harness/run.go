@@ -22,6 +22,7 @@ import (
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
 	"github.com/gsmeval/gsmeval/results"
+	"github.com/gsmeval/gsmeval/results/report"
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 	Stderr io.Writer // progress and messages
 	Shard  Shard     // a part of the run, in a directory of its own
 	Extend bool      // a finished run may get more examples and noise seeds
+	// NoReport leaves report.html and the figures out: they can be made later.
+	NoReport bool
 }
 
 // Run does, or goes on with, the run that cfg describes and returns its table.
@@ -280,12 +283,29 @@ func (r *runner) run(ctx context.Context) (*results.Table, error) {
 		if err := table.WriteAll(r.dir); err != nil {
 			return nil, r.stopped(ctx, err, total)
 		}
+		if err := r.report(ctx); err != nil {
+			return nil, r.stopped(ctx, err, total)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.timings)) {
 		r.debugf("%s took %.1f s over all attempts", name, r.timings[name])
 	}
 	r.info.Status, r.info.Cause, r.info.Timings, r.info.Finished = results.RunComplete, "", r.timings, time.Now().UTC()
 	return table, r.info.Write(r.dir)
+}
+
+// report writes report.html and the figures, from what is on disk and the questions.
+func (r *runner) report(ctx context.Context) error {
+	if r.opt.NoReport {
+		return nil
+	}
+	return r.timed("report", func() error {
+		run, err := report.Load(ctx, r.dir, r.Data.Examples)
+		if err != nil {
+			return err
+		}
+		return report.WriteRun(run)
+	})
 }
 
 // todo lists the samples that the journal lacks, in decoding order.

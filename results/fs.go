@@ -107,3 +107,6 @@ func writeBytes(fsys fileSystem, path string, data []byte) error {
 		return err
 	})
 }
+
+// WriteFile puts a file in place whole or not at all.
+func WriteFile(path string, data []byte) error { return writeBytes(osFS{}, path, data) }

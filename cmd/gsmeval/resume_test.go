@@ -39,7 +39,10 @@ threads: 1
 const resumeSamples = 88
 
 // runFiles must be the same bytes however a run came to its end.
-var runFiles = []string{results.JournalFile, "table.csv", "table.md", "table.json", "table.tex"}
+var runFiles = []string{
+	results.JournalFile, "table.csv", "table.md", "table.json", "table.tex", "report.html",
+	"accuracy.png", "accuracy.svg", "differences.png", "differences.svg", "dose_response.png", "dose_response.svg",
+}
 
 // program is a real binary, a config, and the files of a run of it that nothing interrupted.
 type program struct {

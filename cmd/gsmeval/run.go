@@ -16,14 +16,14 @@ import (
 
 func runCommand(a *app) *cobra.Command {
 	var set []string
-	var show, extend bool
+	var show, extend, noReport bool
 	var shard string
 	var shown loudness
 	c := &cobra.Command{
 		Use:   "run CONFIG",
 		Short: "Do the run of a config, or go on with it",
-		Long: `Run loads the model and the data, decodes every condition of the config, scores the answers and writes samples.jsonl
-and the tables to the run directory. Where the directory holds the same run already, it goes on; a run that differs is refused.`,
+		Long: `Run loads the model and the data, decodes every condition of the config, scores the answers and writes samples.jsonl,
+the tables and report.html to the run directory. Where the directory holds the same run already, it goes on; a run that differs is refused.`,
 		Example: `  gsmeval run configs/first_light.yaml
   gsmeval run configs/dyn_tstar.yaml --set dataset.limit=50 --set output=runs/try
   gsmeval run configs/dyn_tstar.yaml --set dataset.limit=100 --extend
@@ -48,7 +48,7 @@ and the tables to the run directory. Where the directory holds the same run alre
 				}
 				return a.println(string(text))
 			}
-			o := harness.Options{Stderr: a.stderr, Extend: extend}
+			o := harness.Options{Stderr: a.stderr, Extend: extend, NoReport: noReport}
 			if shard != "" {
 				if o.Shard, err = harness.ShardFlag(shard, os.Getenv); err != nil {
 					return usageError{fmt.Errorf("--shard: %w", err)}
@@ -60,6 +60,7 @@ and the tables to the run directory. Where the directory holds the same run alre
 	setFlag(c, &set)
 	shown.flags(c)
 	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit or noise_seeds of a finished run and keep its samples")
+	c.Flags().BoolVar(&noReport, "no-report", false, "leave report.html and the figures out; gsmeval report makes them")
 	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; auto/n takes i from the job array; gsmeval merge joins the parts")
 	c.Flags().BoolVar(&show, "show-config", false, "print the effective config and stop")
 	return c
@@ -152,7 +153,7 @@ Shards that are missing, incomplete, foreign or overlapping are named and nothin
 					return err
 				}
 			}
-			table, err := harness.Merge(output)
+			table, err := harness.Merge(cmd.Context(), output)
 			if err != nil {
 				return err
 			}

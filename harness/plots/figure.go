@@ -27,10 +27,13 @@ type Figure struct {
 
 // Panel is one pair of axes.
 type Panel struct {
-	Title  string
-	X, Y   string // labels, with units
-	LogY   bool
-	Zero   bool // the y axis begins at 0
+	Title string
+	X, Y  string // labels, with units
+	LogY  bool
+	Zero  bool // the y axis begins at 0
+	// Rows names the whole numbers of the y axis, 0 at the top: a series then has intervals along x, and its points lie in
+	// the row nearest to their y. Y is not labelled.
+	Rows   []string
 	Series []Series
 	Marks  []Mark
 }
@@ -121,6 +124,7 @@ func (f *Figure) SVG() ([]byte, error) {
 type layout struct {
 	title, note   string
 	width, height vg.Length
+	panel         vg.Length // height of a panel
 	head          vg.Length // of title and note
 	columns, rows int
 	plots         []*plot.Plot
@@ -133,15 +137,9 @@ func (f *Figure) layout() (*layout, error) {
 		l.columns = min(len(f.Panels), 3)
 	}
 	l.columns = min(max(l.columns, 1), max(len(f.Panels), 1))
-	boxes := make([]bounds, len(f.Panels))
-	for i := range f.Panels {
-		var err error
-		if boxes[i], err = f.Panels[i].bounds(); err != nil {
-			return nil, fmt.Errorf("drawing %q, panel %q: %w", f.Title, f.Panels[i].Title, err)
-		}
-	}
-	if f.Same {
-		unite(boxes)
+	boxes, err := f.bounds()
+	if err != nil {
+		return nil, err
 	}
 	for i := range f.Panels {
 		p, err := f.Panels[i].plot(boxes[i])
@@ -166,7 +164,10 @@ func (f *Figure) layout() (*layout, error) {
 	if f.Note != "" {
 		l.head += vg.Length(len(l.noteLines()))*lineHeight + margin/2
 	}
-	l.height = l.head + vg.Length(l.rows)*panelHeight + l.foot()
+	for i := range f.Panels {
+		l.panel = max(l.panel, f.Panels[i].height())
+	}
+	l.height = l.head + vg.Length(l.rows)*l.panel + l.foot()
 	return l, nil
 }
 
@@ -213,6 +214,14 @@ func (l *layout) draw(c draw.Canvas) {
 			x += e.width()
 		}
 	}
+}
+
+// height is that of a panel, with its axes; rows ask for room.
+func (p *Panel) height() vg.Length {
+	if p.Rows == nil {
+		return panelHeight
+	}
+	return 2.2*vg.Centimeter + vg.Length(len(p.Rows))*(0.35+0.3*vg.Length(len(p.Series)))*vg.Centimeter
 }
 
 // finite tells whether every value is a number of a size that can be drawn.

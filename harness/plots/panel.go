@@ -3,6 +3,7 @@ package plots
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -26,6 +27,10 @@ func (p *Panel) plot(box bounds) (*plot.Plot, error) {
 	}
 	g.X.Min, g.X.Max, g.Y.Min, g.Y.Max = box.x0, box.x1, box.y0, box.y1
 	g.X.Tick.Marker, g.Y.Tick.Marker = ticks{}, ticks{}
+	if p.Rows != nil {
+		g.Y.Scale, g.Y.Tick.Marker = plot.InvertedScale{Normalizer: plot.LinearScale{}}, rowTicks(p.Rows)
+		g.Y.Tick.Length = 0
+	}
 	if p.LogY {
 		g.Y.Scale, g.Y.Tick.Marker = plot.LogScale{}, logTicks{}
 	}
@@ -49,7 +54,7 @@ func (p *Panel) plot(box bounds) (*plot.Plot, error) {
 		}
 	}
 	for _, s := range p.Series {
-		if err := addSeries(g, s, box); err != nil {
+		if err := addSeries(g, s, box, p.Rows != nil); err != nil {
 			return nil, err
 		}
 	}
@@ -64,18 +69,27 @@ type bounds struct{ x0, x1, y0, y1 float64 }
 // clamp brings a value into the axes: the end of an interval may lie outside, and on a logarithmic axis below 0.
 func (b bounds) clamp(y float64) float64 { return min(max(y, b.y0), b.y1) }
 
-// unite makes all bounds the widest.
-func unite(boxes []bounds) {
-	if len(boxes) == 0 {
-		return
-	}
-	all := boxes[0]
-	for _, b := range boxes {
+// bounds are the ends of the axes of every panel.
+func (f *Figure) bounds() ([]bounds, error) {
+	boxes := make([]bounds, len(f.Panels))
+	all := bounds{math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)}
+	for i := range f.Panels {
+		b, err := f.Panels[i].bounds()
+		if err != nil {
+			return nil, fmt.Errorf("drawing %q, panel %q: %w", f.Title, f.Panels[i].Title, err)
+		}
+		boxes[i] = b
 		all = bounds{min(all.x0, b.x0), max(all.x1, b.x1), min(all.y0, b.y0), max(all.y1, b.y1)}
 	}
 	for i := range boxes {
-		boxes[i] = all
+		switch {
+		case f.Same && f.Panels[i].Rows != nil: // every panel has rows of its own
+			boxes[i].x0, boxes[i].x1 = all.x0, all.x1
+		case f.Same:
+			boxes[i] = all
+		}
 	}
+	return boxes, nil
 }
 
 // bounds are those of the values and intervals, with a margin.
@@ -92,7 +106,10 @@ func (p *Panel) bounds() (bounds, error) {
 		}
 		for i := range s.X {
 			see(s.X[i], s.Y[i])
-			if s.Lo != nil {
+			if s.Lo != nil && p.Rows != nil {
+				see(s.Lo[i], s.Y[i])
+				see(s.Hi[i], s.Y[i])
+			} else if s.Lo != nil {
 				see(s.X[i], s.Hi[i])
 				if !p.LogY {
 					see(s.X[i], s.Lo[i])
@@ -106,7 +123,14 @@ func (p *Panel) bounds() (bounds, error) {
 	if same(b.x0, b.x1) {
 		b.x0, b.x1 = b.x0-0.5, b.x1+0.5
 	}
+	if p.Rows == nil && slices.ContainsFunc(p.Series, func(s Series) bool { return s.Points }) {
+		pad := 0.03 * (b.x1 - b.x0) // a bar on the edge would be taken for the axis
+		b.x0, b.x1 = b.x0-pad, b.x1+pad
+	}
 	switch {
+	case p.Rows != nil:
+		pad := 0.04 * (b.x1 - b.x0)
+		b = bounds{b.x0 - pad, b.x1 + pad, -0.5, float64(len(p.Rows)) - 0.5}
 	case p.LogY:
 		b.y0, b.y1 = b.y0/1.3, b.y1*1.3
 	default:
@@ -175,7 +199,8 @@ func addBand(g *plot.Plot, s Series, box bounds) error {
 	return nil
 }
 
-func addSeries(g *plot.Plot, s Series, box bounds) error {
+// addSeries draws a series; rows says that its intervals lie along x.
+func addSeries(g *plot.Plot, s Series, box bounds, rows bool) error {
 	inside := func(i int) bool { return s.Y[i] >= box.y0 && s.Y[i] <= box.y1 }
 	for _, piece := range s.pieces(inside) {
 		var xys plotter.XYs
@@ -183,6 +208,9 @@ func addSeries(g *plot.Plot, s Series, box bounds) error {
 			xys = append(xys, plotter.XY{X: s.X[i], Y: s.Y[i]})
 			if s.Points && s.Lo != nil && finite(s.Lo[i], s.Hi[i]) {
 				bar := plotter.XYs{{X: s.X[i], Y: box.clamp(s.Lo[i])}, {X: s.X[i], Y: box.clamp(s.Hi[i])}}
+				if rows {
+					bar = plotter.XYs{{X: s.Lo[i], Y: s.Y[i]}, {X: s.Hi[i], Y: s.Y[i]}}
+				}
 				if err := addLine(g, bar, lineStyle(s.Colour, Solid, vg.Points(1.1))); err != nil {
 					return err
 				}

@@ -52,3 +52,15 @@ func (logTicks) Ticks(lo, hi float64) []plot.Tick {
 	}
 	return list
 }
+
+// rowTicks puts the names of rows at 0, 1, 2 and so on.
+type rowTicks []string
+
+// Ticks implements plot.Ticker.
+func (r rowTicks) Ticks(float64, float64) []plot.Tick {
+	list := make([]plot.Tick, len(r))
+	for i, name := range r {
+		list[i] = plot.Tick{Value: float64(i), Label: name}
+	}
+	return list
+}
