@@ -165,10 +165,7 @@ func (r *Run) planned() int {
 	return n
 }
 
-// complete tells whether all samples are there.
-func (r *Run) complete() bool { return r.count == r.planned() }
-
-// model names the run's model and data for a person.
+// subject names the run's model and data for a person.
 func (r *Run) subject() string {
 	s := r.Info.Meta.Settings
 	model, _, _ := strings.Cut(s["model"], " ")

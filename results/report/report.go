@@ -58,7 +58,7 @@ func New(runs []*Run, o Options) (*Report, error) {
 	var err error
 	if p.comparison, err = results.Compare(sources, results.CompareOptions{Allow: o.Allow}); err != nil {
 		p.comparison, p.uncompared = nil, strings.TrimPrefix(err.Error(), "comparing: ")
-		return p, nil //nolint:nilerr // the report says why nothing is compared
+		return p, nil // the report says why nothing is compared
 	}
 	title := "temperatures under the same noise"
 	if len(runs) > 1 {
