@@ -18,7 +18,7 @@ KINDS = [
     ("noise", r"noise|spread"),
     ("linears", r"linear"),
     ("attention", r"attention|store kv"),
-    ("norm, rope, silu, embedding", r"norm|rope|silu|embedding|add"),
+    ("norm, rope, silu, embedding", r"norm|rope|silu|gelu|softcap|embedding|add|mul"),
     ("sampling", r"sampling"),
     ("rest of Go and glue", r""),
 ]
