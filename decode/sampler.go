@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync"
 
+	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -31,17 +33,10 @@ var tail = func() (t [24]float64) {
 }()
 
 // scan returns the index of the largest logit (the first of equals) and whether all logits are finite.
-func scan(z []float32) (top int, finite bool) {
-	var sum float32 // x - x is 0 for a finite x, NaN otherwise
-	best := z[0]
-	for i, v := range z {
-		sum += v - v
-		if v > best {
-			best, top = v, i
-		}
-	}
-	return top, sum == 0
-}
+func scan(z []float32) (top int, finite bool) { return torch.Scan(z) }
+
+// indices holds scratch for gumbelMax: at a large vocabulary a fresh list for every token would keep the collector busy.
+var indices = sync.Pool{New: func() any { return new([]int32) }}
 
 // gumbelMax returns argmax(z/T + g) with g a Gumbel variate of (key, step, token): exactly a sample of softmax(z/T), and
 // the same random numbers whatever T is (Gumbel, 1954; Maddison et al., 2014). top is the index of the largest logit.
@@ -51,10 +46,16 @@ func gumbelMax(z []float32, top int, temperature float64, step uint32, key philo
 		return philox.Words(philox.Counter{uint32(i / 4), step, 0, 0}, key)[i%4]
 	}
 	best, at := float64(z[top])/temperature+philox.Gumbel(draw(top)), top
+	scratch := indices.Get().(*[]int32)
+	defer indices.Put(scratch)
+	if len(*scratch) < len(z) {
+		*scratch = make([]int32, len(z))
+	}
 	var words [4]uint32
 	block := -1
-	for i, v := range z {
-		s := float64(v) / temperature
+	for _, index := range torch.MayWin(z, temperature, best, step, uint64(key), *scratch) {
+		i := int(index)
+		s := float64(z[i]) / temperature
 		gap := best - s
 		if gap > maxGumbel || i == top {
 			continue

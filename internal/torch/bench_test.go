@@ -68,8 +68,8 @@ func BenchmarkAttention(b *testing.B) {
 				}
 				bench(b, func(s *Scope) func() {
 					q := filled(s, Float32, int64(rows), heads, dim)
-					k, v := filled(s, Float32, int64(rows), kvHeads, int64(length), dim), filled(s, Float32, int64(rows), kvHeads, int64(length), dim)
-					return func() { s.Attention(q, k, v, slots, positions, 0.125) }
+					k, v := filled(s, Float32, int64(rows), kvHeads, int64(length)/KeyBlock, dim, KeyBlock), filled(s, Float32, int64(rows), kvHeads, int64(length), dim)
+					return func() { s.Attention(q, k, v, slots, positions, 0.125, 0) }
 				})
 			})
 		}

@@ -249,6 +249,28 @@ func (s *Scope) WeightNoise(w Tensor, scale float64, absmax, perRow bool, key ui
 	return sumsq, spread
 }
 
+// Scan returns the index of the largest of z (the first of equals), and whether all are finite. Unlike the other operations it
+// may be called from any goroutine.
+func Scan(z []float32) (top int, finite bool) {
+	if len(z) == 0 {
+		return 0, false
+	}
+	var at C.int64_t
+	ok := C.gsm_scan((*C.float)(unsafe.Pointer(&z[0])), C.int64_t(len(z)), &at)
+	return int(at), ok != 0
+}
+
+// MayWin returns, in order, the indices of z that could win argmax(z/T + Gumbel(key, step, index)) against a best so far: all that
+// could, and few that could not. buf must be as long as z. Like Scan it may be called from any goroutine.
+func MayWin(z []float32, temperature, best float64, step uint32, key uint64, buf []int32) []int32 {
+	if len(z) == 0 || len(buf) < len(z) {
+		return nil
+	}
+	n := C.gsm_may_win((*C.float)(unsafe.Pointer(&z[0])), C.int64_t(len(z)), C.float(1/temperature), C.float(best),
+		C.uint32_t(step), C.uint64_t(key), (*C.int32_t)(unsafe.Pointer(&buf[0])))
+	return buf[:n]
+}
+
 // PhiloxWords writes the words of consecutive blocks from block0 on, four each, for tests of the generators.
 func PhiloxWords(out []uint32, block0, c1, c2, c3 uint32, key uint64, reference bool) error {
 	return failure("philox words", C.gsm_philox_words((*C.uint32_t)(unsafe.Pointer(&out[0])), C.int64_t(len(out)/4), C.uint32_t(block0),

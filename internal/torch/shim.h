@@ -36,6 +36,8 @@ char* gsm_noise(gsm_tensor* out, gsm_tensor x, double scale, const float* spread
                 const uint32_t* pos, const uint32_t* step, uint32_t site, int64_t rows, int reference, double* sumsq);
 char* gsm_weight_noise_(gsm_tensor w, double scale, int absmax, int per_row, uint64_t key, int reference,
                         double* sumsq, double* spread);
+int gsm_scan(const float* z, int64_t n, int64_t* top);
+int64_t gsm_may_win(const float* z, int64_t n, float inverse_t, float best, uint32_t step, uint64_t key, int32_t* out);
 char* gsm_philox_words(uint32_t* out, int64_t blocks, uint32_t block0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, int reference);
 char* gsm_normals(float* out, int64_t blocks, uint32_t block0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, int reference);
 
