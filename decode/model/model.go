@@ -135,9 +135,10 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 		blocks := (capacity + torch.KeyBlock - 1) / torch.KeyBlock
 		keys = []int64{shape[0], shape[1], int64(blocks), shape[3], torch.KeyBlock}
 	}
+	// Zeros, and not Empty: the system hands memory out when it is first written to, and running out is for the start.
 	for range m.Config.NumLayers {
-		c.k = append(c.k, s.Keep(s.Empty(keys, m.cacheType(), m.Device)))
-		c.v = append(c.v, s.Keep(s.Empty(shape, m.cacheType(), m.Device)))
+		c.k = append(c.k, s.Keep(s.Zeros(keys, m.cacheType(), m.Device)))
+		c.v = append(c.v, s.Keep(s.Zeros(shape, m.cacheType(), m.Device)))
 	}
 	m.rope.reserve(s, capacity, m.Device)
 	if s.Err() != nil {

@@ -1,0 +1,638 @@
+// Noise: Philox, normals, spreads, what is added to activations and weights, and the draws of the sampling.
+#include "common.h"
+
+#include <array>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define X86
+#include <immintrin.h>
+#endif
+
+// ---------------------------------------------------------------- elementary functions
+
+// ln u for u in (0, 1], u a multiple of 2^-24 (Cephes' polynomial): relative error below 2e-7, also near u = 1.
+INLINE float fast_log(float u) {
+  int32_t bits;
+  memcpy(&bits, &u, sizeof bits);
+  int32_t e = ((bits >> 23) & 0xff) - 126;
+  bits = (bits & 0x007fffff) | 0x3f000000;  // mantissa in [0.5, 1)
+  float m;
+  memcpy(&m, &bits, sizeof m);
+  const bool low = m < 0.707106781186547524f;
+  e -= low ? 1 : 0;
+  const float x = low ? m + m - 1.0f : m - 1.0f;
+  const float z = x * x;
+  float y = 7.0376836292e-2f;
+  y = y * x - 1.1514610310e-1f;
+  y = y * x + 1.1676998740e-1f;
+  y = y * x - 1.2420140846e-1f;
+  y = y * x + 1.4249322787e-1f;
+  y = y * x - 1.6668057665e-1f;
+  y = y * x + 2.0000714765e-1f;
+  y = y * x - 2.4999993993e-1f;
+  y = y * x + 3.3333331174e-1f;
+  y = y * x * z;
+  const float fe = static_cast<float>(e);
+  y = y + -2.12194440e-4f * fe;
+  y = y - 0.5f * z;
+  return x + y + 0.693359375f * fe;
+}
+
+// cos and sin of 2 pi u for u in [0, 1), u a multiple of 2^-24: the reduction to an eighth of a turn is exact.
+INLINE void fast_turn(float u, float* c, float* s) {
+  const float q = __builtin_floorf(u * 4.0f + 0.5f);              // nearest quarter turn, 0..4
+  const float x = (u - q * 0.25f) * 6.283185307179586477f;  // in [-pi/4, pi/4]
+  const float z = x * x;
+  float sp = -1.9515295891e-4f;
+  sp = sp * z + 8.3321608736e-3f;
+  sp = sp * z - 1.6666654611e-1f;
+  sp = sp * z * x + x;
+  float cp = 2.443315711809948e-5f;
+  cp = cp * z - 1.388731625493765e-3f;
+  cp = cp * z + 4.166664568298827e-2f;
+  cp = cp * z * z - 0.5f * z + 1.0f;
+  const int32_t k = static_cast<int32_t>(q) & 3;
+  const float a = (k & 1) ? sp : cp;  // |cos|
+  const float b = (k & 1) ? cp : sp;  // |sin|
+  *c = (k == 1 || k == 2) ? -a : a;
+  *s = (k & 2) ? -b : b;
+}
+
+// ---------------------------------------------------------------- Philox4x32-10 and Box-Muller
+
+static constexpr int kBlocks = 32;  // blocks of four words handled together
+
+static constexpr uint32_t kMul0 = 0xD2511F53u, kMul1 = 0xCD9E8D57u, kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
+
+struct Stream {
+  uint32_t c1, c2, c3;
+  uint32_t k0, k1;
+};
+
+// The words of kBlocks consecutive blocks, w[j][i] being word j of block block0 + i.
+static void philox_plain(const Stream& st, uint32_t block0, uint32_t w[4][kBlocks]) {
+  for (int i = 0; i < kBlocks; i++) {
+    uint32_t c0 = block0 + static_cast<uint32_t>(i), c1 = st.c1, c2 = st.c2, c3 = st.c3;
+    uint32_t k0 = st.k0, k1 = st.k1;
+    for (int r = 0; r < 10; r++) {
+      const uint64_t p0 = static_cast<uint64_t>(kMul0) * c0;
+      const uint64_t p1 = static_cast<uint64_t>(kMul1) * c2;
+      c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+      c1 = static_cast<uint32_t>(p1);
+      c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+      c3 = static_cast<uint32_t>(p0);
+      k0 += kWeyl0;
+      k1 += kWeyl1;
+    }
+    w[0][i] = c0;
+    w[1][i] = c1;
+    w[2][i] = c2;
+    w[3][i] = c3;
+  }
+}
+
+#ifdef X86
+// The same by the instruction that multiplies 32 by 32 bits, which compilers do not find: every second lane at a time.
+// BITS is 512 or 256, V the type of a vector, ODD the mask of its odd lanes.
+#define PHILOX_VECTOR(NAME, TARGET, BITS, V, BLEND, IOTA)                                                             \
+  __attribute__((target(TARGET))) static void NAME(const Stream& st, uint32_t block0, uint32_t w[4][kBlocks]) {       \
+    constexpr int lanes = BITS / 32, vectors = kBlocks / lanes;                                                       \
+    const V m0 = _mm##BITS##_set1_epi32(static_cast<int>(kMul0)), m1 = _mm##BITS##_set1_epi32(static_cast<int>(kMul1)); \
+    for (int v = 0; v < vectors; v++) {                                                                               \
+      V c0 = _mm##BITS##_add_epi32(_mm##BITS##_set1_epi32(static_cast<int>(block0) + v * lanes), IOTA);               \
+      V c1 = _mm##BITS##_set1_epi32(static_cast<int>(st.c1)), c2 = _mm##BITS##_set1_epi32(static_cast<int>(st.c2));   \
+      V c3 = _mm##BITS##_set1_epi32(static_cast<int>(st.c3));                                                         \
+      uint32_t k0 = st.k0, k1 = st.k1;                                                                                \
+      for (int r = 0; r < 10; r++) {                                                                                  \
+        const V e0 = _mm##BITS##_mul_epu32(c0, m0), o0 = _mm##BITS##_mul_epu32(_mm##BITS##_srli_epi64(c0, 32), m0);   \
+        const V e1 = _mm##BITS##_mul_epu32(c2, m1), o1 = _mm##BITS##_mul_epu32(_mm##BITS##_srli_epi64(c2, 32), m1);   \
+        const V h0 = BLEND(_mm##BITS##_srli_epi64(e0, 32), o0), l0 = BLEND(e0, _mm##BITS##_slli_epi64(o0, 32));       \
+        const V h1 = BLEND(_mm##BITS##_srli_epi64(e1, 32), o1), l1 = BLEND(e1, _mm##BITS##_slli_epi64(o1, 32));       \
+        c0 = XOR##BITS(XOR##BITS(h1, c1), _mm##BITS##_set1_epi32(static_cast<int>(k0)));                              \
+        c1 = l1;                                                                                                      \
+        c2 = XOR##BITS(XOR##BITS(h0, c3), _mm##BITS##_set1_epi32(static_cast<int>(k1)));                              \
+        c3 = l0;                                                                                                      \
+        k0 += kWeyl0;                                                                                                 \
+        k1 += kWeyl1;                                                                                                 \
+      }                                                                                                               \
+      memcpy(w[0] + v * lanes, &c0, sizeof c0);                                                                       \
+      memcpy(w[1] + v * lanes, &c1, sizeof c1);                                                                       \
+      memcpy(w[2] + v * lanes, &c2, sizeof c2);                                                                       \
+      memcpy(w[3] + v * lanes, &c3, sizeof c3);                                                                       \
+    }                                                                                                                 \
+  }
+#define XOR512(a, b) _mm512_xor_si512(a, b)
+#define XOR256(a, b) _mm256_xor_si256(a, b)
+#define BLEND512(even, odd) _mm512_mask_blend_epi32(0xAAAA, even, odd)
+#define BLEND256(even, odd) _mm256_blend_epi32(even, odd, 0xAA)
+PHILOX_VECTOR(philox_avx512, "avx512f", 512, __m512i, BLEND512, _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+PHILOX_VECTOR(philox_avx2, "avx2", 256, __m256i, BLEND256, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#endif
+
+typedef void (*PhiloxLanes)(const Stream&, uint32_t, uint32_t[4][kBlocks]);
+
+static PhiloxLanes choose_philox() {
+#ifdef X86
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f")) return philox_avx512;
+  if (__builtin_cpu_supports("avx2")) return philox_avx2;
+#endif
+  return philox_plain;
+}
+
+static const PhiloxLanes philox_lanes = choose_philox();
+
+// 4 * kBlocks normals in element order: out[4 b + j] is normal j of block block0 + b.
+INLINE void normals_lanes(const Stream& st, uint32_t block0, float* out) {
+  uint32_t w[4][kBlocks];
+  float n[4][kBlocks];
+  philox_lanes(st, block0, w);
+  for (int j = 0; j < 4; j += 2) {
+    for (int i = 0; i < kBlocks; i++) {
+      const float u1 = static_cast<float>(static_cast<int32_t>((w[j][i] >> 8) + 1)) * 0x1p-24f;
+      const float u2 = static_cast<float>(static_cast<int32_t>(w[j + 1][i] >> 8)) * 0x1p-24f;
+      const float radius = __builtin_sqrtf(-2.0f * fast_log(u1));
+      float c, s;
+      fast_turn(u2, &c, &s);
+      n[j][i] = radius * c;
+      n[j + 1][i] = radius * s;
+    }
+  }
+  for (int i = 0; i < kBlocks; i++)
+    for (int j = 0; j < 4; j++) out[4 * i + j] = n[j][i];
+}
+
+// y[i] = x[i] + amp * normal(first + i) for i in [0, n), first a multiple of four; returns the sum of (y - x)^2.
+CLONES static double add_noise_span(const float* x, float* y, int64_t n, uint32_t block0, float amp, Stream st) {
+  double total = 0;
+  float buf[4 * kBlocks];
+  for (int64_t i = 0; i < n; i += 4 * kBlocks, block0 += kBlocks) {
+    normals_lanes(st, block0, buf);
+    const int64_t m = std::min<int64_t>(4 * kBlocks, n - i);
+    float sum[kLanes] = {0};
+    int64_t j = 0;
+    for (; j + kLanes <= m; j += kLanes)
+      for (int l = 0; l < kLanes; l++) {
+        const float before = x[i + j + l], after = before + amp * buf[j + l];
+        y[i + j + l] = after;
+        sum[l] += (after - before) * (after - before);
+      }
+    for (; j < m; j++) {
+      const float before = x[i + j], after = before + amp * buf[j];
+      y[i + j] = after;
+      sum[0] += (after - before) * (after - before);
+    }
+    float s = 0;
+    for (int l = 0; l < kLanes; l++) s += sum[l];
+    total += s;
+  }
+  return total;
+}
+
+CLONES static void words_span(uint32_t* out, int64_t blocks, uint32_t block0, Stream st) {
+  uint32_t w[4][kBlocks];
+  for (int64_t b = 0; b < blocks; b += kBlocks) {
+    philox_lanes(st, block0 + static_cast<uint32_t>(b), w);
+    for (int64_t i = 0; i < std::min<int64_t>(kBlocks, blocks - b); i++)
+      for (int j = 0; j < 4; j++) out[4 * (b + i) + j] = w[j][i];
+  }
+}
+
+CLONES static void normals_span(float* out, int64_t blocks, uint32_t block0, Stream st) {
+  float buf[4 * kBlocks];
+  for (int64_t b = 0; b < blocks; b += kBlocks) {
+    normals_lanes(st, block0 + static_cast<uint32_t>(b), buf);
+    memcpy(out + 4 * b, buf, sizeof(float) * static_cast<size_t>(4 * std::min<int64_t>(kBlocks, blocks - b)));
+  }
+}
+
+static Stream stream_of(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3) {
+  return Stream{c1, c2, c3, static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
+}
+
+// The reference in plain libtorch operations, for any device. Counters and keys are int64 tensors that broadcast.
+namespace {
+
+// High and low words of the product of a 32-bit constant and 32-bit values held in int64 tensors: by 16-bit halves,
+// since the full product does not fit a signed 64-bit integer.
+std::pair<at::Tensor, at::Tensor> mul_hi_lo(int64_t m, const at::Tensor& c) {
+  const auto low = at::bitwise_and(c, 0xffff) * m;                                  // < 2^48
+  const auto high = at::__rshift__(c, 16) * m + at::__rshift__(low, 16);            // < 2^49
+  return {at::__rshift__(high, 16), at::bitwise_or(at::__lshift__(at::bitwise_and(high, 0xffff), 16), at::bitwise_and(low, 0xffff))};
+}
+
+std::array<at::Tensor, 4> words_reference(at::Tensor c0, at::Tensor c1, at::Tensor c2, at::Tensor c3, at::Tensor k0, at::Tensor k1) {
+  constexpr int64_t mask = 0xffffffffLL;
+  for (int r = 0; r < 10; r++) {
+    auto [hi0, lo0] = mul_hi_lo(0xD2511F53LL, c0);
+    auto [hi1, lo1] = mul_hi_lo(0xCD9E8D57LL, c2);
+    auto n0 = at::bitwise_xor(at::bitwise_xor(hi1, c1), k0);
+    auto n2 = at::bitwise_xor(at::bitwise_xor(hi0, c3), k1);
+    c0 = n0;
+    c1 = lo1;
+    c2 = n2;
+    c3 = lo0;
+    k0 = at::bitwise_and(k0 + 0x9E3779B9LL, mask);
+    k1 = at::bitwise_and(k1 + 0xBB67AE85LL, mask);
+  }
+  return {c0, c1, c2, c3};
+}
+
+// Four normals of each block, interleaved along a new last dimension of length four.
+at::Tensor normals_reference(const std::array<at::Tensor, 4>& w) {
+  std::vector<at::Tensor> n;
+  for (int j = 0; j < 4; j += 2) {
+    const auto u1 = (at::__rshift__(w[j], 8) + 1).to(at::kFloat) * 0x1p-24;
+    const auto u2 = at::__rshift__(w[j + 1], 8).to(at::kFloat) * 0x1p-24;
+    const auto radius = at::sqrt(-2 * at::log(u1));
+    // The exact reduction to an eighth of a turn, as in the fused kernel: 2 pi u rounded to float32 would cost 2e-6.
+    const auto q = at::floor(u2 * 4 + 0.5);
+    const auto x = (u2 - q * 0.25) * 6.283185307179586477;
+    const auto k = at::bitwise_and(q.to(at::kLong), 3);
+    const auto odd = at::bitwise_and(k, 1).to(at::kBool);
+    const auto c = at::where(odd, at::sin(x), at::cos(x)), s = at::where(odd, at::cos(x), at::sin(x));
+    n.push_back(radius * at::where(at::logical_or(k == 1, k == 2), -c, c));
+    n.push_back(radius * at::where(k >= 2, -s, s));
+  }
+  return at::stack(n, -1);
+}
+
+at::Tensor scalar64(int64_t v, at::Device d) { return at::full({1}, v, at::TensorOptions().dtype(at::kLong).device(d)); }
+
+at::Tensor blocks_from(uint32_t block0, int64_t n, at::Device d) {
+  return at::bitwise_and(at::arange(n, at::TensorOptions().dtype(at::kLong).device(d)) + static_cast<int64_t>(block0), 0xffffffffLL);
+}
+
+// [n] normals of one stream.
+at::Tensor normals_reference(int64_t blocks, uint32_t block0, Stream st, at::Device d) {
+  return normals_reference(words_reference(blocks_from(block0, blocks, d), scalar64(st.c1, d), scalar64(st.c2, d),
+                                           scalar64(st.c3, d), scalar64(st.k0, d), scalar64(st.k1, d)))
+      .reshape({-1});
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- spreads
+
+CLONES static double row_sum(const float* x, int64_t n) {
+  double acc[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int l = 0; l < 8; l++) acc[l] += static_cast<double>(x[i + l]);
+  for (; i < n; i++) acc[0] += static_cast<double>(x[i]);
+  return ((acc[0] + acc[1]) + (acc[2] + acc[3])) + ((acc[4] + acc[5]) + (acc[6] + acc[7]));
+}
+
+CLONES static double row_squares(const float* x, int64_t n, double mean) {
+  double acc[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int l = 0; l < 8; l++) {
+      const double d = static_cast<double>(x[i + l]) - mean;
+      acc[l] += d * d;
+    }
+  for (; i < n; i++) acc[0] += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean);
+  return ((acc[0] + acc[1]) + (acc[2] + acc[3])) + ((acc[4] + acc[5]) + (acc[6] + acc[7]));
+}
+
+CLONES static float row_absmax(const float* x, int64_t n) {
+  float acc[kLanes] = {0};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) {
+      const float a = __builtin_fabsf(x[i + l]);
+      acc[l] = a > acc[l] ? a : acc[l];
+    }
+  for (; i < n; i++) acc[0] = std::max(acc[0], __builtin_fabsf(x[i]));
+  return *std::max_element(acc, acc + kLanes);
+}
+
+// Unbiased standard deviation (or the largest magnitude) of each group of rows: rows [groups[g], groups[g + 1]) of x.
+// Partial results are per row and are joined in row order, so that the number of threads does not matter.
+static void spread_rows(float* out, const float* x, int64_t d, const int32_t* groups, int64_t n_groups, bool absmax) {
+  const int64_t first = groups[0], rows = groups[n_groups] - first;
+  std::vector<double> part(static_cast<size_t>(rows));
+  x += first * d;
+  if (absmax) {
+    at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; r++) part[r] = row_absmax(x + r * d, d);
+    });
+    for (int64_t g = 0; g < n_groups; g++) {
+      double top = 0;
+      for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) top = std::max(top, part[r]);
+      out[g] = static_cast<float>(top);
+    }
+    return;
+  }
+  at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; r++) part[r] = row_sum(x + r * d, d);
+  });
+  std::vector<double> mean(static_cast<size_t>(rows));
+  for (int64_t g = 0; g < n_groups; g++) {
+    double sum = 0;
+    for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) sum += part[r];
+    const double m = sum / (static_cast<double>(groups[g + 1] - groups[g]) * static_cast<double>(d));
+    for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) mean[r] = m;
+  }
+  at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; r++) part[r] = row_squares(x + r * d, d, mean[r]);
+  });
+  for (int64_t g = 0; g < n_groups; g++) {
+    double sum = 0;
+    for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) sum += part[r];
+    const double n = static_cast<double>(groups[g + 1] - groups[g]) * static_cast<double>(d);
+    out[g] = n > 1 ? static_cast<float>(std::sqrt(sum / (n - 1))) : 0.0f;
+  }
+}
+
+// ---------------------------------------------------------------- the interface
+
+// out [G] <- spread of each group of rows of x [R, D].
+char* gsm_spread(float* out, gsm_tensor x_, const int32_t* groups, int64_t n_groups, int absmax) {
+  return guard([&] {
+    const auto& x = T(x_);
+    TORCH_CHECK(x.dim() == 2, "spread: the input must be [rows, features]");
+    for (int64_t g = 0; g < n_groups; g++)
+      TORCH_CHECK(groups[g] >= 0 && groups[g] < groups[g + 1] && groups[g + 1] <= x.size(0), "spread: group ", g, " is not a range of rows");
+    if (fast(x)) {
+      spread_rows(out, x.data_ptr<float>(), x.size(1), groups, n_groups, absmax != 0);
+      return;
+    }
+    std::vector<at::Tensor> parts;
+    for (int64_t g = 0; g < n_groups; g++) {
+      const auto f = x.narrow(0, groups[g], groups[g + 1] - groups[g]).to(at::kFloat);
+      parts.push_back(absmax != 0 ? f.abs().max() : f.numel() > 1 ? f.std(true) : at::zeros({}, f.options()));
+    }
+    const auto all = at::stack(parts).to(at::kCPU);
+    memcpy(out, all.data_ptr<float>(), sizeof(float) * static_cast<size_t>(n_groups));
+  });
+}
+
+// out = x + scale * spread[r] * N(keys[r], pos[r], site, step[r], element); sumsq[r] gets the sum of squares of the change.
+char* gsm_noise(gsm_tensor* out, gsm_tensor x_, double scale, const float* spread, const uint64_t* keys, const uint32_t* pos,
+                const uint32_t* step, uint32_t site, int64_t rows, int reference, double* sumsq) {
+  return guard([&] {
+    const auto& x = T(x_);
+    TORCH_CHECK(x.dim() == 2 && x.size(0) == rows, "noise: the input must be [", rows, ", features]");
+    const int64_t d = x.size(1);
+    if (fast(x) && reference == 0) {
+      auto y = at::empty_like(x);
+      const float* xp = x.data_ptr<float>();
+      float* yp = y.data_ptr<float>();
+      at::parallel_for(0, rows, grain(8 * d), [&](int64_t from, int64_t to) {  // a normal takes about eight times a plain element's time
+        for (int64_t r = from; r < to; r++)
+          sumsq[r] = add_noise_span(xp + r * d, yp + r * d, d, 0, static_cast<float>(scale * spread[r]), stream_of(keys[r], pos[r], site, step[r]));
+      });
+      give(out, std::move(y));
+      return;
+    }
+    const auto dev = x.device();
+    std::vector<int64_t> k0(rows), k1(rows), c1(rows), c3(rows);
+    std::vector<float> amp(rows);
+    for (int64_t r = 0; r < rows; r++) {
+      k0[r] = static_cast<uint32_t>(keys[r]);
+      k1[r] = static_cast<uint32_t>(keys[r] >> 32);
+      c1[r] = pos[r];
+      c3[r] = step[r];
+      amp[r] = static_cast<float>(scale * spread[r]);
+    }
+    const auto column = [&](std::vector<int64_t>& v) { return at::from_blob(v.data(), {rows, 1}, at::kLong).to(dev, at::kLong, false, true); };
+    const auto w = words_reference(blocks_from(0, (d + 3) / 4, dev).unsqueeze(0), column(c1), scalar64(site, dev).unsqueeze(0), column(c3), column(k0), column(k1));
+    const auto n = normals_reference(w).reshape({rows, -1}).narrow(1, 0, d);
+    const auto a = at::from_blob(amp.data(), {rows, 1}, at::kFloat).to(dev, at::kFloat, false, true);
+    auto y = (x.to(at::kFloat) + a * n).to(x.scalar_type());
+    const auto change = (y.to(at::kFloat) - x.to(at::kFloat)).to(at::kDouble).pow(2).sum(-1).to(at::kCPU);
+    memcpy(sumsq, change.data_ptr<double>(), sizeof(double) * static_cast<size_t>(rows));
+    give(out, std::move(y));
+  });
+}
+
+// noise_row writes y = x + a N for row r of a tensor with rows of d elements and returns the sum of squares of the change; buf is
+// scratch. A row may begin inside a block of four.
+static double noise_row(const float* x, float* y, int64_t r, int64_t d, float a, Stream st, std::vector<float>& buf) {
+  const int64_t skip = r * d % 4;
+  buf.resize(static_cast<size_t>(d + 8));
+  normals_span(buf.data(), (skip + d + 3) / 4, static_cast<uint32_t>(r * d / 4), st);
+  double sum = 0;
+  for (int64_t i = 0; i < d; i++) {
+    const float before = x[i], after = before + a * buf[skip + i];
+    y[i] = after;
+    sum += static_cast<double>(after - before) * static_cast<double>(after - before);
+  }
+  return sum;
+}
+
+// Elements that one task perturbs, and that a tensor of another dtype is turned to float32 by at a time. Fixed, so that sums do not
+// depend on the number of threads.
+static constexpr int64_t kStretch = 1 << 16;
+
+// in_stretches calls f(tensor, first element) with float32 copies of stretches of whole rows of w [rows, d] (of kStretch
+// elements where there is one row only), so that a large matrix never stands in memory a second time in float32.
+template <class F>
+static void in_stretches(const at::Tensor& w, int64_t rows, int64_t d, F&& f) {
+  const auto flat = w.view({-1});
+  const int64_t n = rows * d, step = rows == 1 ? kStretch : std::max<int64_t>(1, kStretch / d) * d;
+  for (int64_t first = 0; first < n; first += step) {
+    const auto part = flat.narrow(0, first, std::min(step, n - first));
+    f(part, part.to(at::kFloat), first);
+  }
+}
+
+// weight_spread is the spread of each row of w [rows, d], on the CPU.
+static void weight_spread(std::vector<float>& amp, const at::Tensor& w, int64_t rows, int64_t d, bool absmax) {
+  std::vector<int32_t> groups(static_cast<size_t>(rows) + 1);
+  for (int64_t r = 0; r <= rows; r++) groups[r] = static_cast<int32_t>(r);
+  if (fast(w)) {
+    if (rows == 1 && w.dim() > 1) {  // the whole tensor is one group: let its rows be summed in parallel
+      const int32_t whole[2] = {0, static_cast<int32_t>(w.size(0))};
+      spread_rows(amp.data(), w.data_ptr<float>(), w.numel() / w.size(0), whole, 1, absmax);
+    } else {
+      spread_rows(amp.data(), w.data_ptr<float>(), d, groups.data(), rows, absmax);
+    }
+    return;
+  }
+  if (rows > 1) {
+    in_stretches(w, rows, d, [&](const at::Tensor&, const at::Tensor& f, int64_t first) {
+      spread_rows(amp.data() + first / d, f.data_ptr<float>(), d, groups.data(), f.numel() / d, absmax);
+    });
+    return;
+  }
+  double sum = 0, squares = 0;
+  float top = 0;
+  in_stretches(w, 1, d, [&](const at::Tensor&, const at::Tensor& f, int64_t) {
+    if (absmax) top = std::max(top, row_absmax(f.data_ptr<float>(), f.numel()));
+    else sum += row_sum(f.data_ptr<float>(), f.numel());
+  });
+  if (absmax) {
+    amp[0] = top;
+    return;
+  }
+  const double mean = sum / static_cast<double>(d);
+  in_stretches(w, 1, d, [&](const at::Tensor&, const at::Tensor& f, int64_t) { squares += row_squares(f.data_ptr<float>(), f.numel(), mean); });
+  amp[0] = d > 1 ? static_cast<float>(std::sqrt(squares / static_cast<double>(d - 1))) : 0.0f;
+}
+
+// w += scale * spread * N(key, element), spread over the whole tensor or over each of its rows. Counters: block of four
+// elements in the flattened tensor. *sumsq: of the change; *spread: root mean square of the spreads over the elements.
+char* gsm_weight_noise_(gsm_tensor w_, double scale, int absmax, int per_row, uint64_t key, int reference, double* sumsq, double* spread) {
+  return guard([&] {
+    auto& w = T(w_);
+    const int64_t n = w.numel();
+    *sumsq = 0;
+    *spread = 0;
+    if (n == 0) return;
+    TORCH_CHECK((n + 3) / 4 <= INT64_C(0xffffffff), "weight noise: a tensor of ", n, " elements is beyond the counter");
+    const int64_t rows = per_row != 0 && w.dim() > 1 ? w.size(0) : 1, d = n / rows;
+    const bool kernels = w.is_cpu() && w.is_contiguous() && reference == 0;
+    std::vector<float> amp(static_cast<size_t>(rows));
+    if (kernels || fast(w)) {
+      weight_spread(amp, w, rows, d, absmax != 0);
+    } else {
+      const auto f = w.reshape({rows, d}).to(at::kFloat);
+      const auto s = (absmax != 0 ? std::get<0>(f.abs().max(1)) : f.std(1, true)).to(at::kCPU).contiguous();
+      memcpy(amp.data(), s.data_ptr<float>(), sizeof(float) * static_cast<size_t>(rows));
+    }
+    double sq = 0;
+    for (auto& a : amp) {
+      if (!std::isfinite(a)) a = 0;  // one element has no standard deviation
+      sq += static_cast<double>(a) * static_cast<double>(a);
+    }
+    *spread = std::sqrt(sq / static_cast<double>(rows));
+    const Stream st = stream_of(key, 0, 0, 0);
+    if (kernels && fast(w)) {
+      float* p = w.data_ptr<float>();
+      const int64_t tasks = rows == 1 ? (n + kStretch - 1) / kStretch : rows;
+      std::vector<double> part(static_cast<size_t>(tasks));
+      at::parallel_for(0, tasks, rows == 1 ? 1 : grain(4 * d), [&](int64_t from, int64_t to) {
+        std::vector<float> buf;
+        for (int64_t i = from; i < to; i++) {
+          float* at = p + i * (rows == 1 ? kStretch : d);
+          part[i] = rows == 1 ? add_noise_span(at, at, std::min(kStretch, n - i * kStretch), static_cast<uint32_t>(i * (kStretch / 4)), static_cast<float>(scale * amp[0]), st)
+                              : noise_row(at, at, i, d, static_cast<float>(scale * amp[i]), st, buf);
+        }
+      });
+      for (double v : part) *sumsq += v;
+      return;
+    }
+    if (kernels) {  // the change is measured after rounding to the tensor's dtype
+      std::vector<float> buf;
+      in_stretches(w, rows, d, [&](at::Tensor part, const at::Tensor& before, int64_t first) {
+        auto after = at::empty_like(before);
+        const float* x = before.data_ptr<float>();
+        float* y = after.data_ptr<float>();
+        if (rows == 1) {
+          add_noise_span(x, y, before.numel(), static_cast<uint32_t>(first / 4), static_cast<float>(scale * amp[0]), st);
+        } else {
+          for (int64_t r = 0; r < before.numel() / d; r++) noise_row(x + r * d, y + r * d, first / d + r, d, static_cast<float>(scale * amp[first / d + r]), st, buf);
+        }
+        part.copy_(after);
+        *sumsq += (part.to(at::kFloat) - before).to(at::kDouble).pow(2).sum().item<double>();
+      });
+      return;
+    }
+    const auto a = at::from_blob(amp.data(), {rows, 1}, at::kFloat).to(w.device(), at::kFloat, false, true);
+    const auto before = w.reshape({rows, d}).to(at::kFloat);
+    const auto noise = normals_reference((n + 3) / 4, 0, st, w.device()).narrow(0, 0, n).reshape({rows, d});
+    const auto after = (before + a * scale * noise).to(w.scalar_type());
+    *sumsq = (after.to(at::kFloat) - before).to(at::kDouble).pow(2).sum().item<double>();
+    w.copy_(after.reshape(w.sizes()));
+  });
+}
+
+// z [n]: *top is the index of the largest (the first of equals), and the result whether all are finite.
+CLONES int gsm_scan(const float* z, int64_t n, int64_t* top) {
+  float best[kLanes], sum[kLanes] = {0};
+  int32_t at[kLanes];
+  for (int l = 0; l < kLanes; l++) {
+    best[l] = -INFINITY;
+    at[l] = 0;
+  }
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) {
+      const float v = z[i + l];
+      sum[l] += v - v;  // 0 for a finite number, NaN otherwise
+      at[l] = v > best[l] ? static_cast<int32_t>(i) : at[l];
+      best[l] = v > best[l] ? v : best[l];
+    }
+  float high = -INFINITY, total = lane_sum(sum);
+  *top = 0;
+  for (int l = 0; l < kLanes; l++)
+    if (best[l] > high || (best[l] == high && at[l] + l < *top)) {
+      high = best[l];
+      *top = at[l] + l;
+    }
+  for (; i < n; i++) {
+    total += z[i] - z[i];
+    if (z[i] > high) {
+      high = z[i];
+      *top = i;
+    }
+  }
+  return total == 0;
+}
+
+// out gets, in order, the indices of all z [n] that could win argmax(z/T + Gumbel) against a best so far; the result is how many. A
+// uniform u beats a gap d only if 1 - u <= -ln u < exp(-d). Float32 is enough: the slack keeps every token that is near.
+CLONES int64_t gsm_may_win(const float* z, int64_t n, float inverse_t, float best, uint32_t step, uint64_t key, int32_t* out) {
+  constexpr int64_t block = 4 * kBlocks;
+  const Stream st = stream_of(key, step, 0, 0);
+  const float slack = 1e-3f + 1e-6f * __builtin_fabsf(best);
+  uint32_t w[4][kBlocks], inverted[block];
+  float x[block], limit[block];
+  unsigned char keep[block];
+  int64_t count = 0;
+  for (int64_t first = 0; first < n; first += block) {
+    const int64_t m = std::min(block, n - first);
+    for (int64_t i = m; i < block; i++) x[i] = -INFINITY;
+    memcpy(x, z + first, sizeof(float) * static_cast<size_t>(m));
+    float high[kLanes];
+    for (int l = 0; l < kLanes; l++) high[l] = -INFINITY;
+    for (int64_t i = 0; i < block; i += kLanes)
+      for (int l = 0; l < kLanes; l++) {
+        const float d = x[i + l] * inverse_t - best + slack;
+        high[l] = d > high[l] ? d : high[l];
+        limit[i + l] = fast_exp(d) + 1e-9f;
+      }
+    int near = 0;
+    for (int l = 0; l < kLanes; l++) near |= high[l] >= -23.0f;
+    if (near == 0) continue;  // no uniform of 32 bits reaches that far
+    philox_lanes(st, static_cast<uint32_t>(first / 4), w);
+    for (int b = 0; b < kBlocks; b++)
+      for (int j = 0; j < 4; j++) inverted[4 * b + j] = ~w[j][b];
+    for (int64_t i = 0; i < block; i++) keep[i] = static_cast<float>(inverted[i]) * 0x1p-32f <= limit[i];
+    for (int64_t i = 0; i < m; i += 8) {
+      uint64_t any;
+      memcpy(&any, keep + i, sizeof any);
+      for (int64_t l = i; any != 0 && l < std::min(i + 8, m); l++)
+        if (keep[l] != 0) out[count++] = static_cast<int32_t>(first + l);
+    }
+  }
+  return count;
+}
+
+char* gsm_philox_words(uint32_t* out, int64_t blocks, uint32_t block0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, int reference) {
+  return guard([&] {
+    const Stream st = stream_of(key, c1, c2, c3);
+    if (reference == 0) {
+      words_span(out, blocks, block0, st);
+      return;
+    }
+    const at::Device d(at::kCPU);
+    const auto w = words_reference(blocks_from(block0, blocks, d), scalar64(c1, d), scalar64(c2, d), scalar64(c3, d), scalar64(st.k0, d), scalar64(st.k1, d));
+    const auto all = at::stack({w[0], w[1], w[2], w[3]}, -1).contiguous();
+    for (int64_t i = 0; i < 4 * blocks; i++) out[i] = static_cast<uint32_t>(all.data_ptr<int64_t>()[i]);
+  });
+}
+
+char* gsm_normals(float* out, int64_t blocks, uint32_t block0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, int reference) {
+  return guard([&] {
+    const Stream st = stream_of(key, c1, c2, c3);
+    if (reference == 0) {
+      normals_span(out, blocks, block0, st);
+      return;
+    }
+    const auto n = normals_reference(blocks, block0, st, at::Device(at::kCPU)).contiguous();
+    memcpy(out, n.data_ptr<float>(), sizeof(float) * static_cast<size_t>(4 * blocks));
+  });
+}
