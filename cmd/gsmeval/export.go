@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/harness"
 	"github.com/gsmeval/gsmeval/harness/config"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/results/export"
@@ -44,7 +45,7 @@ The names of the files that were written go to stdout.`,
 			case out == "-" && f != export.CSV:
 				return usageError{errors.New("only csv can be written to stdout")}
 			}
-			r, err := openExport(cmd.Context(), args[0], dataset, !noQuestions)
+			r, err := a.openExport(cmd.Context(), args[0], dataset, !noQuestions)
 			if err != nil {
 				return err
 			}
@@ -77,7 +78,7 @@ The names of the files that were written go to stdout.`,
 }
 
 // openExport reads a run and, unless it is not wanted, the text of its questions.
-func openExport(ctx context.Context, dir, dataset string, questions bool) (*export.Run, error) {
+func (a *app) openExport(ctx context.Context, dir, dataset string, questions bool) (*export.Run, error) {
 	info, err := results.ReadRun(dir)
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func openExport(ctx context.Context, dir, dataset string, questions bool) (*expo
 	}
 	var examples map[int]datasets.Example
 	if questions {
-		if examples, err = questionsOf(ctx, cfg, info, dataset); err != nil {
+		if examples, err = a.questionsOf(ctx, cfg, info, dataset); err != nil {
 			return nil, err
 		}
 	}
@@ -105,12 +106,12 @@ func openExport(ctx context.Context, dir, dataset string, questions bool) (*expo
 }
 
 // questionsOf reads the examples of a run by row number, from the data that was evaluated and no other.
-func questionsOf(ctx context.Context, cfg *config.Config, info *results.RunInfo, path string) (map[int]datasets.Example, error) {
+func (a *app) questionsOf(ctx context.Context, cfg *config.Config, info *results.RunInfo, path string) (map[int]datasets.Example, error) {
 	d := cfg.Dataset
 	if path != "" {
-		d.Path = path
+		d.Path, d.Revision = path, ""
 	}
-	set, err := datasets.Load(ctx, datasets.Spec{Path: d.Path, Split: d.Split, Config: d.Config})
+	set, err := harness.NewLocator(a.stderr).Load(ctx, datasets.Spec{Path: d.Path, Split: d.Split, Config: d.Config}, d.Revision)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name the run's data set with --dataset", err)
 	}
