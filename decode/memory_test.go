@@ -16,6 +16,12 @@ import (
 func anonymous(t *testing.T) int64 {
 	t.Helper()
 	debug.FreeOSMemory()
+	return resident(t)
+}
+
+// resident is the process's RssAnon in bytes.
+func resident(t *testing.T) int64 {
+	t.Helper()
 	file, err := os.Open("/proc/self/status")
 	if err != nil {
 		t.Skipf("resident memory is read from /proc: %v", err)

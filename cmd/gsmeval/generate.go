@@ -280,6 +280,7 @@ func (a *app) load(ctx context.Context, model string, o decode.LoadOptions) (*de
 	if err != nil {
 		return nil, err
 	}
+	o.Progress = harness.Loading(model, a.stderr)
 	return decode.Load(dir, o)
 }
 

@@ -1,0 +1,31 @@
+package harness
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// Loads are silent for the first second, and then say a line every few.
+const (
+	silentFor    = time.Second
+	loadingEvery = 2 * time.Second
+)
+
+// Loading reports on w how far the loading of a model is; loads of less than a second go without a word.
+func Loading(path string, w io.Writer) func(done, total int64) {
+	return loading(path, func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) })
+}
+
+func loading(path string, say func(format string, args ...any)) func(done, total int64) {
+	begin := time.Now()
+	next := silentFor
+	return func(done, total int64) {
+		spent := time.Since(begin)
+		if spent < next {
+			return
+		}
+		next = spent + loadingEvery
+		say("loading %s: %.1f of %.1f GB, %.0f MB/s", path, float64(done)/1e9, float64(total)/1e9, float64(done)/1e6/spent.Seconds())
+	}
+}
