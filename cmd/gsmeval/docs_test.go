@@ -32,6 +32,9 @@ type docCommand struct {
 	code   int    // that it must end with
 }
 
+// isCommand finds command lines, with variables before them.
+var isCommand = regexp.MustCompile(`^(?:[A-Z_]+=\S+ )*(?:bin/)?gsmeval `)
+
 var marker = regexp.MustCompile(`^<!-- (not-run|fails|run): (.*) -->$`)
 
 // docCommands reads the commands of a page: lines of code blocks that begin with gsmeval, bin/gsmeval or either after "$ ",
@@ -87,7 +90,7 @@ func docCommands(t *testing.T, path string) []docCommand {
 		}
 		code = strings.TrimPrefix(continued+strings.TrimSpace(code), "$ ")
 		continued = ""
-		if !strings.HasPrefix(code, "gsmeval ") && !strings.HasPrefix(code, "bin/gsmeval ") {
+		if !isCommand.MatchString(code) {
 			continue
 		}
 		if before, ok := strings.CutSuffix(code, "\\"); ok {
@@ -97,7 +100,7 @@ func docCommands(t *testing.T, path string) []docCommand {
 		code, _, _ = strings.Cut(code, "  #")
 		used = true
 		c := next
-		c.line, c.text = n, strings.TrimPrefix(strings.TrimSpace(code), "bin/")
+		c.line, c.text = n, strings.Replace(strings.TrimSpace(code), "bin/gsmeval ", "gsmeval ", 1)
 		out = append(out, c)
 	}
 	if err := scanner.Err(); err != nil {
@@ -244,7 +247,7 @@ func TestDocsMention(t *testing.T) {
 // parses tells whether a command line has a command, flags and config keys that exist. Words may be placeholders, and a command
 // that is mentioned may lack arguments, but not have one too many.
 func parses(root, text string) error {
-	words := docWords(text)
+	words := docWords(text[strings.Index(text, "gsmeval "):])
 	if len(words) < 2 {
 		return errors.New("there is no command in it")
 	}
@@ -329,6 +332,57 @@ func docWords(text string) []string {
 		}
 	}
 	return words
+}
+
+// TestDocsConfig checks that docs/config.md has every key of the config, with its default.
+func TestDocsConfig(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join(moduleRoot(t), "docs", "config.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("least.yaml", []byte("model: {path: m}\ndataset: {path: d}\n"), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults := cfg.FingerprintFields()
+	defaults["progress"], defaults["log_level"] = cfg.Progress, cfg.LogLevel
+	n := 0
+	var walk func(prefix string)
+	walk = func(prefix string) {
+		for _, key := range config.Complete(prefix) {
+			path, whole := strings.CutSuffix(key, "=")
+			if !whole {
+				if prefix == "" || strings.HasSuffix(key, ".0.") {
+					walk(key)
+				}
+				if !strings.HasSuffix(key, ".from.") {
+					continue
+				}
+				path = strings.TrimSuffix(key, ".")
+			}
+			if path == "noise" || path == "temperature" || path == "model.path" || path == "dataset.path" {
+				continue
+			}
+			n++
+			path = strings.Replace(path, ".0", ".N", 1)
+			row := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(path) + "` \\| (.*?) \\|").FindStringSubmatch(string(data))
+			if row == nil {
+				t.Errorf("docs/config.md has no row of %s", path)
+				continue
+			}
+			want, known := defaults[path]
+			if text, isText := want.(string); known && (!isText || text != "") && !strings.Contains(row[1], "NAME") && path != "name" {
+				if got := strings.Trim(row[1], "`"); got != fmt.Sprint(want) && got != strconv.Quote(fmt.Sprint(want)) {
+					t.Errorf("docs/config.md has the default %s for %s, it is %v", row[1], path, want)
+				}
+			}
+		}
+	}
+	walk("")
+	if n < 50 {
+		t.Errorf("only %d keys were looked at", n)
+	}
 }
 
 var (
