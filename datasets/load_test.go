@@ -69,6 +69,7 @@ func TestLayouts(t *testing.T) {
 		{name: "shards beyond ten without zeros", files: map[string][]byte{"test-2.jsonl": jsonl(2, 1), "test-10.jsonl": jsonl(10, 1)}, want: []string{"2", "10"}},
 		{name: "a file, whatever its split", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl", spec: Spec{Split: "train"}, want: []string{"1"}},
 		{name: "a glob", files: map[string][]byte{"b.jsonl": jsonl(2, 1), "a.jsonl": jsonl(1, 1), "c.txt": nil}, path: "*.jsonl", want: []string{"1", "2"}},
+		{name: "a glob of parquet files", files: map[string][]byte{"main/test-00001-of-00002.parquet": parquet, "main/test-00000-of-00002.parquet": parquet, "main/train.jsonl": nil}, path: "main/*.parquet", rows: 80},
 		{name: "a file whose name looks like a glob", files: map[string][]byte{"a[1].jsonl": jsonl(1, 1)}, path: "a[1].jsonl", want: []string{"1"}},
 
 		{name: "no such split", files: map[string][]byte{"train.jsonl": jsonl(1, 1), "data/dev-0.jsonl": jsonl(1, 1)}, words: []string{`no split "test"`, "dev, train"}},

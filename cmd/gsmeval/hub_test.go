@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/internal/hub/hubtest"
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -100,6 +104,26 @@ threads: 1
 	local := run("", "runs/local", "model.path="+root+"/models/gsm-tiny", "dataset.path="+root+"/data/gsm-synth", "dataset.revision=")
 	if diff := cmp.Diff(local, run("", "runs/hub")); diff != "" || len(local) != 4 {
 		t.Errorf("samples from the disk and from the hub (-disk +hub):\n%s", diff)
+	}
+	// The prompt is the two first rows of train, then the question; its hash is in the record.
+	shots, err := datasets.Load(t.Context(), datasets.Spec{Path: root + "/data/gsm-synth", Split: "train", Limit: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	questions, err := datasets.Load(t.Context(), datasets.Spec{Path: root + "/data/gsm-synth", Limit: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const form = "Question: %s\nLet me solve this step by step:\n%s"
+	head := ""
+	for _, e := range shots.Examples {
+		head += fmt.Sprintf(form, e.Question, e.Answer+"\n\n")
+	}
+	for i, r := range local {
+		sum := sha256.Sum256([]byte(head + fmt.Sprintf(form, questions.Examples[i].Question, "")))
+		if want := hex.EncodeToString(sum[:6]); r.PromptSHA != want {
+			t.Errorf("row %d has the prompt %s, want %s", r.ID, r.PromptSHA, want)
+		}
 	}
 	info, err := results.ReadRun(filepath.Join(dir, "runs/hub"))
 	want := map[string]string{"model gsmeval-test/gsm-tiny": hubtest.Commit("model"), "data set gsmeval-test/gsm-synth": hubtest.Commit("data")}
