@@ -67,7 +67,7 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 	}
 	fl := c.Flags()
 	setFlag(c, &f.set)
-	fl.StringVar(&f.model, "model", "", "model directory, instead of a config")
+	fl.StringVar(&f.model, "model", "", "model directory or hub id, instead of a config")
 	fl.StringVar(&f.ids, "ids", "", "measure one curve after this prompt of token ids, for example \"1,2,3\"")
 	fl.StringArrayVar(&f.prompts, "prompt", nil, "`text` to continue, as it is (repeatable)")
 	noiseFlagsOf(c, &f.kind, &f.scale, &f.weightScale)

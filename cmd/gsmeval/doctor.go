@@ -56,7 +56,11 @@ a problem.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found := machine()
 			if len(args) == 1 {
-				found = append(found, examine(cmd, args[0])...)
+				dir, err := a.locate(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				found = append(found, examine(cmd, dir)...)
 			}
 			bad := 0
 			for _, f := range found {
