@@ -381,19 +381,12 @@ func lengths(sequences [][]int) []int {
 // schedule returns the temperatures of conditions, measuring alpha where a policy needs it.
 func (c *calibrator) schedule(ctx context.Context) scheduler {
 	return func(n int, t config.Temperature) (decode.Schedule, float64, error) {
-		switch t.Policy {
-		case config.PolicyGreedy:
-			return decode.Greedy(), math.NaN(), nil
-		case config.PolicyConstant:
-			return decode.Constant(t.Constant(n)), math.NaN(), nil
+		if s, mean, known := fixedSchedule(c.cfg, n, t); known {
+			return s, mean, nil
 		}
 		cal := c.cfg.Calibrated(t)
-		source := t.Source(c.cfg.Noise[n])
-		if source.Kind == config.NoiseNone {
-			return decode.Constant(cal.Base), 0, nil // alpha is 0: nothing to correct, nothing to measure
-		}
 		form := alpha.Form(cal.Form)
-		measured, err := c.curve(ctx, source, cal.Base, form == alpha.Fitted)
+		measured, err := c.curve(ctx, t.Source(c.cfg.Noise[n]), cal.Base, form == alpha.Fitted)
 		if err != nil {
 			return decode.Schedule{}, 0, err
 		}
