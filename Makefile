@@ -8,9 +8,9 @@ GOLANGCI_LINT_VERSION := v2.12.0
 GOFUMPT_VERSION := v0.9.2
 # Every recipe that needs libtorch begins with the environment that scripts/deps.sh wrote.
 WITH_DEPS := source .deps/env;
-PURE := ./datasets/... ./scoring/... ./results/... ./harness/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./harness/plots/... ./internal/hub/...
+PURE := ./datasets/... ./scoring/... ./results/... ./harness/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./harness/plots/... ./internal/hub/... ./harness/submit/...
 
-.PHONY: help run test build deps env lint fmt fuzz bench study dist dist-check clean
+.PHONY: help run test test-slurm build deps env lint fmt fuzz bench study dist dist-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -31,6 +31,10 @@ test: deps ## all tests; those of the pure-Go packages under the race detector
 	go test -race $(PURE)
 	@echo "test: everything, on libtorch"
 	@$(WITH_DEPS) go test ./...
+
+test-slurm: build ## a job array on a one-machine Slurm (root, slurm-wlm and munge), and the Kubernetes manifests against Kubernetes' types
+	@test/slurm/run.sh
+	@cd test/kubernetes && go test ./...
 
 env: deps ## print what an editor or a bare `go test ./...` needs: eval "$$(make -s env)"
 	@cat .deps/env

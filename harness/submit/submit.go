@@ -50,7 +50,7 @@ func (j Job) check() error {
 func (j Job) name() string {
 	const most = 40
 	s := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(j.Config.Name), "-")
-	return "gsmeval-" + strings.Trim(s[:min(len(s), most)], "-")
+	return strings.TrimRight("gsmeval-"+strings.TrimLeft(s[:min(len(s), most)], "-"), "-")
 }
 
 // effective is the config that the shards run, from where they find their files.
