@@ -10,7 +10,7 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./datasets/... ./scoring/... ./results/... ./harness/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./harness/plots/... ./internal/hub/... ./harness/submit/...
 
-.PHONY: help run test test-slurm build deps env lint fmt fuzz bench study dist dist-check clean
+.PHONY: help run test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -32,7 +32,7 @@ test: deps ## all tests; those of the pure-Go packages under the race detector
 	@echo "test: everything, on libtorch"
 	@$(WITH_DEPS) go test ./...
 
-test-slurm: build ## a job array on a one-machine Slurm (root, slurm-wlm and munge), and the Kubernetes manifests against Kubernetes' types
+test-slurm: build ## a job array on a one-machine Slurm (root; slurm-wlm and munge), and manifests against Kubernetes' types
 	@test/slurm/run.sh
 	@cd test/kubernetes && go test ./...
 
@@ -58,6 +58,11 @@ study: build ## the study of configs/study.yaml with its controls, at LIMITS ("1
 FUZZTIME ?= 60
 fuzz: ## run the fuzz targets for FUZZTIME seconds in all (60)
 	@scripts/fuzz.sh $(FUZZTIME)
+
+SCALE ?= runs/bench-scale
+bench-scale: build ## 1,000 shards of 600,000 samples by a fake engine: plan, status and merge (4 GB of disk in SCALE)
+	@mkdir -p $(SCALE)
+	@$(WITH_DEPS) GSMEVAL_SCALE=$(abspath $(SCALE)) go test -run "^$$" -bench ThousandShards -benchtime 1x -timeout 60m ./harness
 
 # The peers live in a virtual environment, and models made for them beside it, outside the repository.
 BENCH ?= bundled,shape05b,lmeval,flat,soak,profile,ops
