@@ -62,7 +62,7 @@ fuzz: ## run the fuzz targets for FUZZTIME seconds in all (60)
 SCALE ?= runs/bench-scale
 bench-scale: build ## 1,000 shards of 600,000 samples by a fake engine: plan, status and merge (4 GB of disk in SCALE)
 	@mkdir -p $(SCALE)
-	@$(WITH_DEPS) GSMEVAL_SCALE=$(abspath $(SCALE)) go test -run "^$$" -bench ThousandShards -benchtime 1x -timeout 60m ./harness
+	@$(WITH_DEPS) GSMEVAL_SCALE=$(abspath $(SCALE)) go test -run '^$$' -bench ThousandShards -benchtime 1x -timeout 60m ./harness
 
 # The peers live in a virtual environment, and models made for them beside it, outside the repository.
 BENCH ?= bundled,shape05b,lmeval,flat,soak,profile,ops

@@ -72,17 +72,14 @@ func Merge(ctx context.Context, output string) (*results.Table, error) {
 	}
 	meta := first.Meta
 	journal := filepath.Join(output, results.JournalFile)
-	if err := results.Merge(journal, shards, results.MergePlan{
+	set, err := results.MergeRun(journal, shards, results.MergePlan{
 		Fingerprint: first.Fingerprint, Keys: canonical(&meta), Owner: owners(&meta, n),
-	}); err != nil {
+	}, meta)
+	if err != nil {
 		return nil, err
 	}
 	first.Shard, first.Finished = "", time.Now().UTC()
 	if err := first.Write(output); err != nil {
-		return nil, err
-	}
-	set, err := results.LoadSet(output)
-	if err != nil {
 		return nil, err
 	}
 	table := set.Table()

@@ -59,22 +59,105 @@ func Merge(dst string, shards []Shard, plan MergePlan) error {
 }
 
 func merge(fsys fileSystem, dst string, shards []Shard, plan MergePlan) error {
+	_, err := mergeEach(fsys, dst, shards, plan, func(*Record) error { return nil })
+	return err
+}
+
+// MergeRun is Merge, and returns what tables need of the merged run, which meta describes. Where the shards are in order, a
+// record is read once.
+func MergeRun(dst string, shards []Shard, plan MergePlan, meta Meta) (*Set, error) {
+	set, err := newSet(meta)
+	if err != nil {
+		return nil, err
+	}
+	given, err := mergeEach(osFS{}, dst, shards, plan, set.add)
+	if err != nil {
+		return nil, err
+	}
+	if !given {
+		return Collect(meta, Read(dst, plan.Fingerprint))
+	}
+	set.share()
+	return set, nil
+}
+
+// mergeEach merges, and tells whether it has given all records to each in canonical order. Else what it has given is void.
+func mergeEach(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each func(*Record) error) (given bool, err error) {
 	if plan.Fingerprint == "" {
-		return fmt.Errorf("merging into %s: no fingerprint is given", dst)
+		return false, fmt.Errorf("merging into %s: no fingerprint is given", dst)
 	}
 	for _, s := range shards {
 		if filepath.Clean(s.Path) == filepath.Clean(dst) {
-			return fmt.Errorf("merging into %s: that is shard %s itself", dst, s.Name)
+			return false, fmt.Errorf("merging into %s: that is shard %s itself", dst, s.Name)
 		}
 	}
 	lk, err := acquireLock(context.Background(), dst, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return errors.Join(mergeLocked(fsys, dst, shards, plan), lk.release())
+	err = errUnsorted
+	if plan.Owner != nil {
+		err = mergeSorted(fsys, dst, shards, plan, each)
+	}
+	given = err == nil
+	if errors.Is(err, errUnsorted) {
+		_ = os.Remove(dst + ".tmp") // what was written of it; a second attempt overwrites what cannot be removed
+		err = mergeIndexed(fsys, dst, shards, plan)
+	}
+	return given, errors.Join(err, lk.release())
 }
 
-func mergeLocked(fsys fileSystem, dst string, shards []Shard, plan MergePlan) error {
+// errUnsorted says that a shard's next line is not the sample that is next: it is not in order, or something is wrong with
+// it, which mergeIndexed tells apart.
+var errUnsorted = errors.New("the shards are not in order")
+
+// mergeSorted merges shards that are complete and in canonical order, as a finished run leaves them, in one pass: the next
+// sample of the run is the next line of the shard that owns it. It holds a line and a buffer for each shard.
+func mergeSorted(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each func(*Record) error) error {
+	readers := make([]*lineReader, len(shards))
+	for i, s := range shards {
+		f, err := os.Open(s.Path)
+		if err != nil {
+			return errUnsorted // also where there are more shards than a process may open
+		}
+		defer f.Close() //nolint:errcheck // nothing was written
+		const buffer = 32 << 10
+		readers[i] = &lineReader{br: bufio.NewReaderSize(f, buffer)}
+	}
+	return writeAtomic(fsys, dst, func(w io.Writer) error {
+		out := bufio.NewWriterSize(w, 1<<18)
+		for key := range plan.Keys {
+			owner := plan.Owner(key)
+			if owner < 0 || owner >= len(readers) {
+				return errUnsorted
+			}
+			line, err := readers[owner].next()
+			if err != nil {
+				return errUnsorted
+			}
+			r, err := line.parse()
+			if err != nil || r.Run != plan.Fingerprint || r.Key() != key {
+				return errUnsorted
+			}
+			if _, err := out.Write(line.data); err != nil {
+				return err
+			}
+			if err := each(&r); err != nil {
+				return fmt.Errorf("the record of %s: %w", key, err)
+			}
+		}
+		for _, r := range readers {
+			if _, err := r.next(); !errors.Is(err, io.EOF) {
+				return errUnsorted
+			}
+		}
+		return out.Flush()
+	})
+}
+
+// mergeIndexed merges shards in any order: it indexes all of their lines, finds what is wrong with them, and reads the lines
+// again one by one.
+func mergeIndexed(fsys fileSystem, dst string, shards []Shard, plan MergePlan) error {
 	var (
 		entries []entry
 		errs    []error

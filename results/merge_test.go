@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -163,6 +164,62 @@ func TestMergeRefuses(t *testing.T) {
 	}
 }
 
+// TestMergeRunCollects compares the set that a merge collects on its way with that of the merged journal, for shards in order
+// and not.
+func TestMergeRunCollects(t *testing.T) {
+	t.Parallel()
+	meta := Meta{Name: "m", Fingerprint: testRun, Examples: 6, Noises: []Noise{{Label: "none", Kind: "none"}}, Temps: []Temp{{Label: "T=1"}}}
+	meta.Conditions = []Condition{{Replicates: 2}}
+	var records []Record
+	var keys []Key
+	for _, k := range testGrid(1, 2, 1, 6) {
+		r := testRecord(k)
+		r.Noise, r.Temperature, r.ID, r.QuestionSHA = "none", "T=1", k.Order, "q"
+		records, keys = append(records, r), append(keys, k)
+	}
+	owner := func(k Key) int { return k.Order / 3 }
+	for _, order := range []bool{true, false} {
+		dir := t.TempDir()
+		var shards []Shard
+		for i := range 2 {
+			path := filepath.Join(dir, fmt.Sprint(i))
+			j, err := Open(path, testRun)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var own []Record
+			for _, r := range records {
+				if owner(r.Key()) == i {
+					own = append(own, r)
+				}
+			}
+			if !order {
+				slices.Reverse(own)
+			}
+			if err := errors.Join(j.Append(own), j.Close()); err != nil {
+				t.Fatal(err)
+			}
+			shards = append(shards, Shard{Name: fmt.Sprint(i), Path: path})
+		}
+		dst := filepath.Join(dir, "samples.jsonl")
+		got, err := MergeRun(dst, shards, MergePlan{Fingerprint: testRun, Keys: slices.Values(keys), Owner: owner}, meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Collect(meta, Read(dst, testRun))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a, b bytes.Buffer
+		if err := errors.Join(got.Table().Write(&a, FormatJSON), want.Table().Write(&b, FormatJSON)); err != nil {
+			t.Fatal(err)
+		}
+		if a.String() != b.String() || len(got.Table().Rows) != 1 || got.Table().Rows[0].N == 0 {
+			t.Errorf("in order %v: the table of the merge is\n%s\nthat of the journal\n%s", order, &a, &b)
+		}
+	}
+}
+
 func TestMergeSurvivesFaults(t *testing.T) {
 	t.Parallel()
 	keys := testGrid(1, 1, 2, 6)
@@ -170,6 +227,15 @@ func TestMergeSurvivesFaults(t *testing.T) {
 	dir := t.TempDir()
 	shards, whole := writeShards(t, dir, keys, 2, owner)
 	plan := MergePlan{Fingerprint: testRun, Keys: slices.Values(keys), Owner: owner}
+	for _, s := range shards { // one pass, whose faults are all fatal
+		j, err := Open(s.Path, testRun)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(j.Finalize(), j.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for at := 1; ; at++ {
 		dst := filepath.Join(dir, fmt.Sprintf("merged-%d.jsonl", at))
 		fsys := &faultFS{fileSystem: osFS{}, err: syscall.EIO, at: at, short: at%2 == 0}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,7 +23,7 @@ func submitCommand(a *app) *cobra.Command {
   gsmeval submit kubernetes configs/dyn_tstar.yaml --shards 64 --set threads=8 > run.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{fmt.Errorf("say to what: gsmeval submit slurm CONFIG, or gsmeval submit kubernetes CONFIG")}
+			return usageError{errors.New("say to what: gsmeval submit slurm CONFIG, or gsmeval submit kubernetes CONFIG")}
 		},
 	}
 	for _, build := range []func(*app) *cobra.Command{submitSlurmCommand, submitKubernetesCommand} {
@@ -48,7 +49,7 @@ docs/scaling-out.md has the whole way.`,
   gsmeval submit slurm configs/dyn_tstar.yaml --shards 64 --set threads=8 --yes`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			job, err := a.shardedJob(cmd, args[0], set, shards)
+			job, err := shardedJob(args[0], set, shards)
 			if err != nil {
 				return err
 			}
@@ -70,6 +71,9 @@ docs/scaling-out.md has the whole way.`,
 			files, err := submit.Slurm(job, dir, folder, program, options, mergeOptions)
 			if err != nil {
 				return usageError{err}
+			}
+			if err := a.sayShares(cmd, job); err != nil {
+				return err
 			}
 			if err := writeFiles(folder, files); err != nil {
 				return err
@@ -110,13 +114,16 @@ has the whole way.`,
   gsmeval submit kubernetes configs/dyn_tstar.yaml --shards 64 --set threads=8 --memory 16Gi --parallelism 16 --out run.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			job, err := a.shardedJob(cmd, args[0], set, shards)
+			job, err := shardedJob(args[0], set, shards)
 			if err != nil {
 				return err
 			}
 			text, err := submit.Manifest(job, k)
 			if err != nil {
 				return usageError{err}
+			}
+			if err := a.sayShares(cmd, job); err != nil {
+				return err
 			}
 			if out == "" {
 				return a.println(string(text))
@@ -140,29 +147,30 @@ has the whole way.`,
 	return c
 }
 
-// shardedJob loads a config and says on stderr how it is cut, where its data are here to be counted.
-func (a *app) shardedJob(cmd *cobra.Command, path string, set []string, shards int) (submit.Job, error) {
+// shardedJob loads the config of a run that is cut into shards.
+func shardedJob(path string, set []string, shards int) (submit.Job, error) {
 	cfg, err := config.Load(path, config.Options{Set: set, Env: os.Environ()})
 	if err != nil {
 		return submit.Job{}, usageError{err}
 	}
-	job := submit.Job{Config: cfg, Shards: shards, Calibrate: harness.NeedsCalibration(cfg)}
-	if shards < 1 || shards > submit.MaxShards {
-		return job, usageError{fmt.Errorf("--shards %d is not 1 to %d", shards, submit.MaxShards)}
-	}
-	meta, err := harness.Layout(cmd.Context(), cfg)
+	return submit.Job{Config: cfg, Shards: shards, Calibrate: harness.NeedsCalibration(cfg)}, nil
+}
+
+// sayShares says on stderr how a run is cut, where its data are here to be counted.
+func (a *app) sayShares(cmd *cobra.Command, job submit.Job) error {
+	meta, err := harness.Layout(cmd.Context(), job.Config)
 	if err != nil {
 		_, err = fmt.Fprintf(a.stderr, "the data cannot be counted here, so the sizes of the shards are not known: %v\n", err)
-		return job, err
+		return err
 	}
-	shares := harness.Shares(meta, shards)
+	shares := harness.Shares(meta, job.Shards)
 	least, most := slices.MinFunc(shares, bySamples), slices.MaxFunc(shares, bySamples)
 	if least.Samples == 0 {
-		return job, usageError{fmt.Errorf("--shards %d: some would have nothing to do; a shard takes whole questions, take fewer", shards)}
+		return usageError{fmt.Errorf("--shards %d: some would have nothing to do; a shard takes whole questions, take fewer", job.Shards)}
 	}
 	draws := slices.MaxFunc(shares, func(x, y harness.Share) int { return x.Draws - y.Draws }).Draws
-	_, err = fmt.Fprintf(a.stderr, "%d shards of %d to %d samples; a shard draws the weights at most %d times\n", shards, least.Samples, most.Samples, draws)
-	return job, err
+	_, err = fmt.Fprintf(a.stderr, "%s of %d to %d samples; a shard draws the weights at most %s\n", plural(job.Shards, "shard"), least.Samples, most.Samples, plural(draws, "time"))
+	return err
 }
 
 func bySamples(x, y harness.Share) int { return x.Samples - y.Samples }

@@ -75,8 +75,10 @@ func submit(t *testing.T, args ...string) []byte {
 func TestStrictDecoding(t *testing.T) {
 	for _, args := range [][]string{
 		{"configs/study.yaml", "--shards", "64", "--set", "threads=8"},
-		{"configs/dyn_tstar.yaml", "--shards", "3", "--set", "threads=2", "--set", "name=Übung: «a»", "--set", "prompt.system=a: \"b\"\n---\n# c", "--namespace", "lab",
-			"--storage-class", "nfs-client", "--gpus", "1", "--memory", "16Gi", "--parallelism", "2", "--storage", "1Ti", "--inputs", "50Gi", "--image", "registry.example:5000/x/gsmeval:1"},
+		{
+			"configs/dyn_tstar.yaml", "--shards", "3", "--set", "threads=2", "--set", "name=Übung: «a»", "--set", "prompt.system=a: \"b\"\n---\n# c", "--namespace", "lab",
+			"--storage-class", "nfs-client", "--gpus", "1", "--memory", "16Gi", "--parallelism", "2", "--storage", "1Ti", "--inputs", "50Gi", "--image", "registry.example:5000/x/gsmeval:1",
+		},
 		{"configs/gsm8k.yaml", "--shards", "1", "--set", "threads=1", "--set", "dataset.path=data/gsm-synth"},
 	} {
 		t.Run(args[0], func(t *testing.T) { check(t, submit(t, args...), args) })
