@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"io"
 	"math"
 
 	"github.com/gsmeval/gsmeval/decode"
@@ -10,9 +11,11 @@ import (
 )
 
 // Layout is the grid of a config, with the number of its questions, before anything is measured: each T* counts as a
-// temperature of its own.
-func Layout(ctx context.Context, cfg *config.Config) (*results.Meta, error) {
-	data, err := loadData(ctx, cfg)
+// temperature of its own. Data of the hub are downloaded, which stderr is told.
+func Layout(ctx context.Context, cfg *config.Config, stderr io.Writer) (*results.Meta, error) {
+	log := newLogger(stderr, cfg)
+	s := &Session{cfg: cfg, logger: log, locator: newLocator(log, cfg.Progress)}
+	data, err := s.loadData(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func shardedJob(path string, set []string, shards int) (submit.Job, error) {
 
 // sayShares says on stderr how a run is cut, where its data are here to be counted.
 func (a *app) sayShares(cmd *cobra.Command, job submit.Job) error {
-	meta, err := harness.Layout(cmd.Context(), job.Config)
+	meta, err := harness.Layout(cmd.Context(), job.Config, a.stderr)
 	if err != nil {
 		_, err = fmt.Fprintf(a.stderr, "the data cannot be counted here, so the sizes of the shards are not known: %v\n", err)
 		return err
