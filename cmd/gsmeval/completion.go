@@ -45,25 +45,7 @@ var flagCompleters = map[string]completer{
 // completions sets up the completion of every command's arguments and flags, and explains the commands that print it.
 func completions(root *cobra.Command) {
 	for _, c := range root.Commands() {
-		for word := range strings.FieldsSeq(c.Use) {
-			if f, ok := argCompleters[word]; ok {
-				c.ValidArgsFunction = f.args(strings.HasSuffix(word, "..."))
-				break
-			}
-		}
-		for name, f := range flagCompleters {
-			of, flag, specific := strings.Cut(name, " ")
-			if !specific {
-				flag = name
-				if _, other := flagCompleters[c.Name()+" "+name]; other {
-					continue
-				}
-			}
-			if (!specific || of == c.Name()) && c.Flags().Lookup(flag) != nil {
-				// It fails only where a flag has one already.
-				_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) { return f(word) })
-			}
-		}
+		completes(c)
 	}
 	root.InitDefaultCompletionCmd("completion")
 	for _, c := range root.Commands() {
@@ -79,6 +61,32 @@ func completions(root *cobra.Command) {
 				"fish":       "  gsmeval completion fish | source\n  gsmeval completion fish > ~/.config/fish/completions/gsmeval.fish",
 				"powershell": "  gsmeval completion powershell | Out-String | Invoke-Expression",
 			}[shell.Name()]
+		}
+	}
+}
+
+// completes sets up a command and those below it.
+func completes(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		completes(sub)
+	}
+	for word := range strings.FieldsSeq(c.Use) {
+		if f, ok := argCompleters[word]; ok {
+			c.ValidArgsFunction = f.args(strings.HasSuffix(word, "..."))
+			break
+		}
+	}
+	for name, f := range flagCompleters {
+		of, flag, specific := strings.Cut(name, " ")
+		if !specific {
+			flag = name
+			if _, other := flagCompleters[c.Name()+" "+name]; other {
+				continue
+			}
+		}
+		if (!specific || of == c.Name()) && c.Flags().Lookup(flag) != nil {
+			// It fails only where a flag has one already.
+			_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) { return f(word) })
 		}
 	}
 }

@@ -71,6 +71,8 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"run", "confi"}, ":8", []string{"yaml", "yml"}},
 		{[]string{"run", "a.yaml", ""}, ":4", nil},
+		{[]string{"submit", "slurm", "confi"}, ":8", []string{"yaml", "yml"}},
+		{[]string{"submit", "slurm", "a.yaml", "--set", "see"}, ":6", []string{"seed="}},
 		{[]string{"resume", dir + "/runs/"}, ":6", []string{dir + "/runs/deep/", dir + "/runs/one"}},
 		{[]string{"resume", dir + "/runs/o"}, ":4", []string{dir + "/runs/one"}},
 		{[]string{"compare", "a", dir + "/runs/deep/"}, ":4", []string{dir + "/runs/deep/two"}},

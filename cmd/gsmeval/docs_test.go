@@ -262,7 +262,7 @@ func parses(root, text string) error {
 	if err := c.ParseFlags(rest); err != nil {
 		return err
 	}
-	args := c.Flags().Args()
+	args := slices.DeleteFunc(slices.Clone(c.Flags().Args()), func(word string) bool { return word == "..." })
 	if len(args) > 0 || c.Flags().NFlag() > 0 {
 		if err := c.ValidateArgs(args); err != nil && !strings.Contains(err.Error(), "required flag") && !tooFew(c, args) {
 			return err

@@ -19,6 +19,8 @@ func submitCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "submit",
 		Short: "Write what Slurm or Kubernetes needs to do a run in shards",
+		Long: `Submit cuts a run into shards and writes what a batch system needs to do them and to merge them: scripts for Slurm, YAML for
+Kubernetes. docs/scaling-out.md has the whole way.`,
 		Example: `  gsmeval submit slurm configs/dyn_tstar.yaml --shards 64 --set threads=8
   gsmeval submit kubernetes configs/dyn_tstar.yaml --shards 64 --set threads=8 > run.yaml`,
 		Args: cobra.NoArgs,

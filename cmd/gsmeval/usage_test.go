@@ -159,36 +159,28 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestExamples checks that the commands and flags of every example exist.
+// TestExamples checks that the commands, flags and config keys of every example exist.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	root := newRoot(nil, nil)
-	for _, c := range append(root.Commands(), root) {
+	root := moduleRoot(t)
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
 		if isCobras(c) {
-			continue
+			return
 		}
 		for example := range strings.SplitSeq(c.Example, "\n") {
-			words := strings.Fields(example)
-			if !strings.HasPrefix(example, "  gsmeval ") || len(words) < 2 {
+			text, indented := strings.CutPrefix(example, "  gsmeval ")
+			if !indented {
 				t.Errorf("the example %q is not an indented command", example)
-				continue
-			}
-			of, _, err := root.Find(words[1:2])
-			if err != nil || of == root {
-				t.Errorf("%s: there is no command %s", example, words[1])
-				continue
-			}
-			for _, word := range words {
-				if strings.Contains(word, "$(") {
-					break // what follows is another command's
-				}
-				name, isFlag := strings.CutPrefix(word, "--")
-				if isFlag && of.Flags().Lookup(name) == nil {
-					t.Errorf("%s: %s has no flag %s", example, of.Name(), word)
-				}
+			} else if err := parses(root, "gsmeval "+text); err != nil {
+				t.Errorf("%s: %v", example, err)
 			}
 		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
 	}
+	walk(newRoot(nil, nil))
 }
 
 // isCobras tells whether a command is not ours but one that cobra adds.
