@@ -247,7 +247,8 @@ func TestDocsMention(t *testing.T) {
 // parses tells whether a command line has a command, flags and config keys that exist. Words may be placeholders, and a command
 // that is mentioned may lack arguments, but not have one too many.
 func parses(root, text string) error {
-	words := docWords(text[strings.Index(text, "gsmeval "):])
+	_, command, _ := strings.Cut(text, "gsmeval ") // after the variables before it
+	words := docWords("gsmeval " + command)
 	if len(words) < 2 {
 		return errors.New("there is no command in it")
 	}
