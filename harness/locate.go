@@ -45,6 +45,27 @@ func (l *Locator) Model(ctx context.Context, name, revision string) (string, err
 	return l.fetch(ctx, ref, hub.ModelFiles)
 }
 
+// peek is Model without its weights: of a hub id that is not in the cache as a whole, only the small files are downloaded.
+func (l *Locator) peek(ctx context.Context, name, revision string) (dir string, whole bool, err error) {
+	ref, fromHub, err := locate(hub.Model, name, revision)
+	if err != nil || !fromHub {
+		return name, true, err
+	}
+	settings, err := hub.FromEnv(os.Getenv)
+	if err != nil {
+		return "", false, err
+	}
+	settings.Offline = true
+	if s, err := hub.New(settings, hub.Output{Logf: l.debugf}).Snapshot(ctx, ref, hub.ModelFiles); err == nil {
+		return s.Dir, true, nil
+	}
+	dir, err = l.fetch(ctx, ref, func(names []string, read func(string) ([]byte, error)) ([]string, error) {
+		wanted, err := hub.ModelFiles(names, read)
+		return slices.DeleteFunc(wanted, func(n string) bool { return strings.HasSuffix(n, ".safetensors") }), err
+	})
+	return dir, false, err
+}
+
 // Load reads a data set that is a path, or a hub id, in which case revision or the id's own @revision may say which.
 func (l *Locator) Load(ctx context.Context, spec datasets.Spec, revision string) (*datasets.Set, error) {
 	ref, fromHub, err := locate(hub.Dataset, spec.Path, revision)

@@ -16,7 +16,7 @@ import (
 
 func runCommand(a *app) *cobra.Command {
 	var set []string
-	var show, extend, noReport bool
+	var show, extend, noReport, dry, asJSON bool
 	var shard string
 	var shown loudness
 	c := &cobra.Command{
@@ -30,6 +30,7 @@ the tables and report.html to the run directory. Where the directory holds the s
   gsmeval run configs/dyn_tstar.yaml --shard 2/8
   gsmeval run configs/dyn_tstar.yaml --quiet > table.md
   gsmeval run configs/dyn_tstar.yaml --progress json 2> progress.jsonl
+  gsmeval run configs/dyn_tstar.yaml --dry-run
   gsmeval run configs/dyn_tstar.yaml --show-config`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +49,14 @@ the tables and report.html to the run directory. Where the directory holds the s
 				}
 				return a.println(string(text))
 			}
+			switch {
+			case dry && (extend || shard != ""):
+				return usageError{errors.New("--dry-run is of a whole run; leave out --extend and --shard")}
+			case dry:
+				return a.dryRun(cmd, cfg, asJSON)
+			case asJSON:
+				return usageError{errors.New("--json needs --dry-run; the tables of a run are in its directory as JSON")}
+			}
 			o := harness.Options{Stderr: a.stderr, Extend: extend, NoReport: noReport}
 			if shard != "" {
 				if o.Shard, err = harness.ShardFlag(shard, os.Getenv); err != nil {
@@ -62,6 +71,8 @@ the tables and report.html to the run directory. Where the directory holds the s
 	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit or noise_seeds of a finished run and keep its samples")
 	c.Flags().BoolVar(&noReport, "no-report", false, "leave report.html and the figures out; gsmeval report makes them")
 	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; auto/n takes i from the job array; gsmeval merge joins the parts")
+	c.Flags().BoolVar(&dry, "dry-run", false, "print conditions, samples, memory and an estimate of the time, and make nothing")
+	c.Flags().BoolVar(&asJSON, "json", false, "with --dry-run: print JSON")
 	c.Flags().BoolVar(&show, "show-config", false, "print the effective config and stop")
 	return c
 }
@@ -162,6 +173,17 @@ Shards that are missing, incomplete, foreign or overlapping are named and nothin
 	}
 	c.Flags().DurationVar(&wait, "wait", 0, "wait up to this `time`, such as 72h, until all shards are complete")
 	return c
+}
+
+func (a *app) dryRun(cmd *cobra.Command, cfg *config.Config, asJSON bool) error {
+	f, err := harness.Foresee(cmd.Context(), cfg, a.stderr)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(f)
+	}
+	return a.println(f.Markdown())
 }
 
 func (a *app) run(cmd *cobra.Command, cfg *config.Config, o harness.Options) error {

@@ -1,0 +1,135 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/philox"
+)
+
+// The measurement of a dry run: so many decode steps, and again while it is quick, since the machine may be busy.
+const (
+	trialSteps = 8
+	trialTimes = 3
+	trialQuick = 2 * time.Second
+)
+
+// estimate measures prefill and decode steps and extrapolates to the whole run.
+func estimate(ctx context.Context, cfg *config.Config, dir string, p *plan, f *Forecast, prompts []Prompt, capacity int) (*TimeEstimate, error) {
+	lm, err := decode.Load(dir, decode.LoadOptions{
+		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer lm.Close() //nolint:errcheck // freeing memory does not fail
+	slots := cached(cfg)
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: slots, Capacity: capacity, Recompute: !cfg.Generation.KVCache})
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close() //nolint:errcheck // freeing memory does not fail
+	s := stopwatch{ctx, e, costliest(p.noises), philox.NewKey(philox.CalibrationActivation, cfg.Seed, 0, "dry run")}
+	prompt := middling(prompts, capacity-cfg.Generation.MaxNewTokens)
+	if _, err := s.once(1, prompt, 1); err != nil { // the first pass sets libtorch up
+		return nil, err
+	}
+	prefill, err := s.best(1, prompt, 1)
+	if err != nil {
+		return nil, err
+	}
+	t := &TimeEstimate{PrefillSeconds: prefill}
+	if cfg.Generation.KVCache {
+		steps := min(trialSteps, cfg.Generation.MaxNewTokens)
+		short, err1 := s.best(slots, prompt[:1], 1)
+		long, err2 := s.best(slots, prompt[:1], 1+steps)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		t.StepSeconds = max(long-short, 0) / float64(steps)
+	}
+	t.MostSeconds = f.seconds(t, cfg, slots, float64(len(prompt)))
+	return t, nil
+}
+
+// stopwatch times an engine.
+type stopwatch struct {
+	ctx    context.Context //nolint:containedctx // of one measurement
+	engine *decode.Engine
+	noise  noise.Spec
+	key    philox.Key
+}
+
+// best is the shortest time of some.
+func (s stopwatch) best(sequences int, prompt []int, maxNew int) (float64, error) {
+	begin, best := time.Now(), math.Inf(1)
+	for i := 0; i < trialTimes && (i == 0 || time.Since(begin) < trialQuick); i++ {
+		took, err := s.once(sequences, prompt, maxNew)
+		if err != nil {
+			return 0, err
+		}
+		best = min(best, took)
+	}
+	return best, nil
+}
+
+// once decodes equal sequences and returns the seconds that it took.
+func (s stopwatch) once(sequences int, prompt []int, maxNew int) (float64, error) {
+	r := &decode.Request{Prompt: prompt, MaxNew: maxNew, Schedule: decode.Greedy(), NoiseKey: s.key}
+	var failed error
+	begin := time.Now()
+	err := s.engine.Generate(s.ctx, noise.NewInjector(s.noise, false), func() (*decode.Request, any, bool) {
+		sequences--
+		return r, nil, sequences >= 0
+	}, func(_ any, res decode.Result) error {
+		failed = errors.Join(failed, res.Err)
+		return nil
+	})
+	return time.Since(begin).Seconds(), errors.Join(err, failed)
+}
+
+// seconds is the time of the whole run, were every text as long as the limit.
+func (f *Forecast) seconds(t *TimeEstimate, cfg *config.Config, slots int, promptTokens float64) float64 {
+	maxNew, samples := float64(cfg.Generation.MaxNewTokens), float64(f.Samples)
+	perToken := t.PrefillSeconds / promptTokens // of a prefill
+	run := samples*t.PrefillSeconds + math.Ceil(samples/float64(slots))*maxNew*t.StepSeconds
+	if !cfg.Generation.KVCache { // a step computes the whole prefix, which grows to promptTokens + maxNew
+		run = samples * perToken * maxNew * (promptTokens + maxNew/2)
+	}
+	if c := f.Calibration; c != nil {
+		run += float64(c.TokensAtMost) * perToken
+	}
+	return run
+}
+
+// middling is the prompt of middle length among those that fit, so that one prefill stands for all.
+func middling(prompts []Prompt, most int) []int {
+	best, mean, n := []int(nil), 0.0, 0.0
+	for _, p := range prompts {
+		if len(p.IDs) <= most {
+			mean, n = mean+float64(len(p.IDs)), n+1
+		}
+	}
+	mean /= n
+	for _, p := range prompts {
+		if len(p.IDs) <= most && (best == nil || math.Abs(float64(len(p.IDs))-mean) < math.Abs(float64(len(best))-mean)) {
+			best = p.IDs
+		}
+	}
+	return best
+}
+
+// costliest is the noise that a step takes longest with: one on activations, where there is one.
+func costliest(noises []noise.Spec) noise.Spec {
+	for _, s := range noises {
+		if s.OnActivations() {
+			return s
+		}
+	}
+	return noise.Spec{Kind: noise.None}
+}
