@@ -204,8 +204,13 @@ func sampleChat(t *chat.Template) (string, error) {
 
 // templateStyles are the conventions of known families by what their templates write.
 var templateStyles = []struct{ mark, name string }{
-	{"<|im_start|>", "chatml"}, {"<|start_header_id|>", "llama-3"}, {"<\uff5cUser\uff5c>", "deepseek"}, {"[INST]", "mistral"},
-	{"<start_of_turn>", "gemma"}, {"<|assistant|>", "phi-3"}, {"<|end|>", "phi-3"},
+	{"<|im_start|>", "chatml"},
+	{"<|start_header_id|>", "llama-3"},
+	{"<\uff5cUser\uff5c>", "deepseek"},
+	{"[INST]", "mistral"},
+	{"<start_of_turn>", "gemma"},
+	{"<|assistant|>", "phi-3"},
+	{"<|end|>", "phi-3"},
 }
 
 func templateStyle(source string) string {

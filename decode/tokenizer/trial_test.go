@@ -105,7 +105,7 @@ func TestHostile(t *testing.T) {
 		"pattern that backtracks":       {split("(a+)+$"), "retry-limit-in-match over"},
 		"pattern that is none":          {split("((("), "unmatched parenthesis"},
 		"pattern nested 200,000 deep":   {split(strings.Repeat("(", 200_000) + strings.Repeat(")", 200_000)), "parse depth limit"},
-		"normalizer nested 4,000 deep": {set("normalizer", nested(4000)), "recursion limit"},
+		"normalizer nested 4,000 deep":  {set("normalizer", nested(4000)), "recursion limit"},
 		"id below zero":                 {func(o object) { o["model"].(object)["vocab"].(object)["zzz"] = -1 }, "integer `-1`"},
 		"id of 11 digits":               {func(o object) { o["model"].(object)["vocab"].(object)["zzz"] = 99999999999 }, "integer `99999999999`"},
 		"merge of unknown tokens":       {func(o object) { m := o["model"].(object); m["merges"] = append(m["merges"].([]any), "qqqq rrrr") }, "tokenizer.json: "},
