@@ -118,6 +118,9 @@ func Foresee(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Foreca
 	if err != nil {
 		return nil, err
 	}
+	if cfg, err = withBatch(cfg, dir, text.Config); err != nil {
+		return nil, err
+	}
 	m := memoryNeed(text.Config, parameters.Parameters, cfg.Model.DType, cached(cfg), capacity, os.DirFS("/"))
 	f.Memory = &m
 	if !m.Fits() {
@@ -199,14 +202,10 @@ func (f *Forecast) layOut(cfg *config.Config, p *plan) {
 
 // cached is the number of sequences that the cache holds.
 func cached(cfg *config.Config) int {
-	switch {
-	case !cfg.Generation.KVCache:
+	if !cfg.Generation.KVCache {
 		return 1
-	case cfg.Generation.BatchSize == config.BatchAuto:
-		return autoBatch
-	default:
-		return int(cfg.Generation.BatchSize)
 	}
+	return int(cfg.Generation.BatchSize)
 }
 
 // Markdown is the forecast for people.

@@ -68,31 +68,45 @@ func gib(n int64) string { return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30)) }
 // availableMemory is what this process may still take: MemAvailable of the machine, or what the limits of its cgroups
 // leave, whichever is less. root is the root of the file system.
 func availableMemory(root fs.FS) (free int64, by string) {
-	free, by = meminfo(root), "memory"
-	for _, limit := range cgroupLimits(root) {
-		if free == 0 || limit < free {
-			free, by = limit, "cgroup"
+	free, by = meminfo(root, "MemAvailable"), "memory"
+	for _, c := range cgroupLimits(root) {
+		if free == 0 || c.left < free {
+			free, by = c.left, "cgroup"
 		}
 	}
 	return free, by
 }
 
-// meminfo is MemAvailable of /proc/meminfo in bytes, 0 if it cannot be read.
-func meminfo(root fs.FS) int64 {
+// installedMemory is what this process may take at most on this machine, whatever else runs on it: 0 if it cannot be found out.
+func installedMemory(root fs.FS) int64 {
+	most := meminfo(root, "MemTotal")
+	for _, c := range cgroupLimits(root) {
+		if most == 0 || c.most < most {
+			most = c.most
+		}
+	}
+	return most
+}
+
+// meminfo is a line of /proc/meminfo in bytes, 0 if it cannot be read.
+func meminfo(root fs.FS, key string) int64 {
 	data, _ := fs.ReadFile(root, "proc/meminfo")
 	for line := range strings.Lines(string(data)) {
 		var kb int64
-		if n, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kb); n == 1 && err == nil {
+		if n, err := fmt.Sscanf(line, key+": %d kB", &kb); n == 1 && err == nil {
 			return kb << 10
 		}
 	}
 	return 0
 }
 
-// cgroupLimits lists what the memory limits of this process's cgroup and of those above it leave, version 2 or 1.
-func cgroupLimits(root fs.FS) []int64 {
+// cgroupLimit is a limit on memory, and what it leaves.
+type cgroupLimit struct{ most, left int64 }
+
+// cgroupLimits lists the memory limits of this process's cgroup and of those above it, version 2 or 1.
+func cgroupLimits(root fs.FS) []cgroupLimit {
 	data, _ := fs.ReadFile(root, "proc/self/cgroup")
-	var free []int64
+	var limits []cgroupLimit
 	for line := range strings.Lines(string(data)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 {
@@ -111,14 +125,14 @@ func cgroupLimits(root fs.FS) []int64 {
 			now, err2 := number(root, path.Join(at, used))
 			if err1 == nil && err2 == nil && most < 1<<60 { // version 1 spells "no limit" as a huge number
 				// Pages of files that nobody uses are given back before anything fails.
-				free = append(free, max(most-now+stat(root, path.Join(at, "memory.stat"), inactive), 1))
+				limits = append(limits, cgroupLimit{most, max(most-now+stat(root, path.Join(at, "memory.stat"), inactive), 1)})
 			}
 			if dir == "" || dir == "." {
 				break
 			}
 		}
 	}
-	return free
+	return limits
 }
 
 func number(root fs.FS, name string) (int64, error) {

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"fmt"
+	"io/fs"
 	"testing"
 	"testing/fstest"
 
@@ -52,5 +54,30 @@ func TestMemoryNeed(t *testing.T) {
 	half := memoryNeed(cfg, 1000, "bfloat16", 4, 50, fstest.MapFS{"proc/meminfo": {Data: []byte("MemAvailable: 9 kB\n")}})
 	if half.Weights != 2000 || 2*half.Cache != m.Cache || half.Fits() {
 		t.Errorf("%+v", half)
+	}
+}
+
+func TestAutoBatch(t *testing.T) {
+	t.Parallel()
+	cfg := checkpoint.Config{NumLayers: 10, NumKVHeads: 8, HeadDim: 64, VocabSize: 1000, MaxPositions: 4096} // 40 kB a position
+	root := func(gib int64) fs.FS {
+		return fstest.MapFS{"proc/meminfo": {Data: fmt.Appendf(nil, "MemTotal: %d kB\nMemAvailable: 1 kB\n", gib<<20)}}
+	}
+	for _, c := range []struct {
+		gib    int64
+		maxNew int
+		want   int
+	}{
+		{1, 1024, 2}, {2, 1024, 8}, {4, 1024, 16}, {64, 1024, 64}, {1000, 1024, 64}, // 80 MiB a sequence
+		{4, 3072, 8}, {4, 100_000, 8}, // as long as the model can: 160 MiB a sequence
+		{4, 10, 32}, // room for a prompt
+		{0, 1024, 32},
+	} {
+		if got := autoBatch(cfg, 1_000_000, "float32", c.maxNew, root(c.gib)); got != c.want {
+			t.Errorf("%d GiB, %d new tokens: %d sequences, want %d", c.gib, c.maxNew, got, c.want)
+		}
+	}
+	if got := autoBatch(cfg, 400_000_000, "float32", 1024, root(2)); got != 1 {
+		t.Errorf("a model that is too large gets %d sequences, want 1", got)
 	}
 }

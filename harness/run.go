@@ -109,6 +109,9 @@ func (r *runner) prepare(ctx context.Context) error {
 		return err
 	}
 	r.debugf("loaded %d questions and %s (%s, %d threads) in %.1f s", len(r.prompts), r.cfg.Model.Path, r.id.device, r.id.threads, r.timings["load"])
+	if r.cfg, err = withBatch(r.cfg, r.LM.Dir, r.LM.Config); err != nil {
+		return err
+	}
 	r.positions, r.limit = r.LM.Config.Context()
 	r.stops = r.LM.Stops(r.cfg.Generation.Stop)
 	r.open = func(slots, capacity int) (decoder, error) {
@@ -354,12 +357,8 @@ func (r *runner) decode(ctx context.Context, list []todo, total int) error {
 		return fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model (%s); lower generation.max_new_tokens",
 			r.cfg.Generation.MaxNewTokens, limit, r.limit)
 	}
-	slots := int(r.cfg.Generation.BatchSize)
-	if r.cfg.Generation.BatchSize == config.BatchAuto {
-		slots = autoBatch
-	}
 	var err error
-	if r.decoder, err = r.open(slots, longest); err != nil {
+	if r.decoder, err = r.open(int(r.cfg.Generation.BatchSize), longest); err != nil {
 		return err
 	}
 	r.progress = newProgress(r.stderr, r.dir, r.cfg.Progress, r.journal.Len(), total)
@@ -376,9 +375,6 @@ func (r *runner) decode(ctx context.Context, list []todo, total int) error {
 	}
 	return nil
 }
-
-// autoBatch is the batch size of batch_size: auto.
-const autoBatch = 32
 
 // samePass tells whether two samples may stand in one batch: equal weights, and one kind of noise.
 func (r *runner) samePass(a, b results.Key) bool {

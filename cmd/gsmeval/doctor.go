@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -30,17 +32,32 @@ func versionCommand(a *app) *cobra.Command {
 }
 
 func doctorCommand(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, tune bool
+	var dtype string
 	c := &cobra.Command{
 		Use:   "doctor [MODEL]",
 		Short: "Check this machine, and a model directory",
 		Long: `Doctor reports on this machine, and on a model (a directory, or an id on the hub): architecture, sizes, weights, the memory that it needs against what
-is free, tokenizer, end tokens, begin token, chat template, and a test generation. What is broken is named, with exit code 1.`,
+is free, tokenizer, end tokens, begin token, chat template, and a test generation. What is broken is named, with exit code 1.
+
+With --tune it decodes with the model for some seconds in every way that a config can choose (threads, model.linears,
+generation.batch_size) and prints the rates and the keys of the fastest. These keys are part of what a run is: runs that are to be
+compared need the same.`,
 		Example: `  gsmeval doctor
   gsmeval doctor models/gsm-tiny
-  gsmeval doctor models/gsm-tiny --json`,
+  gsmeval doctor models/gsm-tiny --json
+  gsmeval doctor models/gsm-tiny --tune`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if tune {
+				if len(args) == 0 {
+					return usageError{errors.New("doctor --tune needs a model: gsmeval doctor MODEL --tune")}
+				}
+				return a.tune(cmd.Context(), args[0], dtype, asJSON)
+			}
+			if dtype != "" {
+				return usageError{errors.New("--dtype goes with --tune")}
+			}
 			found := harness.ExamineMachine()
 			if len(args) == 1 {
 				found = append(found, harness.ExamineModel(cmd.Context(), args[0], harness.NewLocator(a.stderr))...)
@@ -65,7 +82,26 @@ is free, tokenizer, end tokens, begin token, chat template, and a test generatio
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&tune, "tune", false, "measure which threads, Linears and batch size are fastest here")
+	c.Flags().StringVar(&dtype, "dtype", "", "with --tune, the compute type: float32 (default), bfloat16, float16")
 	return c
+}
+
+// tune prints how fast the model is in every way to compute it, the fastest first.
+func (a *app) tune(ctx context.Context, model, dtype string, asJSON bool) error {
+	found, err := harness.Tune(ctx, model, dtype, a.stderr)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(found)
+	}
+	for _, t := range found {
+		if err := a.println(fmt.Sprintf("%8.0f tokens/s  %s", t.Rate, t.Keys())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) printFindings(found []harness.Finding) error {
