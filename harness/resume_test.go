@@ -103,7 +103,7 @@ progress: none
 		cfg: cfg, opt: o, stderr: io.Discard, dir: dir, timings: map[string]float64{}, positions: 100,
 		open: func(int, int) (decoder, error) { return d, nil },
 	}
-	r.Session = &Session{cfg: cfg, logger: newLogger(io.Discard, cfg), prompter: &Prompter{Style: "plain"}, Data: &datasets.Set{SHA256: strings.Repeat("d", 64)}}
+	r.Session = &Session{cfg: cfg, logger: newLogger(io.Discard, cfg), locator: &Locator{}, prompter: &Prompter{Style: "plain"}, Data: &datasets.Set{SHA256: strings.Repeat("d", 64)}}
 	r.id = &identity{hashes: map[string]string{"weights": strings.Repeat("a", 64)}, versions: map[string]string{"build": "stub"}, device: "cpu", threads: 1}
 	for i := range 3 {
 		r.Data.Examples = append(r.Data.Examples, datasets.Example{ID: i, Question: fmt.Sprint("q", i), Gold: fmt.Sprint(i)})
