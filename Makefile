@@ -28,9 +28,9 @@ build: deps ## build bin/gsmeval (the first time compiles gotch's C++, about fou
 
 test: deps ## all tests; those of the pure-Go packages under the race detector
 	@echo "test: pure-Go packages, with the race detector"
-	go test -race $(PURE)
+	go test -race -timeout 30m $(PURE)
 	@echo "test: everything, on libtorch"
-	@$(WITH_DEPS) go test ./...
+	@$(WITH_DEPS) go test -timeout 30m ./...
 
 test-slurm: build ## a job array on a one-machine Slurm (root; slurm-wlm and munge), and manifests against Kubernetes' types
 	@test/slurm/run.sh
