@@ -12,6 +12,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/internal/torch/heap"
 	"github.com/gsmeval/gsmeval/noise"
 )
 
@@ -105,9 +106,12 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 		l.total += f.Size
 	}
 	m := &Model{Config: cfg, Options: o, weights: w, rope: rope}
-	m.net = build(l)
-	m.params = l.params
-	if err := l.finish(); err != nil {
+	err = heap.Returning(func() error {
+		m.net = build(l)
+		m.params = l.params
+		return l.finish()
+	})
+	if err != nil {
 		m.Free()
 		return nil, err
 	}
@@ -180,17 +184,24 @@ func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param
 	for i, p := range m.params {
 		params[i] = p.noisy()
 	}
-	return perturb(s, params)
+	var effect noise.Effect
+	err := heap.Returning(func() (err error) {
+		effect, err = perturb(s, params)
+		return err
+	})
+	return effect, err
 }
 
 // Restore puts back, from the mapped file, every parameter that noise touched: bit for bit what was loaded.
 func (m *Model) Restore(s *torch.Scope) error {
-	for _, p := range m.params {
-		if err := p.restore(s); err != nil {
-			return err
+	return heap.Returning(func() error {
+		for _, p := range m.params {
+			if err := p.restore(s); err != nil {
+				return err
+			}
 		}
-	}
-	return s.Err()
+		return s.Err()
+	})
 }
 
 // Hashes returns a hash of every parameter's bytes as they are now.
