@@ -18,9 +18,12 @@ func Loading(path string, w io.Writer) func(done, total int64) {
 }
 
 func loading(path string, say func(format string, args ...any)) func(done, total int64) {
-	begin := time.Now()
+	var begin time.Time // of the reading of weights
 	next := silentFor
 	return func(done, total int64) {
+		if begin.IsZero() {
+			begin = time.Now()
+		}
 		spent := time.Since(begin)
 		if spent < next {
 			return
