@@ -72,7 +72,7 @@ func TestNoiseIsUndoneBitExactly(t *testing.T) {
 	for _, name := range parityCases(t) {
 		f := load(t, name)
 		before := hashes(t, f)
-		if len(before) < 20 {
+		if len(before) < 14 { // phi3 has q, k and v in one
 			t.Fatalf("%s: %d parameters", name, len(before))
 		}
 		req := &Request{Prompt: prompt(f, 6, 1), MaxNew: 4, Schedule: Constant(1), Logprobs: true}

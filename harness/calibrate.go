@@ -319,17 +319,23 @@ func (c *calibrator) questions(ctx context.Context) ([]string, error) {
 	return questions, nil
 }
 
+// continuations are the clean greedy continuations of the prompts.
+func (c *calibrator) continuations(ctx context.Context) (clean [][]int, err error) {
+	if c.clean == nil {
+		c.clean, err = c.lm.Continue(ctx, c.prompts, c.cfg.Calibration.Positions, false)
+	}
+	return c.clean, err
+}
+
 // measure runs the calibration: teacher forcing along the clean greedy continuations.
 func (c *calibrator) measure(ctx context.Context, n config.Noise, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
-	if c.clean == nil {
-		var err error
-		if c.clean, err = c.lm.Continue(ctx, c.prompts, c.cfg.Calibration.Positions, false); err != nil {
-			return nil, err
-		}
+	clean, err := c.continuations(ctx)
+	if err != nil {
+		return nil, err
 	}
 	label := n.Label()
 	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.prompts), c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
-	curve, effect, err := alphaCurve(ctx, c.lm, c.prompts, c.clean, decode.Probing{
+	curve, effect, err := alphaCurve(ctx, c.lm, c.prompts, clean, decode.Probing{
 		Spec: noiseSpec(n), Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
 	}, c.cfg.Generation.KVCache, base, fit)
 	if err != nil {

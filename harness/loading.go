@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
-// Loads are silent for the first second, and then say a line every few.
+// Loads are silent for the first second, and then say a line every few. Small models, which take longer only where the machine is
+// busy, say nothing at all.
 const (
 	silentFor    = time.Second
 	loadingEvery = 2 * time.Second
+	smallModel   = 64 << 20 // bytes
 )
 
-// Loading reports on w how far the loading of a model is; loads of less than a second go without a word.
+// Loading reports on w how far the loading of a model is; loads of less than a second, and of small models, go without a word.
 func Loading(path string, w io.Writer) func(done, total int64) {
 	return loading(path, func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) })
 }
@@ -25,7 +27,7 @@ func loading(path string, say func(format string, args ...any)) func(done, total
 			begin = time.Now()
 		}
 		spent := time.Since(begin)
-		if spent < next {
+		if spent < next || total < smallModel {
 			return
 		}
 		next = spent + loadingEvery

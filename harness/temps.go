@@ -67,13 +67,17 @@ func MeasureTemps(ctx context.Context, s *Session, temperatures []float64) (*Tem
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
+	clean, err := c.continuations(ctx)
+	if err != nil {
+		return nil, err
+	}
 	cal := s.cfg.Calibration
 	r := &TempsReport{
 		Schema: tempsSchema, Prompts: len(c.prompts), Draws: cal.Draws, KVCache: s.cfg.Generation.KVCache, Seed: s.cfg.Seed, Base: cal.Base,
 	}
 	for i, n := range noises {
 		s.logf("temperatures under %s (%d of %d): %d prompts, %d draws, up to %d positions", n.Label, i+1, len(noises), r.Prompts, r.Draws, cal.Positions)
-		rows, err := r.measure(ctx, s.LM, n, c.prompts, c.clean, temperatures)
+		rows, err := r.measure(ctx, s.LM, n, c.prompts, clean, temperatures)
 		if err != nil {
 			return nil, fmt.Errorf("temperatures under %q: %w", n.Label, err)
 		}
