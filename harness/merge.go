@@ -55,7 +55,8 @@ func shardOf(info *results.RunInfo) Shard {
 }
 
 // Merge joins the complete shards of a run directory into the run: the same bytes as one run would have written.
-func Merge(ctx context.Context, output string) (*results.Table, error) {
+// Its report can be left out, and made later: it reads the samples again.
+func Merge(ctx context.Context, output string, noReport bool) (*results.Table, error) {
 	n, err := shardCount(output)
 	if err != nil {
 		return nil, fmt.Errorf("merging %s: %w", output, err)
@@ -83,8 +84,8 @@ func Merge(ctx context.Context, output string) (*results.Table, error) {
 		return nil, err
 	}
 	table := set.Table()
-	if err := table.WriteAll(output); err != nil {
-		return nil, err
+	if err := table.WriteAll(output); err != nil || noReport {
+		return table, err
 	}
 	run, err := report.Load(ctx, output, nil)
 	if err != nil {

@@ -61,7 +61,7 @@ func BenchmarkThousandShards(b *testing.B) {
 			}
 		}
 		measured(b, "status-complete", program, "status", run)
-		measured(b, "merge", program, "merge", run)
+		measured(b, "merge", program, "merge", run, "--no-report")
 		count, err := results.CountRecords(filepath.Join(run, results.JournalFile))
 		if err != nil || count.Records != total {
 			b.Fatalf("the merged journal has %+v, %v; want %d records", count, err, total)

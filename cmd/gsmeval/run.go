@@ -144,6 +144,7 @@ func resumeCommand(a *app) *cobra.Command {
 
 func mergeCommand(a *app) *cobra.Command {
 	var wait time.Duration
+	var noReport bool
 	c := &cobra.Command{
 		Use:   "merge RUN",
 		Short: "Join the shards of a run",
@@ -164,13 +165,14 @@ Shards that are missing, incomplete, foreign or overlapping are named and nothin
 					return err
 				}
 			}
-			table, err := harness.Merge(cmd.Context(), output)
+			table, err := harness.Merge(cmd.Context(), output, noReport)
 			if err != nil {
 				return err
 			}
 			return table.Write(a.stdout, results.FormatMarkdown)
 		},
 	}
+	c.Flags().BoolVar(&noReport, "no-report", false, "leave report.html and the figures out; gsmeval report makes them")
 	c.Flags().DurationVar(&wait, "wait", 0, "wait up to this `time`, such as 72h, until all shards are complete")
 	return c
 }
