@@ -12,6 +12,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/internal/hub"
+	"github.com/gsmeval/gsmeval/results/report"
 )
 
 // Locator finds on this machine what a config or a flag names: a local path stands for itself, a hub id for the hub's cache,
@@ -81,6 +82,18 @@ func (l *Locator) Load(ctx context.Context, spec datasets.Spec, revision string)
 		}
 	}
 	return datasets.Load(ctx, spec)
+}
+
+// FindData finds a run's data set again for its report. Only what came from the hub is looked for there: a path that is not
+// there any more must not become a question to the hub because it looks like an id.
+func FindData(out io.Writer) report.Find {
+	l := NewLocator(out)
+	return func(ctx context.Context, from report.Source) (*datasets.Set, error) {
+		if from.Hub {
+			return l.Load(ctx, from.Spec, from.Revision)
+		}
+		return datasets.Load(ctx, from.Spec)
+	}
 }
 
 func (l *Locator) fetch(ctx context.Context, ref hub.Ref, sel hub.Selection) (string, error) {

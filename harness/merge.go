@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -87,7 +88,7 @@ func Merge(ctx context.Context, output string, noReport bool) (*results.Table, e
 	if err := table.WriteAll(output); err != nil || noReport {
 		return table, err
 	}
-	run, err := report.Load(ctx, output, nil)
+	run, err := report.Load(ctx, output, FindData(io.Discard))
 	if err != nil {
 		return nil, err
 	}

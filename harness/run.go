@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/config"
 	"github.com/gsmeval/gsmeval/noise"
@@ -303,7 +304,7 @@ func (r *runner) report(ctx context.Context) error {
 		return nil
 	}
 	return r.timed("report", func() error {
-		run, err := report.Load(ctx, r.dir, r.Data.Examples)
+		run, err := report.Load(ctx, r.dir, func(context.Context, report.Source) (*datasets.Set, error) { return r.Data, nil })
 		if err != nil {
 			return err
 		}

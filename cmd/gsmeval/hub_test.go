@@ -151,6 +151,14 @@ threads: 1
 			t.Errorf("%s: exit code %d\n%s%s", name, code, stdout, stderr)
 		}
 	}
+	if code, _, stderr := gsmeval(offline, "report", "runs/offline", "--out", "again.html"); code != 0 {
+		t.Errorf("report: exit code %d\n%s", code, stderr)
+	}
+	first, err := os.ReadFile(filepath.Join(dir, "runs", "offline", "report.html"))
+	again, errAgain := os.ReadFile(filepath.Join(dir, "again.html"))
+	if err != nil || errAgain != nil || !bytes.Equal(first, again) || bytes.Contains(first, []byte("The questions are not shown")) {
+		t.Errorf("the report made from the cache is not the run's, or lacks the questions: %v, %v", err, errAgain)
+	}
 	if n := len(h.Asked()) + len(h.Stored()); n > 0 {
 		t.Errorf("offline, the hub was asked %d times", n)
 	}

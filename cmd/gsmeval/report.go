@@ -1,17 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/harness"
 	"github.com/gsmeval/gsmeval/results/report"
 )
 
 func reportCommand(a *app) *cobra.Command {
-	var out, figures string
+	var out, figures, dataset string
 	var o report.Options
 	c := &cobra.Command{
 		Use:   "report RUN...",
@@ -27,9 +30,16 @@ beside it. Of several runs it compares equal conditions.`,
 			if len(args) > 1 && out == "" {
 				return usageError{errors.New("several runs need --out FILE; see gsmeval report --help")}
 			}
+			find := harness.FindData(a.stderr)
+			if dataset != "" {
+				find = func(ctx context.Context, from report.Source) (*datasets.Set, error) {
+					from.Path = dataset
+					return datasets.Load(ctx, from.Spec)
+				}
+			}
 			var runs []*report.Run
 			for _, dir := range args {
-				r, err := report.Load(cmd.Context(), dir, nil)
+				r, err := report.Load(cmd.Context(), dir, find)
 				if err != nil {
 					return err
 				}
@@ -63,6 +73,7 @@ beside it. Of several runs it compares equal conditions.`,
 	f := c.Flags()
 	f.StringVar(&out, "out", "", "write to a `FILE`; without it, to RUN/report.html")
 	f.StringVar(&figures, "figures", "", "write the figures as PNG and SVG to a `DIR`")
+	f.StringVar(&dataset, "dataset", "", "where the runs' data set is, for the questions (default: where it was)")
 	f.StringSliceVar(&o.Allow, "allow-different", nil, "settings that may differ between the runs: data, prompt, ladder, max_new_tokens")
 	return c
 }
@@ -81,7 +92,7 @@ Ctrl-C. The run may be in progress: nothing is written to its directory.`,
 			if port < 0 || port > 65535 {
 				return usageError{fmt.Errorf("--port %d is not between 0 and 65535", port)}
 			}
-			s, err := report.Listen(cmd.Context(), args[0], port)
+			s, err := report.Listen(cmd.Context(), args[0], port, harness.FindData(a.stderr))
 			if err != nil {
 				return err
 			}

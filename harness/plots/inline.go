@@ -56,6 +56,9 @@ func (p *Panel) inline(box bounds, id, summary string) string {
 	for i := range p.Marks {
 		d.mark(&p.Marks[i])
 	}
+	for i, name := range p.Rows { // over grid and marks
+		d.printf(`<text class="rowname" x="%s" y="%s">%s</text>`, num(d.left), num(inlineTop+float64(i)*d.rowHeight()+15), html.EscapeString(short(name)))
+	}
 	for i := range p.Series {
 		if p.Series[i].Lo != nil && !p.Series[i].Points {
 			d.band(&p.Series[i])
@@ -172,9 +175,6 @@ func (d *inline) axes() {
 	d.printf(`<text class="label mid" x="%s" y="%s">%s</text>`, num((d.left+inlineWidth-inlineRight)/2), num(d.height-9), html.EscapeString(d.p.X))
 	d.printf(`<line class="axis" x1="%s" y1="%s" x2="%s" y2="%s"/>`, num(d.left), num(bottom), num(inlineWidth-inlineRight), num(bottom))
 	if d.p.Rows != nil {
-		for i, name := range d.p.Rows {
-			d.printf(`<text class="rowname" x="%s" y="%s">%s</text>`, num(d.left), num(inlineTop+float64(i)*d.rowHeight()+15), html.EscapeString(short(name)))
-		}
 		return
 	}
 	for _, t := range d.yTicks() {

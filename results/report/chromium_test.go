@@ -159,6 +159,17 @@ func TestChromiumShowsMarkupAsText(t *testing.T) {
 	if got.Question != hostile || got.Text != hostile+"#### 1" || got.Mark != "1" || got.Option != "activation 0.2, "+hostile {
 		t.Errorf("texts do not arrive as they are: %+v", got)
 	}
+	// A sample that failed has no answer to mark, but a cause.
+	var failed string
+	tb.eval(`[...document.querySelectorAll("#filter-s option")].find(o => o.textContent === "error").value`, &failed)
+	tb.set("s", failed)
+	tb.eval(`document.querySelector(".sample summary").click()`, nil)
+	tb.until(`document.querySelector(".sample[open] .facts")`)
+	var unmarked struct{ Text, Facts string }
+	tb.eval(`({Text: [...document.querySelectorAll(".sample[open] pre")].at(-1).textContent, Facts: document.querySelector(".sample[open] .facts").textContent})`, &unmarked)
+	if unmarked.Text != hostile+"#### 1" || !strings.HasSuffix(unmarked.Facts, "cause: "+hostile) {
+		t.Errorf("the failed sample's texts do not arrive as they are: %+v", unmarked)
+	}
 	var images, scripts int
 	tb.eval(`document.querySelectorAll("main img").length`, &images)
 	tb.eval(`document.querySelectorAll("main script").length`, &scripts)

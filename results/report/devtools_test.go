@@ -258,7 +258,7 @@ func (tb *tab) picture(name string) {
 			CSS struct{ Width, Height float64 } `json:"cssContentSize"`
 		}
 		must(tb.t, tb.do("Page.getLayoutMetrics", nil), &size)
-		params["clip"] = map[string]any{"x": 0, "y": 0, "width": size.CSS.Width, "height": min(size.CSS.Height, 12000), "scale": 1}
+		params["clip"] = map[string]any{"x": 0, "y": 0, "width": size.CSS.Width, "height": min(size.CSS.Height, 16000), "scale": 1}
 	}
 	var r struct {
 		Data string `json:"data"`

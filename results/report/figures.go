@@ -152,46 +152,72 @@ func doseFigure(runs []*Run) *plots.Figure {
 	return f
 }
 
+// mostCurves is how many noises share a pair of axes in the figure of alpha(t); beyond, every kind has its own.
+const mostCurves = 4
+
 // alphaFigure shows the measured alpha(t), and the T(t) that conditions used; it has no panels where nothing was measured.
 func alphaFigure(runs []*Run) *plots.Figure {
 	f := &plots.Figure{Title: "alpha(t) and the temperatures that follow from it", Note: "bands: 95 % intervals over prompts; past the last measured position the last T holds", Columns: 2}
 	for _, r := range runs {
-		title := func(s string) string {
-			if len(runs) > 1 {
-				return r.Name + ": " + s
+		noises := r.Info.Meta.Noises
+		groups, kinds := map[string][]int{}, []string{} // noises by kind, in the order of the run
+		measured := 0
+		for n, noise := range noises {
+			if !slices.ContainsFunc(r.calibrations, func(c calibration) bool { return c.Noise == noise.Label }) {
+				continue
 			}
-			return s
+			if groups[noise.Kind] == nil {
+				kinds = append(kinds, noise.Kind)
+			}
+			groups[noise.Kind] = append(groups[noise.Kind], n)
+			measured++
 		}
-		alpha := plots.Panel{Title: title("noise-to-signal ratio"), X: "generated token t", Y: "alpha(t) = Var(e) / Var(z)", Zero: true}
-		longest := 0
-		for _, c := range r.calibrations {
-			colour := slices.IndexFunc(r.Info.Meta.Noises, func(n results.Noise) bool { return n.Label == c.Noise })
-			if colour < 0 {
-				continue // of a noise that the run no longer has
+		if measured <= mostCurves && measured > 0 {
+			all := []int{}
+			for _, k := range kinds {
+				all = append(all, groups[k]...)
 			}
-			s := plots.Series{Name: c.Noise, Colour: colour}
-			if c.Curve.Base != 1 {
-				s.Name += ", base " + strconv.FormatFloat(c.Curve.Base, 'g', -1, 64)
-			}
-			for t, p := range c.Curve.Points {
-				s.Add(float64(t), p.Alpha, p.Lo, p.Hi)
-			}
-			longest = max(longest, len(c.Curve.Points))
-			alpha.Series = append(alpha.Series, s)
+			groups, kinds = map[string][]int{"": all}, []string{""}
 		}
-		if longest == 0 {
-			continue
-		}
-		f.Panels = append(f.Panels, alpha)
-		if used := r.temperaturePanel(title("temperature used"), longest); len(used.Series) > 0 {
-			f.Panels = append(f.Panels, used)
+		for _, kind := range kinds {
+			title := func(s string) string {
+				if kind != "" {
+					s = kind + ": " + s
+				}
+				if len(runs) > 1 {
+					s = r.Name + ": " + s
+				}
+				return s
+			}
+			alpha := plots.Panel{Title: title("noise-to-signal ratio"), X: "generated token t", Y: "alpha(t) = Var(e) / Var(z)", Zero: true}
+			longest := 0
+			for colour, n := range groups[kind] {
+				for _, c := range r.calibrations {
+					if c.Noise != noises[n].Label {
+						continue
+					}
+					s := plots.Series{Name: c.Noise, Colour: colour}
+					if c.Curve.Base != 1 {
+						s.Name += ", base " + strconv.FormatFloat(c.Curve.Base, 'g', -1, 64)
+					}
+					for t, p := range c.Curve.Points {
+						s.Add(float64(t), p.Alpha, p.Lo, p.Hi)
+					}
+					longest = max(longest, len(c.Curve.Points))
+					alpha.Series = append(alpha.Series, s)
+				}
+			}
+			f.Panels = append(f.Panels, alpha)
+			if used := r.temperaturePanel(title("temperature used"), longest, groups[kind]); len(used.Series) > 0 {
+				f.Panels = append(f.Panels, used)
+			}
 		}
 	}
 	return f
 }
 
-// temperaturePanel shows the T(t) of every noise whose alpha was measured.
-func (r *Run) temperaturePanel(title string, longest int) plots.Panel {
+// temperaturePanel shows the T(t) of noises whose alpha was measured.
+func (r *Run) temperaturePanel(title string, longest int, noises []int) plots.Panel {
 	p := plots.Panel{Title: title, X: "generated token t", Y: "T(t)"}
 	schedules := map[string][]float64{}
 	for _, s := range r.Info.Schedules {
@@ -199,14 +225,11 @@ func (r *Run) temperaturePanel(title string, longest int) plots.Panel {
 	}
 	constant, dynamic := map[int]int{}, map[int]int{} // how many there were, by noise
 	for _, c := range r.Info.Meta.Conditions {
-		t := schedules[c.TSHA]
-		if len(t) == 0 || !c.MeanAlpha.Finite() || r.Info.Meta.Noises[c.NoiseIndex].Kind == results.KindNone {
+		t, colour := schedules[c.TSHA], slices.Index(noises, c.NoiseIndex)
+		if len(t) == 0 || colour < 0 || !c.MeanAlpha.Finite() {
 			continue
 		}
-		s := plots.Series{
-			Name:   r.Info.Meta.Noises[c.NoiseIndex].Label + ", " + r.Info.Meta.Temps[c.TempIndex].Label,
-			Colour: c.NoiseIndex,
-		}
+		s := plots.Series{Name: r.Info.Meta.Noises[c.NoiseIndex].Label + ", " + r.Info.Meta.Temps[c.TempIndex].Label, Colour: colour}
 		if len(t) == 1 { // level lines are told apart by their dashes, curves are not
 			s.Line = lines[1+constant[c.NoiseIndex]%2]
 			constant[c.NoiseIndex]++

@@ -43,9 +43,19 @@ type calibration struct {
 	Curve alpha.Curve `json:"curve"`
 }
 
-// Load reads a run directory, finished or not. The journal has no questions in it: they are examples' where that is given,
-// else those of the data set that the run's config names, as long as it is still there and the same.
-func Load(ctx context.Context, dir string, examples []datasets.Example) (*Run, error) {
+// Source says where a run had its data set from: files of this machine, or a revision on the hub.
+type Source struct {
+	datasets.Spec
+	Hub      bool
+	Revision string
+}
+
+// Find reads the data set of a run.
+type Find func(ctx context.Context, from Source) (*datasets.Set, error)
+
+// Load reads a run directory, finished or not. The journal has no questions in it: they are those of the data set that find
+// finds, as long as it is the one of the run.
+func Load(ctx context.Context, dir string, find Find) (*Run, error) {
 	info, err := results.ReadRun(dir)
 	if err != nil {
 		return nil, err
@@ -61,7 +71,7 @@ func Load(ctx context.Context, dir string, examples []datasets.Example) (*Run, e
 	if err := r.readCalibrations(); err != nil {
 		return nil, err
 	}
-	r.readQuestions(ctx, examples)
+	r.readQuestions(ctx, find)
 	return r, nil
 }
 
@@ -125,25 +135,26 @@ func (r *Run) readCalibrations() error {
 }
 
 // readQuestions finds the text of the questions, or says why there is none.
-func (r *Run) readQuestions(ctx context.Context, examples []datasets.Example) {
+func (r *Run) readQuestions(ctx context.Context, find Find) {
 	r.examples = map[int]datasets.Example{}
-	if examples == nil {
-		if r.Config == nil {
-			return
-		}
-		d := r.Config.Dataset
-		set, err := datasets.Load(ctx, datasets.Spec{Path: d.Path, Split: d.Split, Config: d.Config})
-		if err != nil {
-			r.note("The questions are not shown: %v.", err)
-			return
-		}
-		if want := r.Info.Hashes["data"]; want != set.SHA256 {
-			r.note("The questions are not shown: %s is not the data set of the run any more (sha256 %.12s, the run's is %.12s).", d.Path, set.SHA256, want)
-			return
-		}
-		examples = set.Examples
+	if r.Config == nil {
+		return
 	}
-	for _, e := range examples {
+	d := r.Config.Dataset
+	from := Source{Spec: datasets.Spec{Path: d.Path, Split: d.Split, Config: d.Config}, Revision: d.Revision}
+	for name := range r.Info.Sources {
+		from.Hub = from.Hub || strings.HasPrefix(name, "data set ")
+	}
+	set, err := find(ctx, from)
+	if err != nil {
+		r.note("The questions are not shown: %v.", err)
+		return
+	}
+	if want := r.Info.Hashes["data"]; want != set.SHA256 {
+		r.note("The questions are not shown: the data set is not that of the run any more (sha256 %.12s, the run's is %.12s).", set.SHA256, want)
+		return
+	}
+	for _, e := range set.Examples {
 		r.examples[e.ID] = e
 	}
 }

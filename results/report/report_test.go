@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"os"
@@ -22,11 +23,21 @@ const hostile = `</script></pre><script>document.title = "taken over"</script><i
 
 func load(t testing.TB, dir string, examples []datasets.Example) *Run {
 	t.Helper()
-	r, err := Load(t.Context(), dir, examples)
+	r, err := Load(t.Context(), dir, finding(examples))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// finding finds these examples, or looks for a data set that is not there.
+func finding(examples []datasets.Example) Find {
+	return func(ctx context.Context, from Source) (*datasets.Set, error) {
+		if examples == nil {
+			return datasets.Load(ctx, from.Spec)
+		}
+		return &datasets.Set{Examples: examples, SHA256: "none"}, nil
+	}
 }
 
 func page1(t testing.TB, runs ...*Run) string {

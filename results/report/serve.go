@@ -12,22 +12,25 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/results"
 )
 
 // Server shows the report of a run, as it stands whenever it is asked for, to this machine alone.
 type Server struct {
 	dir      string
+	find     Find
 	listener net.Listener
 
 	mu      sync.Mutex
-	version string // of what page is of
+	data    *datasets.Set // once it was found
+	version string        // of what page is of
 	page    []byte
 	ready   time.Time // no other page is made before: a large one takes a while
 }
 
 // Listen opens a port of 127.0.0.1, any free one for 0, for the report of a run directory. The run may be in progress.
-func Listen(ctx context.Context, dir string, port int) (*Server, error) {
+func Listen(ctx context.Context, dir string, port int, find Find) (*Server, error) {
 	if _, err := results.ReadRun(dir); err != nil {
 		return nil, err
 	}
@@ -35,7 +38,7 @@ func Listen(ctx context.Context, dir string, port int) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the port: %w", err)
 	}
-	return &Server{dir: dir, listener: l}, nil
+	return &Server{dir: dir, find: find, listener: l}, nil
 }
 
 // URL is where the report is.
@@ -126,7 +129,12 @@ func (s *Server) render(ctx context.Context) ([]byte, error) {
 		return s.page, nil
 	}
 	begin := time.Now()
-	r, err := Load(ctx, s.dir, nil)
+	r, err := Load(ctx, s.dir, func(ctx context.Context, from Source) (_ *datasets.Set, err error) {
+		if s.data == nil { // a run's data stays what it is
+			s.data, err = s.find(ctx, from)
+		}
+		return s.data, err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 // serve serves a run until the test ends, and checks that it ends without an error.
 func serve(t *testing.T, dir string) *Server {
 	t.Helper()
-	s, err := Listen(t.Context(), dir, 0)
+	s, err := Listen(t.Context(), dir, 0, finding(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestServerShowsWhatIsNew(t *testing.T) {
 
 func TestListenRefusesWhatIsNoRun(t *testing.T) {
 	t.Parallel()
-	if _, err := Listen(t.Context(), t.TempDir(), 0); err == nil || !strings.Contains(err.Error(), "is not a run directory") {
+	if _, err := Listen(t.Context(), t.TempDir(), 0, finding(nil)); err == nil || !strings.Contains(err.Error(), "is not a run directory") {
 		t.Errorf("an empty directory: %v", err)
 	}
 }
