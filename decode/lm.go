@@ -105,6 +105,7 @@ type LoadOptions struct {
 	Device   string // auto, cpu
 	Threads  int    // 0: libtorch's choice
 	Linears  string // auto, packed, plain
+	Batch    int    // sequences decoded together, if it is known
 	Progress func(done, total int64)
 }
 
@@ -136,7 +137,7 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 	if err == nil {
 		err = lm.Worker.Do(func(s *torch.Scope) (err error) {
 			lm.Model, err = model.Load(s, text.Config, lm.weights, model.Options{
-				DType: dt, Device: torch.CPU, Linears: model.Linears(o.Linears), Progress: o.Progress,
+				DType: dt, Device: torch.CPU, Linears: model.Linears(o.Linears), Batch: o.Batch, Progress: o.Progress,
 			})
 			return err
 		})

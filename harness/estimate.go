@@ -22,7 +22,7 @@ const (
 // estimate measures prefill and decode steps and extrapolates to the whole run.
 func estimate(ctx context.Context, cfg *config.Config, dir string, p *plan, f *Forecast, prompts []Prompt, capacity int) (*TimeEstimate, error) {
 	lm, err := decode.Load(dir, decode.LoadOptions{
-		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears,
+		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears, Batch: stepRows(cfg),
 	})
 	if err != nil {
 		return nil, err

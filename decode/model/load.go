@@ -89,7 +89,7 @@ func (l *loader) linear(id uint32, name string, out, in int, bias bool) linear {
 
 // pack adds the packed copy of a Linear's weight where the rule says so.
 func (l *loader) pack(p *param, out, in int) bool {
-	if l.err != nil || l.opt.Device != torch.CPU || !l.opt.Linears.packs(l.opt.DType, out, in, l.cpu) {
+	if l.err != nil || l.opt.Device != torch.CPU || !l.opt.Linears.packs(l.opt.DType, out, in, l.opt.Batch, l.cpu) {
 		return false
 	}
 	p.value.pack(l.s, p.value.dense)

@@ -74,6 +74,7 @@ type Options struct {
 	DType    torch.DType
 	Device   torch.Device
 	Linears  Linears                 // on the CPU; "" is auto
+	Batch    int                     // rows of a decode step, if it is known: one row is computed in other ways
 	Progress func(done, total int64) // if not nil, is told of bytes loaded and in all
 }
 

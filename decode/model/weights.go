@@ -27,15 +27,17 @@ const packRows = 32
 // a kernel cost more than packing saves.
 const packFrom = 1 << 18
 
-// packs tells whether the weight [out, in] of a Linear is packed.
-func (l Linears) packs(dt torch.DType, out, in int, cpu string) bool {
+// packs tells whether the weight [out, in] of a Linear is packed, where a decode step has batch rows (0: not known).
+func (l Linears) packs(dt torch.DType, out, in, batch int, cpu string) bool {
 	switch {
 	case l == LinearsPlain || dt == torch.Float16: // oneDNN has no float16 without AMX-FP16
 		return false
 	case dt == torch.BFloat16:
 		return cpu == "AVX512" // oneDNN has no bfloat16 without it
+	case l == LinearsPacked:
+		return true
 	}
-	return l == LinearsPacked || out*in >= packFrom
+	return batch != 1 && out*in >= packFrom // one row is all about reading the weights, which a plain product does faster
 }
 
 // weight is a parameter's value: dense, packed for a Linear, or both, where a tied embedding is looked up and multiplied by.

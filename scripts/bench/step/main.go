@@ -64,11 +64,26 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	lm, err := decode.Load(*dir, decode.LoadOptions{DType: *dtype, Threads: *threads})
-	if err != nil {
+	// A run knows its batch size when it loads; one sequence at a time is computed in other ways. So the model is loaded anew where
+	// that changes, outside of what is timed.
+	var lm *decode.LM
+	alone := false
+	load := func(batch int) (err error) {
+		if lm != nil && (batch == 1) == alone {
+			return nil
+		}
+		if lm != nil {
+			if err := lm.Close(); err != nil {
+				return err
+			}
+		}
+		alone = batch == 1
+		lm, err = decode.Load(*dir, decode.LoadOptions{DType: *dtype, Threads: *threads, Batch: batch})
 		return err
 	}
-	defer lm.Close() //nolint:errcheck // the process ends here
+	if err := load(2); err != nil {
+		return err
+	}
 	answers := json.NewEncoder(out)
 	if err := answers.Encode(map[string]any{"ready": true, "threads": lm.Worker.Threads()}); err != nil {
 		return err
@@ -80,7 +95,11 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		if err := d.Decode(&q); err != nil {
 			return fmt.Errorf("request %s: %w", lines.Text(), err)
 		}
+		if err := load(q.Batch); err != nil {
+			return err
+		}
 		var answer any
+		var err error
 		switch q.Op {
 		case "decode", "trace":
 			answer, err = measure(lm, q)
