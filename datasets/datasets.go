@@ -11,13 +11,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
@@ -98,7 +97,7 @@ func (set *Set) add(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	data, err := readFile(path)
+	data, err := files.Read(path, maxFileBytes)
 	if err != nil {
 		return err
 	}
@@ -136,31 +135,6 @@ func (set *Set) add(ctx context.Context, path string) error {
 func hexSum(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
-}
-
-// readFile reads a regular file of at most maxFileBytes.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	var b bytes.Buffer
-	b.Grow(int(min(info.Size(), maxFileBytes)) + bytes.MinRead)
-	if _, err := b.ReadFrom(io.LimitReader(f, maxFileBytes+1)); err != nil {
-		return nil, err
-	}
-	if b.Len() > maxFileBytes {
-		return nil, fmt.Errorf("%d bytes, at most %d are read", info.Size(), maxFileBytes)
-	}
-	return b.Bytes(), nil
 }
 
 // choose applies the selection to all rows of the data set.

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
@@ -24,7 +24,7 @@ const maxTextsBytes = 1 << 30
 // ReadTexts reads a JSONL file with the keys id and text, and maybe finish, a
 // line. Other keys stay in Raw.
 func ReadTexts(path string) ([]Text, error) {
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading texts: %w", err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
@@ -192,8 +193,11 @@ func (c *calibrator) find(n config.Noise, base float64, fit bool, fingerprint st
 	return nil, nil //nolint:nilnil // no calibration is no error: it is measured then
 }
 
+// maxCalibration bounds a calibration that is read.
+const maxCalibration = 256 << 20
+
 func readCalibration(path string) (*Calibration, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, maxCalibration)
 	if err != nil {
 		return nil, fmt.Errorf("reading a calibration: %w", err)
 	}

@@ -76,7 +76,7 @@ func buildSHA() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the program file: %w", err)
 	}
-	f, err := os.Open(exe)
+	f, err := os.Open(exe) //nolint:forbidigo // the program itself
 	if err != nil {
 		return "", fmt.Errorf("hashing the program file: %w", err)
 	}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // Count is how far a journal has come.
@@ -20,7 +21,7 @@ type Count struct {
 // CountRecords counts the lines of a journal and checks the last one. It takes no lock and reads no record, so that a run
 // can be looked at from anywhere while it is written; a journal that is not there has no records.
 func CountRecords(path string) (Count, error) {
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Count{}, nil
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // file is what the journal needs of an open file.
@@ -47,7 +49,7 @@ func (f osFile) Datasync() error {
 type osFS struct{}
 
 func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (file, error) {
-	f, err := os.OpenFile(name, flag, perm)
+	f, err := files.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +59,7 @@ func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (file, error) {
 func (osFS) Rename(oldpath, newpath string) error { return os.Rename(oldpath, newpath) }
 
 func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:forbidigo // a directory, to be synced
 	if err != nil {
 		return err
 	}

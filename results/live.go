@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // rateWindow is how far back the speed of a run is looked at.
@@ -181,7 +183,7 @@ func (l *Live) restart(dirs []string, infos []*RunInfo) error {
 // read takes the whole lines that a journal has grown by.
 func (l *Live) read(p *part) error {
 	path := filepath.Join(p.dir, JournalFile)
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // The lock of a journal is a file beside it, NAME.lock, that names its owner.
@@ -138,7 +140,7 @@ func (e *lockEnv) acquire(ctx context.Context, path string, say func(format stri
 	}
 	name, local := path+lockSuffix, e.local(filepath.Dir(path))
 	for range 100 {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+		f, err := files.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}

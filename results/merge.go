@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // Shard is the journal of a part of a run.
@@ -116,7 +118,7 @@ var errUnsorted = errors.New("the shards are not in order")
 func mergeSorted(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each func(*Record) error) error {
 	readers := make([]*lineReader, len(shards))
 	for i, s := range shards {
-		f, err := os.Open(s.Path)
+		f, err := files.Open(s.Path)
 		if err != nil {
 			return errUnsorted // also where there are more shards than a process may open
 		}
@@ -201,7 +203,7 @@ func mergeIndexed(fsys fileSystem, dst string, shards []Shard, plan MergePlan) e
 
 // indexShard appends the lines of a shard.
 func indexShard(entries []entry, s Shard, number int, plan MergePlan) ([]entry, error) {
-	f, err := os.Open(s.Path)
+	f, err := files.Open(s.Path)
 	if err != nil {
 		return entries, fmt.Errorf("it is missing: %w", err)
 	}
@@ -337,7 +339,7 @@ func (s *shardFiles) open(number int) (*os.File, error) {
 		s.held[0].f.Close() //nolint:errcheck // nothing was written
 		s.held = slices.Delete(s.held, 0, 1)
 	}
-	f, err := os.Open(s.shards[number].Path)
+	f, err := files.Open(s.shards[number].Path)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // Owner says which process writes a journal. It is kept as JSON in the lock file
@@ -87,7 +89,7 @@ func thisProcess() Owner {
 		o.Command = strings.ToValidUTF8(o.Command[:maxCommand], "") + "..."
 	}
 	for path, to := range map[string]*string{"/proc/sys/kernel/random/boot_id": &o.Boot, "/etc/machine-id": &o.Machine} {
-		if data, err := os.ReadFile(path); err == nil {
+		if data, err := os.ReadFile(path); err == nil { //nolint:forbidigo // no user's file
 			*to = strings.TrimSpace(string(data))
 		}
 	}
@@ -103,7 +105,7 @@ func thisProcess() Owner {
 // startTicks returns the time at which a process started, in clock ticks since
 // boot: field 22 of /proc/PID/stat (proc(5)).
 func startTicks(pid int) (uint64, error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat") //nolint:forbidigo // no user's file
 	if err != nil {
 		return 0, err
 	}
@@ -125,7 +127,7 @@ type note struct {
 // readNote reads a lock file by its name: opening it anew makes a client of a
 // network file system ask the server.
 func readNote(name string) (note, error) {
-	f, err := os.Open(name)
+	f, err := files.Open(name)
 	if err != nil {
 		return note{}, err
 	}

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // TornError says that the last line of a journal is not whole, as a write that
@@ -57,7 +58,7 @@ func (e *FingerprintError) Error() string {
 // takes no lock, so that a run can be looked at while it is written.
 func Read(path, fingerprint string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		f, err := os.Open(path)
+		f, err := files.Open(path)
 		if err != nil {
 			yield(Record{}, fmt.Errorf("opening the journal: %w", err))
 			return

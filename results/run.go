@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // RunSchema is the version of run.json; it changes when a key changes meaning.
@@ -86,10 +88,13 @@ func (r *RunInfo) write(fsys fileSystem, dir string) error {
 	return writeBytes(fsys, filepath.Join(dir, RunFile), buf.Bytes())
 }
 
+// maxRun bounds a run.json that is read; it holds a temperature for every step of every condition.
+const maxRun = 256 << 20
+
 // ReadRun reads the run.json of a run directory.
 func ReadRun(dir string) (*RunInfo, error) {
 	path := filepath.Join(dir, RunFile)
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, maxRun)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not a run directory: %w", dir, err)
 	}

@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // Write writes the table in a format; the same table gives the same bytes.
@@ -47,17 +48,9 @@ const maxTable = 256 << 20
 
 // ReadTable reads a table.json.
 func ReadTable(path string) (*Table, error) {
-	f, err := os.Open(path)
+	data, err := files.Read(path, maxTable)
 	if err != nil {
 		return nil, fmt.Errorf("reading the table: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	data, err := io.ReadAll(io.LimitReader(f, maxTable+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the table %s: %w", path, err)
-	}
-	if len(data) > maxTable {
-		return nil, fmt.Errorf("reading the table %s: it is larger than %d MB", path, maxTable>>20)
 	}
 	t, err := parseTable(data)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,9 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/decode/chat"
+	"github.com/gsmeval/gsmeval/decode/chat/jinja"
 	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/noise"
 )
 
@@ -177,7 +178,7 @@ ids too. With --template it renders a template file without a model.`,
 				IDs  []int  `json:"ids,omitempty"`
 			}
 			if template != "" {
-				source, err := os.ReadFile(template)
+				source, err := files.Read(template, jinja.MaxSource)
 				if err != nil {
 					return fmt.Errorf("reading the template: %w", err)
 				}
@@ -243,9 +244,12 @@ func runPrompt(text *decode.Text, style, question string) (string, []int, error)
 	return shown.Text, shown.IDs, err
 }
 
+// maxMessages bounds a file of messages.
+const maxMessages = 64 << 20
+
 // readMessages reads a JSON list of messages, each with a role and a content.
 func readMessages(path string) ([]chat.Message, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, maxMessages)
 	if err != nil {
 		return nil, fmt.Errorf("reading the messages: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -36,6 +37,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"allends":   scriptAllEnds,
 
 	"hassamples": scriptHasSamples,
+	"refuses":    scriptRefuses,
 }
 
 // run runs a command and returns its exit code.
@@ -82,6 +84,41 @@ func scriptFails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if stdout := ts.ReadFile("stdout"); stdout != "" {
 		ts.Fatalf("stdout is not empty:\n%s", stdout)
+	}
+}
+
+// refuses PATH COMMAND ARG...: the command ends soon, with exit code 1 or 2 and one line that names PATH, where PATH is a
+// pipe, a device or a directory; what stood at PATH stands there again afterwards.
+func scriptRefuses(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: refuses PATH COMMAND ARG...")
+	}
+	path := ts.MkAbs(args[0])
+	aside := path + ".aside"
+	ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+	if os.Rename(path, aside) == nil {
+		defer os.Rename(aside, path) //nolint:errcheck // where it fails, so does what follows in the script
+	}
+	defer os.Remove(path) //nolint:errcheck // nothing there is as good
+	for _, special := range []struct {
+		kind  string
+		place func() error
+	}{
+		{"pipe", func() error { return syscall.Mkfifo(path, 0o600) }},
+		{"device", func() error { return os.Symlink("/dev/zero", path) }},
+		{"directory", func() error { return os.Mkdir(path, 0o755) }},
+	} {
+		ts.Check(special.place())
+		begin := time.Now()
+		code := runCommandLine(ts, append([]string{"timeout", "--kill-after=1", "60"}, args[1:]...))
+		if code != 1 && code != 2 {
+			ts.Fatalf("%s is a %s: exit code %d after %v", args[0], special.kind, code, time.Since(begin))
+		}
+		says := filepath.Base(path) + ": it is a " + special.kind
+		if stderr := ts.ReadFile("stderr"); strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, says) {
+			ts.Fatalf("%s is a %s: stderr is not one line that says so:\n%s", args[0], special.kind, stderr)
+		}
+		ts.Check(os.Remove(path))
 	}
 }
 

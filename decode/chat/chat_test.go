@@ -167,7 +167,7 @@ func TestLoad(t *testing.T) {
 		{name: "token", files: map[string]string{"tokenizer_config.json": `{"bos_token": 5}`}, err: "bos_token: it is neither a string nor an object"},
 		{name: "token object", files: map[string]string{"tokenizer_config.json": `{"eos_token": {}}`}, err: "eos_token: it is neither a string nor an object"},
 		{name: "syntax", files: map[string]string{"chat_template.jinja": "\n{% if %}"}, err: "chat_template.jinja: parsing the chat template: line 2: expected an expression"},
-		{name: "size", files: map[string]string{"chat_template.jinja": strings.Repeat("a", jinja.MaxSource+1)}, err: "has more than"},
+		{name: "size", files: map[string]string{"chat_template.jinja": strings.Repeat("a", jinja.MaxSource+1)}, err: "more than the"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

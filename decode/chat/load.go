@@ -5,13 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/decode/chat/jinja"
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // maxConfig bounds the JSON files read: real ones list every added token and
@@ -46,7 +45,7 @@ func Load(dir string) (*Template, error) {
 		return nil, fmt.Errorf("special tokens in %s: %w", dir, err)
 	}
 	templatePath := filepath.Join(dir, "chat_template.jinja")
-	source, err := readLimited(templatePath, jinja.MaxSource)
+	source, err := files.Read(templatePath, jinja.MaxSource)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		templatePath = configPath
@@ -65,27 +64,9 @@ func Load(dir string) (*Template, error) {
 	return t, nil
 }
 
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return data, nil
-}
-
 // readObject reads a JSON object; nil where there is no such file.
 func readObject(path string) (map[string]json.RawMessage, error) {
-	data, err := readLimited(path, maxConfig)
+	data, err := files.Read(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 const configFile = "config.json"
@@ -147,7 +149,7 @@ var families = map[string]family{
 // rope scaling are left to the caller, see RopeScaling.
 func ReadConfig(dir string) (Config, error) {
 	path := filepath.Join(dir, configFile)
-	data, err := readSmall(path, maxConfigBytes)
+	data, err := files.Read(path, maxConfigBytes)
 	if err != nil {
 		return Config{}, fmt.Errorf("reading the model's config: %w", err)
 	}

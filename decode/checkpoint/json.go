@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"unicode/utf8"
 )
@@ -19,34 +18,6 @@ const maxDepth = 64
 // ones have a few kilobytes, tokenizer_config.json with all its added tokens a few
 // hundred.
 const maxConfigBytes = 16 << 20
-
-// readSmall reads a regular file of at most limit bytes. A pipe, a device or a
-// directory is refused before it is opened, so that nothing can hang.
-func readSmall(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("%s: %d bytes, more than the %d that such a file may have", path, info.Size(), limit)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: more than the %d bytes that such a file may have", path, limit)
-	}
-	return data, nil
-}
 
 // object parses data as one JSON object and returns its values undecoded. It is
 // stricter than encoding/json, which keeps the last of two equal keys, replaces

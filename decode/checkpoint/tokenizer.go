@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"unicode/utf8"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // TokenizerFile is a tokenizer.json that has passed the checks that need no tokenizer.
@@ -25,7 +27,7 @@ type TokenizerFile struct {
 // filled up in silence. BPE dropout, by which a text has other tokens each time, is refused.
 func ReadTokenizer(dir string) (TokenizerFile, error) {
 	path := filepath.Join(dir, tokenizerFile)
-	data, err := readSmall(path, maxTokenizerBytes)
+	data, err := files.Read(path, maxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return TokenizerFile{}, fmt.Errorf("%s is missing; gsmeval needs the tokenizer in the tokenizers library's format (transformers: tokenizer.save_pretrained with a fast tokenizer)", path)
 	}

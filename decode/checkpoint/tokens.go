@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 const (
@@ -181,7 +183,7 @@ func (f *fields) special(key string) string {
 // readFields reads a small JSON object that may be missing.
 func readFields(dir, file string) (*fields, error) {
 	path := filepath.Join(dir, file)
-	data, err := readSmall(path, maxConfigBytes)
+	data, err := files.Read(path, maxConfigBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &fields{}, nil
 	}
@@ -200,7 +202,7 @@ func readFields(dir, file string) (*fields, error) {
 // tokenizer_config.json.
 func TokenID(dir, text string) (int, error) {
 	path := filepath.Join(dir, tokenizerFile)
-	data, err := readSmall(path, maxTokenizerBytes)
+	data, err := files.Read(path, maxTokenizerBytes)
 	switch {
 	case err == nil:
 		id, ok, err := findToken(data, text)

@@ -17,6 +17,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // Weights is an open checkpoint. Its methods may be called from several goroutines.
@@ -46,7 +48,7 @@ func OpenWeights(dir string) (*Weights, error) {
 		return nil, fmt.Errorf("opening weights: %w", err)
 	}
 	path := filepath.Join(dir, indexFile)
-	data, err := readSmall(path, maxIndexBytes)
+	data, err := files.Read(path, maxIndexBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, noWeights(dir)
 	}
@@ -57,8 +59,8 @@ func OpenWeights(dir string) (*Weights, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	files := slices.Sorted(maps.Values(index))
-	return openFiles(dir, slices.Compact(files), index)
+	shards := slices.Sorted(maps.Values(index))
+	return openFiles(dir, slices.Compact(shards), index)
 }
 
 // noWeights explains a directory without weights by what it holds instead.
@@ -189,17 +191,10 @@ type shard struct {
 
 // openShard opens, checks and maps one safetensors file.
 func openShard(path string) (*shard, []entry, error) {
-	info, err := os.Stat(path)
+	f, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s: the file is missing; download it again", path)
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening weights: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening weights: %w", err)
 	}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -13,6 +11,8 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // maxFileBytes bounds a config file; the longest have a list of a few thousand ids.
@@ -28,34 +28,11 @@ type Options struct {
 // defaults and checks everything. The error lists every problem, one a line, each
 // with the place (file and line, variable or --set), the key and what was expected.
 func Load(path string, o Options) (*Config, error) {
-	data, err := readFile(path)
+	data, err := files.Read(path, maxFileBytes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading a config in YAML: %w", err)
 	}
 	return Parse(path, data, o)
-}
-
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading config: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file; expected a config in YAML", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading config: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading config %s: %w", path, err)
-	}
-	if len(data) > maxFileBytes {
-		return nil, fmt.Errorf("%s: more than the %d bytes that a config may have", path, maxFileBytes)
-	}
-	return data, nil
 }
 
 // Parse is Load for a config that is already in memory, such as the one stored

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // repo is a repository's place in the cache.
@@ -28,13 +30,16 @@ func (r repo) file(commit, name string) string {
 	return filepath.Join(r.snapshot(commit), filepath.FromSlash(name))
 }
 
+// maxRef bounds a file that holds a commit or a token.
+const maxRef = 64 << 10
+
 // commit is the commit that a revision was when it was last downloaded, "" where it never was.
 func (r repo) commit(revision string) (string, error) {
 	if commitHash.MatchString(revision) {
 		return revision, nil
 	}
 	path := filepath.Join(r.dir, "refs", filepath.FromSlash(revision))
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, maxRef)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // fetch brings a file into a snapshot, unless it is there.
@@ -69,7 +71,7 @@ type partial struct {
 
 // openPartial opens what an earlier attempt left of a file, or nothing.
 func openPartial(path string, want remoteFile, p *progress) (*partial, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) // its permissions are those of the finished file
+	f, err := files.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) // its permissions are those of the finished file
 	if err != nil {
 		return nil, fmt.Errorf("writing to the hub's cache: %w", err)
 	}

@@ -24,6 +24,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 const defaultEndpoint = "https://huggingface.co"
@@ -87,7 +89,7 @@ func FromEnv(getenv func(string) string) (Settings, error) {
 		if where, err = expand(cmp.Or(first("HF_TOKEN_PATH"), filepath.Join(home, "token"))); err != nil {
 			return s, err
 		}
-		data, err := os.ReadFile(where)
+		data, err := files.Read(where, maxRef)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return s, fmt.Errorf("reading the hub's token: %w", err)
 		}

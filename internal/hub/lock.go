@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // lockAgain is how often a process that waits says so.
@@ -22,7 +24,7 @@ func (c *Client) lock(ctx context.Context, r repo, hash, name string) (release f
 	}
 	var said time.Time
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o664)
+		f, err := files.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o664)
 		if err != nil {
 			return nil, false, fmt.Errorf("locking the hub's cache: %w", err)
 		}

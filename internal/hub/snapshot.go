@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // Snapshot is what was asked for of a repository, on this machine.
@@ -105,16 +106,11 @@ func (r repo) others() string {
 const maxRead = 64 << 20
 
 func (r repo) read(commit, name string) ([]byte, error) {
-	f, err := os.Open(r.file(commit, name))
+	data, err := files.Read(r.file(commit, name), maxRead)
 	if err != nil {
 		return nil, fmt.Errorf("reading the hub's cache: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, maxRead+1))
-	if err == nil && len(data) > maxRead {
-		err = fmt.Errorf("%s has more than %d MB", name, maxRead>>20)
-	}
-	return data, err
+	return data, nil
 }
 
 // bring downloads what a selection needs and the cache lacks.

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -36,6 +36,9 @@ type Run struct {
 	tokens       map[[2]int][]int         // of counted samples, by noise and temperature
 	notes        []string                 // what the report has to do without
 }
+
+// maxCalibration bounds a file in calibration/.
+const maxCalibration = 256 << 20
 
 // calibration is what is drawn of a file in calibration/.
 type calibration struct {
@@ -120,7 +123,7 @@ func (r *Run) readCalibrations() error {
 		return fmt.Errorf("looking for calibrations in %s: %w", dir, err)
 	}
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
+		data, err := files.Read(path, maxCalibration)
 		if err != nil {
 			return fmt.Errorf("reading a calibration: %w", err)
 		}
