@@ -4,12 +4,14 @@
 package files
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -99,4 +101,31 @@ func regular(info fs.FileInfo) error {
 		return errors.New("not a regular file")
 	}
 	return fmt.Errorf("it is a %s, not a regular file", kind)
+}
+
+// Replace puts a file in place whole or not at all: fill writes a temporary file beside it, of its own for each writer, which is
+// synced and renamed. The directory is made where it is missing.
+func Replace(path string, fill func(io.Writer) error) error {
+	fail := func(err error) error { return fmt.Errorf("writing %s: %w", path, err) }
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fail(err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
+	if err != nil {
+		return fail(err)
+	}
+	out := bufio.NewWriterSize(f, 1<<18)
+	if err = fill(out); err == nil {
+		err = out.Flush()
+	}
+	if err == nil {
+		err = errors.Join(f.Chmod(0o644), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fail(errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package files
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -113,5 +114,30 @@ func TestAbsent(t *testing.T) {
 	}
 	if _, err := OpenFile(made.Name(), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a file that is there already: %v", err)
+	}
+}
+
+// TestReplace: a file is there whole or as it was, and nothing else is left behind.
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	path := filepath.Join(dir, "c")
+	say := func(text string, err error) func(io.Writer) error {
+		return func(w io.Writer) error {
+			_, writeErr := io.WriteString(w, text)
+			return errors.Join(writeErr, err)
+		}
+	}
+	if err := Replace(path, say("one", nil)); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	if err := Replace(path, say("two", broken)); !errors.Is(err, broken) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v, want one that names the file and its cause", err)
+	}
+	data, err := os.ReadFile(path)
+	entries, dirErr := os.ReadDir(dir)
+	if err != nil || dirErr != nil || string(data) != "one" || len(entries) != 1 {
+		t.Errorf("%q beside %d files (%v, %v), want the first text alone", data, len(entries), err, dirErr)
 	}
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,20 +63,11 @@ func (r repo) remember(revision, commit string) error {
 		return nil // a cache that may not be written needs no writing then
 	}
 	path := filepath.Join(r.dir, "refs", filepath.FromSlash(revision))
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := files.Replace(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, commit)
+		return err
+	}); err != nil {
 		return fmt.Errorf("writing to the hub's cache: %w", err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("writing to the hub's cache: %w", err)
-	}
-	_, err = f.WriteString(commit)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing to the hub's cache: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }

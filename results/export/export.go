@@ -6,19 +6,16 @@
 package export
 
 import (
-	"bufio"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -183,39 +180,12 @@ func (r *Run) Write(f Format, out string) ([]string, error) {
 	case Inspect:
 		return r.writeInspect(out)
 	case CSV:
-		return []string{out}, writeFile(out, r.WriteCSV)
+		return []string{out}, files.Replace(out, r.WriteCSV)
 	case Parquet:
-		return []string{out}, writeFile(out, r.WriteParquet)
+		return []string{out}, files.Replace(out, r.WriteParquet)
 	default:
 		return nil, fmt.Errorf("unknown format %q", f)
 	}
-}
-
-// writeFile puts a file in place whole or not at all.
-func writeFile(path string, fill func(io.Writer) error) error {
-	fail := func(err error) error { return fmt.Errorf("writing %s: %w", path, err) }
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fail(err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
-	if err != nil {
-		return fail(err)
-	}
-	out := bufio.NewWriterSize(f, 1<<18)
-	err = fill(out)
-	if err == nil {
-		err = out.Flush()
-	}
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fail(errors.Join(err, os.Remove(f.Name())))
-	}
-	return nil
 }
 
 // when is the time of a run in file names: its end, or its beginning where it has not ended.

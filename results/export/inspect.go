@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -68,7 +69,7 @@ func (r *Run) writeInspect(dir string) ([]string, error) {
 	for i, task := range r.slugs() {
 		id := inspectID(r.Info.Fingerprint, task)
 		path := filepath.Join(dir, r.Info.Started.UTC().Format("2006-01-02T15-04-05-07-00")+"_"+strings.ReplaceAll(task, "_", "-")+"_"+id+".json")
-		err := writeFile(path, func(w io.Writer) error {
+		err := files.Replace(path, func(w io.Writer) error {
 			enc := json.NewEncoder(w)
 			enc.SetEscapeHTML(false)
 			enc.SetIndent("", "  ")

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -58,7 +59,7 @@ func (r *Run) writeLMEval(out string) ([]string, error) {
 	for i, a := range r.arms {
 		path := filepath.Join(dir, "samples_"+tasks[i]+"_"+date+".jsonl")
 		all := sha256.New()
-		err := writeFile(path, func(w io.Writer) error {
+		err := files.Replace(path, func(w io.Writer) error {
 			enc := json.NewEncoder(w)
 			enc.SetEscapeHTML(false)
 			for j := range a.records {
@@ -83,7 +84,7 @@ func (r *Run) writeLMEval(out string) ([]string, error) {
 		paths = append(paths, path)
 	}
 	path := filepath.Join(dir, "results_"+date+".json")
-	err := writeFile(path, func(w io.Writer) error {
+	err := files.Replace(path, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
