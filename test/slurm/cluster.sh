@@ -38,7 +38,7 @@ SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_min_interval=500000
 ReturnToService=2
-KillWait=5
+KillWait=30
 MinJobAge=600
 InactiveLimit=0
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus State=UNKNOWN
