@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/gsmeval/gsmeval/decode/tokenizer"
 	"github.com/gsmeval/gsmeval/harness"
@@ -33,13 +34,29 @@ func main() {
 		os.Exit(code)
 	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of the progress that goes away must not end a run
+	ctx, stop := context.WithCancel(context.Background())
 	// SIGUSR1 is what a batch system sends before the time of a job is up.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
-	go func() {
-		<-ctx.Done()
-		stop() // the first signal ends after the current step, the second one at once
-	}()
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
+	go func() { heed(signals, stop, os.Exit) }()
 	os.Exit(exitCode(run(ctx, os.Stdout, os.Stderr, os.Args[1:]), os.Stderr))
+}
+
+// again is how soon after the first signal another one is the same: a terminal and a batch system tell a whole group of processes, and
+// whoever started the program may pass the signal on.
+const again = time.Second
+
+// heed ends the work in good order at the first signal, after the step that it is at, and at once where a person insists with another
+// Ctrl-C. A batch system that loses its patience has SIGKILL.
+func heed(signals <-chan os.Signal, stop func(), exit func(code int)) {
+	<-signals
+	first := time.Now()
+	stop()
+	for s := range signals {
+		if s == os.Interrupt && time.Since(first) > again {
+			exit(exitInterrupted)
+		}
+	}
 }
 
 // exitCode reports an error in one place and maps it to the process's exit code.
