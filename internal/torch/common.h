@@ -1,5 +1,6 @@
 // What the shim's files share: errors, tensors, and how loops become vector code.
 #pragma once
+#include "device.h"
 #include "shim.h"
 
 #include <ATen/ATen.h>
@@ -56,6 +57,13 @@ inline at::Tensor int_tensor(const int32_t* v, int64_t n, at::Device device) {
 }
 
 }  // namespace
+
+// device_ops is what takes the place of plain operations on the device of t, or nothing (device.cpp).
+const gsm_device_ops* device_ops(gsm_tensor t);
+
+// TRY_OP leaves the function with the kernel's answer where there is a kernel for it.
+#define TRY_OP(tensor, op, ...) \
+  if (const auto* ops = device_ops(tensor); ops != nullptr && ops->op != nullptr) return ops->op(__VA_ARGS__)
 
 // The hot loops are compiled for several instruction sets; the best one is chosen when the program starts.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)

@@ -48,6 +48,25 @@ func (s *Scope) ReadFloats(t Tensor, out []float32) {
 	}
 }
 
+// ReadAll copies a tensor's elements, of just that type, from any device into out, which must be as long.
+func ReadAll[E int32 | int64 | float64](s *Scope, t Tensor, out []E) {
+	if s.err == nil && len(out) > 0 {
+		size := int(unsafe.Sizeof(out[0]))
+		s.Fail(failure("read all", C.gsm_read_bytes(t.shim(), unsafe.Pointer(&out[0]), C.int64_t(size*len(out)), C.int(size))))
+	}
+}
+
+// Write overwrites the elements of the flattened t from first on, of just that type, on any device.
+func Write[E uint8 | int32 | int64 | float64](s *Scope, t Tensor, first int, values []E) {
+	types := map[int]DType{1: Uint8, 4: Int32, 8: Int64}
+	var e E
+	dt := types[int(unsafe.Sizeof(e))]
+	if _, real := any(e).(float64); real {
+		dt = Float64
+	}
+	s.CopyBytes(t, first, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), int(unsafe.Sizeof(e))*len(values)), dt)
+}
+
 // FloatView is the memory of a contiguous float32 tensor on the CPU, valid until the tensor is freed.
 func (s *Scope) FloatView(t Tensor) []float32 {
 	if s.err != nil {

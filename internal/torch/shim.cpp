@@ -105,6 +105,14 @@ char* gsm_read_floats(gsm_tensor t, float* out, int64_t n) {
   });
 }
 
+char* gsm_read_bytes(gsm_tensor t, void* out, int64_t bytes, int element) {
+  return guard([&] {
+    const auto src = T(t).to(at::kCPU).contiguous();
+    TORCH_CHECK(src.element_size() == element && static_cast<int64_t>(src.nbytes()) == bytes, bytes, " bytes for a tensor of ", src.nbytes(), " in elements of ", src.element_size());
+    memcpy(out, src.data_ptr(), static_cast<size_t>(bytes));
+  });
+}
+
 char* gsm_hash(gsm_tensor t, uint64_t* out) {  // FNV-1a over the bytes
   return guard([&] {
     const auto src = T(t).to(at::kCPU).contiguous();
@@ -124,6 +132,7 @@ char* gsm_rope_powers(gsm_tensor* out, double theta, int64_t dim) {
 }
 
 char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, double eps, double offset) {
+  TRY_OP(x_, rms_norm, out, x_, w_, eps, offset);
   return guard([&] {
     const auto &x = T(x_), &w = T(w_);
     const int64_t n = x.size(-1);
@@ -169,6 +178,7 @@ char* gsm_rope_(gsm_tensor x_, gsm_tensor cos_, gsm_tensor sin_, const int32_t* 
 }
 
 char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
+  TRY_OP(gate_, silu_mul, out, gate_, up_);
   return guard([&] {
     const auto &gate = T(gate_), &up = T(up_);
     if (fast(gate) && fast(up) && gate.sizes() == up.sizes()) {
@@ -184,6 +194,7 @@ char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
 }
 
 char* gsm_gelu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
+  TRY_OP(gate_, gelu_mul, out, gate_, up_);
   return guard([&] {
     const auto &gate = T(gate_), &up = T(up_);
     if (fast(gate) && fast(up) && gate.sizes() == up.sizes()) {

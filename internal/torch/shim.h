@@ -16,6 +16,7 @@ char* gsm_cpu_capability(char* out, int n);
 char* gsm_from_bytes(gsm_tensor* out, const void* data, int64_t bytes, const int64_t* shape, int dims, int src_type, int dst_type, int device);
 char* gsm_copy_bytes_(gsm_tensor dst, int64_t first, const void* data, int64_t bytes, int src_type);
 char* gsm_read_floats(gsm_tensor t, float* out, int64_t n);
+char* gsm_read_bytes(gsm_tensor t, void* out, int64_t bytes, int element);
 char* gsm_hash(gsm_tensor t, uint64_t* out);
 
 char* gsm_rope_powers(gsm_tensor* out, double theta, int64_t dim);
