@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Gets the two native libraries that gsmeval links and prints the environment a Go build needs.
+# Gets the two native libraries that gsmeval links, builds the one that it loads for CUDA, and prints the environment a Go build needs.
 #
 #   scripts/deps.sh          fetch or build what is missing, write .deps/env (shell `export` lines)
 #
 # libtorch 2.11.0, first that is there: $LIBTORCH; an installed Python torch of exactly that version;
 # else the PyPI wheels (530 MB, sha256 checked), unpacked into the cache.
 # libtokenizers.a: built by cargo from the Rust source inside the Go module daulet/tokenizers, with its lock file.
+# libgsmeval_cuda.so: scripts/cuda_shim.sh; where libtorch has no CUDA headers, gsmeval goes without.
 #
 # Everything goes to $GSMEVAL_CACHE (default: ~/.cache/gsmeval), never into the repository, so that a second
 # clone finds it. The Go flags name only cache paths: they are part of Go's build cache key, and gotch's C++
@@ -119,6 +120,9 @@ for so in "$torch"/lib/libtorch_cpu.so "$torch"/lib/libc10.so "$torch"/lib/libgo
   [ "$dst" -ef "$so" ] || ln -f "$so" "$dst" 2>/dev/null || ln -sfn "$so" "$dst"
 done
 
+# What needs CUDA's symbols is a library of its own, loaded when a GPU is asked for.
+cuda_shim=$(scripts/cuda_shim.sh "$torch" "$cache")
+
 # Without errno and floating-point traps, which nothing here reads, sqrtf and floorf are single instructions and the
 # shim's loops become vector code.
 cat > .deps/env.part <<ENV
@@ -126,6 +130,7 @@ export CGO_ENABLED=1
 export CGO_CFLAGS='-O2 -g -w'
 export CGO_CXXFLAGS='-include $compat -I$torch/include -I$torch/include/torch/csrc/api/include -fno-math-errno -fno-trapping-math -w'
 export CGO_LDFLAGS='-L$stubs -L$torch/lib -L$tok -Wl,--disable-new-dtags -Wl,-rpath,\$ORIGIN/../.deps/lib -Wl,-rpath,\$ORIGIN/../lib -Wl,-rpath,$torch/lib'
+${cuda_shim:+export LIBGSMEVAL_CUDA='$cuda_shim'}
 ENV
 mv .deps/env.part .deps/env
 say "environment for go build and go test: .deps/env"

@@ -18,6 +18,7 @@ go run ./scripts/rpath "$stage/bin/gsmeval" "\$ORIGIN/../lib"
 
 git ls-files -z models data configs docs README.md LICENSE CHANGELOG.md | xargs -0 cp --parents -t "$stage"
 cp scripts/requirements-libtorch.txt "$stage/"
+[ ! -e .deps/lib/libgsmeval_cuda.so ] || cp -L .deps/lib/libgsmeval_cuda.so "$stage/lib/"
 install -m 755 scripts/dist/setup "$stage/setup"
 scripts/licences.sh "$stage/licences"
 cat > "$stage/INSTALL.md" <<END

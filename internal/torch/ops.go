@@ -34,9 +34,12 @@ func (s *Scope) Ints(v []int64, d Device) Tensor {
 	return s.FromBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 8*len(v)), []int64{int64(len(v))}, Int64, Int64, d)
 }
 
-// CopyBytes overwrites the elements of the flattened t from first on with raw bytes of elements of dtype src.
+// CopyBytes overwrites the elements of the flattened t from first on with raw bytes of elements of dtype src. On a GPU the copy may
+// still go on when it returns, but data is free.
 func (s *Scope) CopyBytes(t Tensor, first int, data []byte, src DType) {
-	if s.err == nil {
+	if s.err == nil && s.onGPU && t.onGPU() {
+		s.copyPinned(t, first, data, src)
+	} else if s.err == nil {
 		s.Fail(failure("copy bytes", C.gsm_copy_bytes_(t.shim(), C.int64_t(first), unsafe.Pointer(unsafe.SliceData(data)), C.int64_t(len(data)), C.int(src))))
 	}
 }
@@ -76,8 +79,8 @@ func (s *Scope) FloatView(t Tensor) []float32 {
 	for _, d := range t.Shape() {
 		n *= d
 	}
-	if DType(lib.AtScalarType(t.c)) != Float32 || !lib.AtIsContiguous(t.c) {
-		s.Fail(opError("float view", "the tensor is not contiguous float32"))
+	if t.onGPU() || DType(lib.AtScalarType(t.c)) != Float32 || !lib.AtIsContiguous(t.c) {
+		s.Fail(opError("float view", "the tensor is not contiguous float32 on the CPU"))
 		return nil
 	}
 	return unsafe.Slice((*float32)(lib.AtDataPtr(t.c)), n)

@@ -85,6 +85,7 @@ func (t Tensor) Shape() []int64 {
 type Scope struct {
 	live  []lib.Ctensor
 	err   error
+	onGPU bool // the worker's thread has a device and a stream
 	trace Trace
 }
 

@@ -33,6 +33,7 @@ type Worker struct {
 	mu      sync.RWMutex // guards closed, and jobs against a send after close
 	closed  bool
 	threads int
+	onGPU   bool // StartOn gave the thread a device and a stream
 	trace   Trace
 }
 
@@ -71,7 +72,7 @@ func (w *Worker) Do(f func(*Scope) error) error {
 	}
 	done := make(chan error, 1)
 	w.jobs <- func() {
-		s := &Scope{trace: w.trace}
+		s := &Scope{trace: w.trace, onGPU: w.onGPU}
 		defer s.Release(0)
 		err := f(s)
 		if err == nil {
