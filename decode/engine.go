@@ -64,6 +64,7 @@ type Options struct {
 	Capacity  int  // longest sequence, prompt and generated tokens together
 	Recompute bool // no key-value cache: each step computes the whole prefix anew, under noise of its own
 	Ends      func(id int) bool
+	Eager     bool // no CUDA graphs
 }
 
 // Engine decodes on one model. It is used by one goroutine at a time.
@@ -75,6 +76,7 @@ type Engine struct {
 	slots  []slot
 	rows   *noise.Rows // of a decode step
 	batch  model.Batch // of a decode step
+	device *deviceLoop // takes the decode steps, where another device than the CPU computes them
 }
 
 type slot struct {
@@ -98,6 +100,9 @@ func NewEngine(w *torch.Worker, m *model.Model, o Options) (*Engine, error) {
 	}
 	if err := w.Do(func(s *torch.Scope) (err error) {
 		e.cache, err = m.NewCache(s, cached, o.Capacity)
+		if err == nil && m.OnDevice() && !o.Recompute {
+			e.device, err = newDeviceLoop(s, e, runEagerly)
+		}
 		return err
 	}); err != nil {
 		return nil, err
@@ -118,6 +123,9 @@ func NewEngine(w *torch.Worker, m *model.Model, o Options) (*Engine, error) {
 // Close frees the cache.
 func (e *Engine) Close() error {
 	return e.worker.Do(func(*torch.Scope) error {
+		if e.device != nil {
+			e.device.free()
+		}
 		e.cache.Free()
 		return nil
 	})
@@ -134,6 +142,14 @@ type Sink func(tag any, r Result) error
 func (e *Engine) Generate(ctx context.Context, in *noise.Injector, next Source, done Sink) error {
 	for i := range e.slots {
 		e.slots[i] = slot{}
+	}
+	if e.device != nil {
+		if err := e.worker.Do(func(*torch.Scope) error {
+			e.device.begin(in)
+			return nil
+		}); err != nil {
+			return err
+		}
 	}
 	more := true
 	for {
@@ -205,13 +221,16 @@ func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done Sink) error {
 	b := Prefix(ids, cacheSlot)
 	b.Rows = NoiseRows(sl.req.NoiseKey, n, step)
 	if err := e.worker.Do(func(s *torch.Scope) error {
-		z := s.FloatView(e.model.Forward(s, b, e.cache, in))
+		z := s.FloatView(s.Host(e.model.Forward(s, b, e.cache, in)))
 		if s.Err() != nil {
 			return s.Err()
 		}
 		sl.collect(b.Rows, 0, n)
 		e.choose(sl, z)
-		return nil
+		if e.device != nil && sl.res.Finish == "" {
+			e.device.started(s, i)
+		}
+		return s.Err()
 	}); err != nil {
 		sl.fail(fmt.Errorf("computing %d tokens: %w", n, err))
 	}
@@ -251,6 +270,9 @@ func (e *Engine) step(in *noise.Injector, done Sink) error {
 		}
 		return nil
 	}
+	if e.device != nil {
+		return e.flushAll(e.worker.Do(e.device.steps), done)
+	}
 	b := &e.batch
 	for i := range e.slots {
 		sl := &e.slots[i]
@@ -268,17 +290,31 @@ func (e *Engine) step(in *noise.Injector, done Sink) error {
 		if s.Err() != nil {
 			return s.Err()
 		}
-		v := e.model.Config.VocabSize
-		var wg sync.WaitGroup
 		for i := range e.slots {
 			if sl := &e.slots[i]; sl.live {
 				sl.collect(e.rows, i, i+1)
-				wg.Go(func() { e.choose(sl, z[i*v:(i+1)*v]) })
 			}
 		}
-		wg.Wait()
+		e.chooseAll(z)
 		return nil
 	})
+	return e.flushAll(err, done)
+}
+
+// chooseAll picks the next token of every live slot from logits z [slots, V].
+func (e *Engine) chooseAll(z []float32) {
+	v := e.model.Config.VocabSize
+	var wg sync.WaitGroup
+	for i := range e.slots {
+		if sl := &e.slots[i]; sl.live {
+			wg.Go(func() { e.choose(sl, z[i*v:(i+1)*v]) })
+		}
+	}
+	wg.Wait()
+}
+
+// flushAll hands over what a step has finished; its error is that of every live sequence.
+func (e *Engine) flushAll(err error, done Sink) error {
 	for i := range e.slots {
 		if sl := &e.slots[i]; err != nil && sl.live {
 			sl.fail(fmt.Errorf("a decode step: %w", err))
@@ -316,7 +352,7 @@ func (e *Engine) choose(sl *slot, z []float32) {
 	id, t := top, len(r.IDs)
 	if !req.Schedule.IsGreedy() {
 		temperature := req.Schedule.At(t)
-		r.TMin, r.TMax, r.TMean = min(r.TMin, temperature), max(r.TMax, temperature), r.TMean+temperature
+		r.took(req.Schedule, t)
 		if req.Filter.narrows() {
 			id = filteredMax(z, temperature, req.Filter, uint32(t), req.SampleKey)
 		} else {

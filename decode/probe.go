@@ -67,7 +67,7 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 		b.Rows = NoiseRows(key, len(pr.IDs), pr.Step)
 		b.Rows.Together(pr.Together)
 		return lm.Worker.Do(func(s *torch.Scope) error {
-			z := s.FloatView(lm.Model.Forward(s, b, cache, in))
+			z := s.FloatView(s.Host(lm.Model.Forward(s, b, cache, in)))
 			if s.Err() != nil {
 				return s.Err()
 			}

@@ -21,6 +21,8 @@ type Rows struct {
 	// Per row, over all sites of the forward pass: sums of squares of the noise and of the spread, and elements.
 	Noise2, Spread2 []float64
 	Elements        []int64
+
+	At *RowsAt // the same on the device that computes, if that is another than the CPU
 }
 
 // NewRows makes room for n rows in groups that the caller fills.
@@ -104,8 +106,21 @@ func (in *Injector) touches(site Site) bool {
 	return t
 }
 
-// Spread returns, for each row of x [R, D], the spread of its group.
-func (in *Injector) Spread(s *torch.Scope, x torch.Tensor, rows *Rows) []float32 {
+// Spread is what the noise of an activation is relative to, row by row.
+type Spread struct {
+	rows  []float32    // the spread of the row's group
+	stats torch.Tensor // on a device: of each row, [R, 2]; groups join them
+}
+
+// Spread finds the spread of the groups of x [R, D].
+func (in *Injector) Spread(s *torch.Scope, x torch.Tensor, rows *Rows) *Spread {
+	if rows.At != nil {
+		return &Spread{stats: s.RowStats(x, in.spec.AbsMax)}
+	}
+	return &Spread{rows: in.spreadOnHost(s, x, rows)}
+}
+
+func (in *Injector) spreadOnHost(s *torch.Scope, x torch.Tensor, rows *Rows) []float32 {
 	groups := make([]float32, len(rows.Groups)-1)
 	s.Spread(groups, x, rows.Groups, in.spec.AbsMax)
 	if len(groups) == len(rows.Keys) {
@@ -122,7 +137,11 @@ func (in *Injector) Spread(s *torch.Scope, x torch.Tensor, rows *Rows) []float32
 
 // Perturb returns x + scale * spread * N. x [to-from, D] is rows [from, to) of the pass; spread has one value for every
 // row of the pass.
-func (in *Injector) Perturb(s *torch.Scope, x torch.Tensor, spread []float32, rows *Rows, from, to int, site Site) torch.Tensor {
+func (in *Injector) Perturb(s *torch.Scope, x torch.Tensor, sp *Spread, rows *Rows, from, to int, site Site) torch.Tensor {
+	if rows.At != nil {
+		return in.perturbAt(s, x, sp.stats, rows.At, from, to, site)
+	}
+	spread := sp.rows
 	sumsq := make([]float64, to-from)
 	y := s.Noise(x, in.spec.ActivationScale, site.ID, torch.NoiseRows{
 		Spread: spread[from:to], Keys: rows.Keys[from:to], Positions: rows.Positions[from:to], Steps: rows.Steps[from:to],
@@ -130,19 +149,14 @@ func (in *Injector) Perturb(s *torch.Scope, x torch.Tensor, spread []float32, ro
 	if s.Err() != nil {
 		return y
 	}
-	e := in.effect[site.ID]
-	if e == nil {
-		e = &SiteEffect{Name: site.Name}
-		in.effect[site.ID] = e
-		in.order = append(in.order, site.ID)
-	}
+	e := in.effectOf(site)
 	d := y.Shape()[1]
 	for i, n2 := range sumsq {
 		if rows.Dead != nil && rows.Dead[from+i] {
 			continue
 		}
-		sp := float64(spread[from+i])
-		s2 := sp * sp * float64(d)
+		v := float64(spread[from+i])
+		s2 := v * v * float64(d)
 		rows.Noise2[from+i] += n2
 		rows.Spread2[from+i] += s2
 		rows.Elements[from+i] += d
@@ -151,4 +165,15 @@ func (in *Injector) Perturb(s *torch.Scope, x torch.Tensor, spread []float32, ro
 		e.Elements += d
 	}
 	return y
+}
+
+// effectOf is the record of what is done at a site.
+func (in *Injector) effectOf(site Site) *SiteEffect {
+	e := in.effect[site.ID]
+	if e == nil {
+		e = &SiteEffect{Name: site.Name}
+		in.effect[site.ID] = e
+		in.order = append(in.order, site.ID)
+	}
+	return e
 }

@@ -34,9 +34,10 @@ func perturb(t *testing.T, w *torch.Worker, in *Injector, x []float32, rows *Row
 	added = make([]float64, (to-from)*d)
 	do(t, w, func(s *torch.Scope) {
 		a := s.Floats(x, []int64{int64(n), int64(d)}, torch.CPU)
-		spread = in.Spread(s, a, rows)
+		found := in.Spread(s, a, rows)
+		spread = found.rows
 		y := make([]float32, len(added))
-		s.ReadFloats(in.Perturb(s, s.Rows(a, from, to), spread, rows, from, to, site), y)
+		s.ReadFloats(in.Perturb(s, s.Rows(a, from, to), found, rows, from, to, site), y)
 		for i := range y {
 			added[i] = float64(y[i]) - float64(x[from*d+i])
 		}

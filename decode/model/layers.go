@@ -36,16 +36,20 @@ type pass struct {
 	kv *Cache
 	in *noise.Injector
 	m  *Model
+	at *Placed // the batch on the device; nil on the CPU
 }
 
 // activation is the input of one or more Linears, [R, D]. They share its spread; each has noise of its own.
 type activation struct {
 	x      torch.Tensor
-	spread []float32 // found when first needed
+	spread *noise.Spread // found when first needed
 }
 
 // embed looks the rows' tokens up in w [V, D]: [R, D], float32 on the CPU.
 func (p *pass) embed(w torch.Tensor) torch.Tensor {
+	if p.at != nil {
+		return p.s.Embedding(w, p.at.Tokens)
+	}
 	x := p.s.Embedding(w, p.s.Ints(p.b.Tokens, p.m.Device))
 	if p.m.Device == torch.CPU {
 		return p.s.To(x, torch.Float32)
@@ -94,6 +98,16 @@ func (p *pass) attend(layer int, q, k, v torch.Tensor) torch.Tensor {
 // attendScaled is attend with another scale of the scores, and a soft bound on them where softcap is not 0.
 func (p *pass) attendScaled(layer int, q, k, v torch.Tensor, scale, softcap float64) torch.Tensor {
 	s, b := p.s, p.b
+	if at := p.at; at != nil {
+		s.RopeAt(q, p.m.rope.cos, p.m.rope.sin, at.Positions)
+		s.RopeAt(k, p.m.rope.cos, p.m.rope.sin, at.Positions)
+		s.StoreKVAt(p.kv.k[layer], k, at.Slots, at.Positions)
+		s.StoreKVAt(p.kv.v[layer], v, at.Slots, at.Positions)
+		if at.Length > 0 {
+			return s.AttentionAt(q, p.kv.k[layer], p.kv.v[layer], at.Positions, at.Length, scale, softcap)
+		}
+		return s.Attention(q, p.kv.k[layer], p.kv.v[layer], b.Slots, b.Positions, scale, softcap)
+	}
 	s.Rope(q, p.m.rope.cos, p.m.rope.sin, b.Positions)
 	s.Rope(k, p.m.rope.cos, p.m.rope.sin, b.Positions)
 	s.StoreKV(p.kv.k[layer], k, b.Slots, b.Positions)

@@ -24,6 +24,16 @@ type Batch struct {
 	From, To  int     // rows whose logits are wanted
 
 	Rows *noise.Rows // what the rows' noise is drawn for; needed with an injector
+
+	// At is the batch on the model's device, for a decode step whose tokens are chosen there. Then Tokens, Slots and Positions
+	// say only how many rows there are. Without it a device gets a copy.
+	At *Placed
+}
+
+// Placed is a batch on a device, int64 [R] each.
+type Placed struct {
+	Tokens, Slots, Positions torch.Tensor
+	Length                   int // if not 0: row r is slot r, and no position is Length or more
 }
 
 // Cache is the key-value cache: a tensor for the keys and one for the values of each layer, [slots, KV heads, capacity, head dim];
@@ -74,6 +84,7 @@ type Options struct {
 	DType    torch.DType
 	Device   torch.Device
 	Linears  Linears                 // on the CPU; "" is auto
+	Plain    bool                    // on the CPU: by the operations that other devices compute with, for tests of those
 	Batch    int                     // rows of a decode step, if it is known: one row is computed in other ways
 	Progress func(done, total int64) // if not nil, is told of bytes loaded and in all
 }
@@ -136,7 +147,7 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 	c := &Cache{Slots: slots, Capacity: capacity}
 	shape := []int64{int64(slots), int64(m.Config.NumKVHeads), int64(capacity), int64(m.Config.HeadDim)}
 	keys := shape
-	if m.Device == torch.CPU {
+	if !m.OnDevice() {
 		blocks := (capacity + torch.KeyBlock - 1) / torch.KeyBlock
 		keys = []int64{shape[0], shape[1], int64(blocks), shape[3], torch.KeyBlock}
 	}
@@ -152,6 +163,12 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 	}
 	return c, nil
 }
+
+// OnDevice tells whether the model computes by the operations for devices other than the CPU.
+func (m *Model) OnDevice() bool { return m.Device != torch.CPU || m.Plain }
+
+// Sites is how many Linears the model has at most.
+func (m *Model) Sites() int { return sitesPerLayer*m.Config.NumLayers + 1 }
 
 // cacheType is the dtype of keys and values: what Linears compute in, but float32 for float16 on the CPU, which has no
 // arithmetic for it.
@@ -173,7 +190,31 @@ func (m *Model) CacheBytes(slots, capacity int) int64 {
 
 // Forward computes the logits [To-From, V], float32, of the batch's rows, and writes the rows' keys and values to the cache.
 func (m *Model) Forward(s *torch.Scope, b *Batch, kv *Cache, in *noise.Injector) torch.Tensor {
-	return s.To(m.net.forward(&pass{s: s, b: b, kv: kv, in: in, m: m}), torch.Float32)
+	p := &pass{s: s, b: b, kv: kv, in: in, m: m, at: b.At}
+	if m.OnDevice() && p.at == nil {
+		p.at = m.place(s, b)
+	}
+	if m.OnDevice() && in != nil && b.Rows.At == nil {
+		n := len(b.Tokens)
+		b.Rows.At = noise.PlaceRows(s, b.Rows, m.Device, m.Sites())
+		defer func() {
+			in.Gather(s, b.Rows, slices.Repeat([]int{1}, n))
+			b.Rows.At = nil
+		}()
+	}
+	return s.To(m.net.forward(p), torch.Float32)
+}
+
+// place copies a batch to the model's device.
+func (m *Model) place(s *torch.Scope, b *Batch) *Placed {
+	wide := func(v []int32) torch.Tensor {
+		w := make([]int64, len(v))
+		for i, x := range v {
+			w[i] = int64(x)
+		}
+		return s.Ints(w, m.Device)
+	}
+	return &Placed{Tokens: s.Ints(b.Tokens, m.Device), Slots: wide(b.Slots), Positions: wide(b.Positions)}
 }
 
 // Perturb adds weight noise in place; Restore undoes it. A noise that changes nothing is noise.ErrNoEffect.

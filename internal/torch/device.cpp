@@ -13,6 +13,12 @@ const gsm_device_ops* device_ops(gsm_tensor t) {
   return static_cast<at::Tensor*>(t)->is_cuda() ? cuda_ops : host_ops;
 }
 
+// A matrix product's bits may depend on the number of its columns; the kernel takes positions in chunks of a fixed size.
+int gsm_attention_ignores_length(int device) {
+  const auto* ops = device < 0 ? host_ops : cuda_ops;
+  return ops != nullptr && ops->attend_at != nullptr;
+}
+
 char* gsm_rope_at(gsm_tensor x_, gsm_tensor cos_, gsm_tensor sin_, gsm_tensor pos_) {
   TRY_OP(x_, rope_at, x_, cos_, sin_, pos_);
   return guard([&] {
@@ -167,4 +173,8 @@ char* gsm_choose_at(gsm_tensor z_, const gsm_decode_state* s, int reference) {
     pos.copy_(at::where(goes_on, pos + 1, pos));
     live.copy_(goes_on.to(at::kInt));
   });
+}
+
+char* gsm_assign(gsm_tensor dst, gsm_tensor src) {
+  return guard([&] { T(dst).copy_(T(src)); });
 }

@@ -59,6 +59,9 @@ typedef struct {
 // ops take the place of the plain operations on tensors of that device type ('c': CUDA, 'h': host, in tests); NULL: the plain ones again.
 void gsm_use_device_ops(char device, const gsm_device_ops* ops);
 
+char* gsm_assign(gsm_tensor dst, gsm_tensor src);
+int gsm_attention_ignores_length(int device);
+
 char* gsm_rope_at(gsm_tensor x, gsm_tensor cos, gsm_tensor sin, gsm_tensor pos);
 char* gsm_store_at(gsm_tensor cache, gsm_tensor x, gsm_tensor slot, gsm_tensor pos);
 char* gsm_attend_at(gsm_tensor* out, gsm_tensor q, gsm_tensor k, gsm_tensor v, gsm_tensor pos, int64_t length, double scale, double softcap);

@@ -95,6 +95,14 @@ func (s *Scope) Slice(t Tensor, dim, from, to int) Tensor {
 	return s.run("slice", func(out *lib.Ctensor) { lib.AtgNarrow(out, t.c, int64(dim), int64(from), int64(to-from)) })
 }
 
+// AttentionIgnoresLength tells whether AttentionAt computes the same bits whatever length it is given on a device: its kernel does.
+func AttentionIgnoresLength(d Device) bool { return C.gsm_attention_ignores_length(C.int(d)) != 0 }
+
+// Assign copies the elements of src to dst, of the same shape.
+func (s *Scope) Assign(dst, src Tensor) {
+	s.do("assign", func() *C.char { return C.gsm_assign(dst.shim(), src.shim()) })
+}
+
 // Clear makes every element of t zero, in place.
 func (s *Scope) Clear(t Tensor) {
 	s.run("clear", func(out *lib.Ctensor) { lib.AtgZero_(out, t.c) })

@@ -70,6 +70,11 @@ func Write[E uint8 | int32 | int64 | float64](s *Scope, t Tensor, first int, val
 	s.CopyBytes(t, first, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), int(unsafe.Sizeof(e))*len(values)), dt)
 }
 
+// Host is t where it is on the CPU, else a copy of it there.
+func (s *Scope) Host(t Tensor) Tensor {
+	return s.run("to host", func(out *lib.Ctensor) { lib.AtgTo(out, t.c, int32(CPU)) })
+}
+
 // FloatView is the memory of a contiguous float32 tensor on the CPU, valid until the tensor is freed.
 func (s *Scope) FloatView(t Tensor) []float32 {
 	if s.err != nil {
