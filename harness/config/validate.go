@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gsmeval/gsmeval/internal/device"
 )
 
 // The largest values believed: far above every use, low enough for arithmetic.
@@ -57,7 +59,7 @@ func (s *source) validate(c *Config) {
 	s.needed("model.path", c.Model.Path, "a model directory or a hub id")
 	s.oneOf("model.dtype", c.Model.DType, "float32", "bfloat16", "float16")
 	s.oneOf("model.linears", c.Model.Linears, "auto", "packed", "plain")
-	s.device(c.Model.Device)
+	s.device("model.device", c.Model.Device)
 	s.dataset(c.Dataset)
 	s.prompt(c.Prompt)
 	s.generation(c.Generation)
@@ -79,13 +81,9 @@ func (s *source) name(name string) {
 	}
 }
 
-func (s *source) device(device string) {
-	if slices.Contains([]string{"auto", "cpu", "cuda"}, device) {
-		return
-	}
-	index, ok := strings.CutPrefix(device, "cuda:")
-	if n, err := strconv.ParseUint(index, 10, 8); !ok || err != nil || index != strconv.FormatUint(n, 10) {
-		s.bad("model.device", "expected auto, cpu, cuda or cuda:N, found %q", shorten(device))
+func (s *source) device(path, name string) {
+	if _, _, err := device.Parse(name); err != nil {
+		s.bad(path, "%v", err)
 	}
 }
 
