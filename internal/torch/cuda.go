@@ -141,14 +141,14 @@ func useDeviceOps() {
 		return
 	}
 	kernels.asked = true
-	var ops *C.gsm_device_ops
-	switch err := message(C.cuda_device_ops(cuda.table, &ops)); {
+	ops := new(*C.gsm_device_ops)
+	switch err := message(C.cuda_device_ops(cuda.table, ops)); {
 	case err != nil:
 		kernels.why = err.Error()
-	case ops == nil:
+	case *ops == nil:
 		kernels.why = "libgsmeval_cuda.so was built without them"
 	default:
-		C.gsm_use_device_ops('c', ops)
+		C.gsm_use_device_ops('c', *ops)
 		kernels.used = true
 	}
 }
@@ -203,7 +203,8 @@ func (s *Scope) Capture(f func(*Scope) error) (*Graph, error) {
 		return nil, errNoCUDA
 	}
 	g := &Graph{}
-	if err := failure("capture", C.cuda_capture_begin(cuda.table, &g.c)); err != nil {
+	out := &g.c
+	if err := failure("capture", C.cuda_capture_begin(cuda.table, out)); err != nil {
 		return nil, err
 	}
 	inner, ended := &Scope{onGPU: true}, false

@@ -286,11 +286,11 @@ func loadShim() (string, *C.gsmc_functions, error) {
 func load(path string) (unsafe.Pointer, error) {
 	p := C.CString(path)
 	defer C.free(unsafe.Pointer(p))
-	var h unsafe.Pointer
-	if err := message(C.load_global(p, &h)); err != nil {
+	h := new(unsafe.Pointer)
+	if err := message(C.load_global(p, h)); err != nil {
 		return nil, err
 	}
-	return h, nil
+	return *h, nil
 }
 
 // missing shortens the loader's words for a library that lacks.

@@ -3,6 +3,7 @@ package torch
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
@@ -157,6 +158,12 @@ func TestCUDAGraph(t *testing.T) {
 		// A capture that fails leaves no trace: eager operations and later captures work.
 		_, err = s.Capture(func(*Scope) error { return nil })
 		oneLine(t, err, "empty")
+		_, err = s.Capture(func(s *Scope) error {
+			s.AddTo(acc, x)
+			_, err := s.Capture(step)
+			return err
+		})
+		oneLine(t, err, "a capture inside a capture")
 		mine := errors.New("mine")
 		if _, err := s.Capture(func(s *Scope) error { s.AddTo(acc, x); return mine }); !errors.Is(err, mine) {
 			t.Errorf("the error of a captured function came back as %v", err)
@@ -181,6 +188,39 @@ func TestCUDAGraph(t *testing.T) {
 		s.Synchronize()
 		if diff := cmp.Diff([]float32{0, 4, 16, 36}, floats(s, acc)); diff != "" {
 			t.Errorf("after captures that failed (-want +got):\n%s", diff)
+		}
+		return s.Err()
+	})
+}
+
+// Graphs come and go: one that is captured after all others were freed works too.
+func TestCUDAGraphsComeAndGo(t *testing.T) {
+	w := startGPU(t)
+	do(t, w, func(s *Scope) error {
+		x := s.Floats(ramp(1<<20), []int64{1 << 20}, 0)
+		step := func(s *Scope) error {
+			s.AddTo(x, s.Mul(x, x))
+			return nil
+		}
+		if err := step(s); err != nil {
+			return err
+		}
+		for round := range 5 {
+			var graphs []*Graph
+			for range 3 {
+				g, err := s.Capture(step)
+				if err != nil {
+					return fmt.Errorf("round %d: %w", round, err)
+				}
+				graphs = append(graphs, g)
+			}
+			for _, g := range graphs {
+				s.Fail(g.Replay())
+			}
+			s.Synchronize()
+			for _, g := range graphs {
+				g.Free()
+			}
 		}
 		return s.Err()
 	})

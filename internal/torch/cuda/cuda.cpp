@@ -6,6 +6,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/SDPBackend.h>
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/_fused_sdp_choice.h>
@@ -16,6 +17,8 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
+
+#include <memory>
 
 #ifndef GSMC_BUILD
 #define GSMC_BUILD "unnamed"
@@ -54,9 +57,13 @@ void check_device(int device) {
 
 // What scaled_dot_product_attention would run for a decode step: 4 rows of 8 query heads over 2 key-value heads, and a mask.
 int attention_choice(at::ScalarType dtype, at::Device device) {
-  const auto options = at::TensorOptions().dtype(dtype).device(device);
-  const auto q = at::empty({4, 8, 1, 64}, options), kv = at::empty({4, 2, 256, 64}, options), mask = at::empty({4, 1, 1, 256}, options);
-  return static_cast<int>(at::_fused_sdp_choice(q, kv, kv, mask, 0.0, false, std::nullopt, true));
+  int64_t choice = static_cast<int64_t>(at::SDPBackend::error);
+  free(guard([&] {  // it is told, not used: no reason to stop
+    const auto options = at::TensorOptions().dtype(dtype).device(device);
+    const auto q = at::empty({4, 8, 1, 64}, options), kv = at::empty({4, 2, 256, 64}, options), mask = at::empty({4, 1, 1, 256}, options);
+    choice = at::_fused_sdp_choice(q, kv, kv, mask, 0.0, false, std::nullopt, true);
+  }));
+  return static_cast<int>(choice);
 }
 
 char* info(int device, gsmc_info* out) {
@@ -179,33 +186,28 @@ char* copy_bytes_(gsm_tensor dst, int64_t first, const void* data, int64_t bytes
 
 // ---------------------------------------------------------------- graphs
 
-struct Graph {
-  // Kept after instantiation, so that its nodes can be counted.
-  at::cuda::CUDAGraph graph{/*keep_graph=*/true};
-  c10::DeviceIndex device = 0;
-  at::MempoolId_t pool{0, 0};
-  bool recording = false;
+// The graphs of a thread share the memory of what they compute on the way: they are replayed one after another on one stream, and what
+// must outlive a replay is kept. Once the last of them is freed libtorch takes the pool's name for no further capture.
+struct Pool {
+  at::MempoolId_t id = at::cuda::graph_pool_handle();
 };
 
-// The graphs of a thread share one pool: they are replayed one after another on one stream, and what must outlive a replay is kept.
-at::MempoolId_t thread_pool() {
-  static thread_local const at::MempoolId_t pool = at::cuda::graph_pool_handle();
+std::shared_ptr<Pool> thread_pool() {
+  static thread_local std::weak_ptr<Pool> current;
+  auto pool = current.lock();
+  if (pool == nullptr) current = pool = std::make_shared<Pool>();
   return pool;
 }
 
-char* capture_begin(void** out) {
-  return guard([&] {
-    auto g = std::make_unique<Graph>();
-    g->device = c10::cuda::current_device();
-    g->pool = thread_pool();
-    // Thread-local: other threads of the program may use the runtime meanwhile, for instance to ask for free memory.
-    g->graph.capture_begin(g->pool, cudaStreamCaptureModeThreadLocal);
-    g->recording = true;
-    *out = g.release();
-  });
-}
+struct Graph {
+  std::shared_ptr<Pool> pool = thread_pool();
+  c10::DeviceIndex device = c10::cuda::current_device();
+  at::cuda::CUDAGraph graph{/*keep_graph=*/true};  // kept after instantiation, so that its nodes can be counted
+};
 
-// abandon leaves neither the stream nor the allocator recording, whatever libtorch's own end got to.
+thread_local Graph* recording = nullptr;
+
+// abandon leaves neither the stream nor the allocators recording after libtorch's own begin or end failed half-way.
 void abandon(Graph* g) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   if (cudaStreamIsCapturing(stream(), &status) == cudaSuccess && status != cudaStreamCaptureStatusNone) {
@@ -213,24 +215,55 @@ void abandon(Graph* g) {
     (void)cudaStreamEndCapture(stream(), &left);
     if (left != nullptr) (void)cudaGraphDestroy(left);
   }
-  char* ended = guard([&] { c10::cuda::CUDACachingAllocator::endAllocateToPool(g->device, g->pool); });
-  free(ended);  // that it had ended already
+  // Each fails where that allocator has ended already, and then nothing is to be released.
+  free(guard([&] {
+    c10::cuda::CUDACachingAllocator::endAllocateToPool(g->device, g->pool->id);
+    c10::cuda::CUDACachingAllocator::releasePool(g->device, g->pool->id);
+  }));
+  free(guard([&] {
+    auto* host = at::getHostAllocator(at::kCUDA);
+    host->end_allocate_to_pool(g->pool->id);
+    host->release_pool(g->pool->id);
+  }));
   (void)cudaGetLastError();
+}
+
+char* capture_begin(void** out) {
+  *out = nullptr;
+  std::unique_ptr<Graph> g;
+  char* failed = guard([&] {
+    TORCH_CHECK(recording == nullptr, "a capture inside a capture");
+    g = std::make_unique<Graph>();
+    // Thread-local: other threads of the program may use the runtime meanwhile, for instance to ask for free memory.
+    recording = g.get();
+    g->graph.capture_begin(g->pool->id, cudaStreamCaptureModeThreadLocal);
+  });
+  if (failed == nullptr) {
+    *out = g.release();
+  } else if (g != nullptr) {
+    recording = nullptr;
+    abandon(g.get());
+  }
+  return failed;
 }
 
 char* capture_end(void* graph, int keep) {
   auto* g = static_cast<Graph*>(graph);
+  bool ended = false;
   char* failed = guard([&] {
-    TORCH_CHECK(g != nullptr && g->recording, "no capture was begun");
-    g->recording = false;
+    TORCH_CHECK(g != nullptr && g == recording, "no capture was begun");
     g->graph.capture_end();
+    ended = true;
     if (keep == 0) return;
     size_t nodes = 0;
     C10_CUDA_CHECK(cudaGraphGetNodes(g->graph.raw_cuda_graph(), nullptr, &nodes));
     TORCH_CHECK(nodes > 0, "the captured graph is empty: nothing ran on the thread's stream");
     g->graph.instantiate();
   });
-  if (failed != nullptr && g != nullptr) abandon(g);
+  if (g != nullptr && g == recording) {
+    recording = nullptr;
+    if (!ended) abandon(g);
+  }
   return failed;
 }
 
