@@ -54,7 +54,9 @@ if [ ! -e "$built" ]; then
     g++ "${flags[@]}" -DGSMC_BUILD="\"$hash\"" -c "$src" -o "$tmp/$(basename "$src" .cpp).o" &
     jobs+=($!)
   done
-  for job in "${jobs[@]}"; do wait "$job" || { say "libgsmeval_cuda.so does not compile"; exit 1; }; done
+  failed=0
+  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
+  [ $failed = 0 ] || { say "libgsmeval_cuda.so does not compile"; exit 1; }
   g++ "$tmp"/*.o "${link[@]}" -o "$tmp/out.so" || { say "libgsmeval_cuda.so does not link"; exit 1; }
   mv "$tmp/out.so" "$built"
 fi
