@@ -146,3 +146,24 @@ func (p *progress) finish() {
 		p.event("end")
 	}
 }
+
+// show takes over what several workers did.
+func (p *progress) show(workers []progressEvent) {
+	p.done, p.total, p.fresh, p.counted, p.correct, p.tokens = 0, 0, 0, 0, 0, 0
+	for _, w := range workers {
+		p.done, p.total, p.fresh = p.done+w.Done, p.total+w.Total, p.fresh+w.Fresh
+		p.counted, p.correct, p.tokens = p.counted+w.N, p.correct+w.Correct, p.tokens+w.Tokens
+	}
+	switch {
+	case p.mode == "bar":
+		p.bar.ChangeMax(p.total)
+		p.bar.Describe(p.describe())
+		_ = p.bar.Set(p.done)
+	case p.mode == "plain" && p.fresh > 0 && time.Since(p.last) >= plainEvery:
+		p.last = time.Now()
+		p.line()
+	case p.mode == "json" && time.Since(p.last) >= jsonEvery:
+		p.last = time.Now()
+		p.event("progress")
+	}
+}

@@ -37,6 +37,8 @@ type Options struct {
 	Extend bool      // a finished run may get more examples and noise seeds
 	// NoReport leaves report.html and the figures out: they can be made later.
 	NoReport bool
+	// Progress is stored with the run in place of the config's, where it is a worker's.
+	Progress string
 }
 
 // Run does, or goes on with, the run that cfg describes and returns its table.
@@ -157,7 +159,9 @@ func (r *runner) openRun(ctx context.Context) error {
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return fmt.Errorf("making the run directory: %w", err)
 	}
-	effective, err := cfg.JSON()
+	stored := *cfg
+	stored.Progress = cmp.Or(r.opt.Progress, cfg.Progress)
+	effective, err := stored.JSON()
 	if err != nil {
 		return err
 	}
@@ -210,7 +214,7 @@ func (r *runner) extends(old *results.RunInfo) error {
 		return fmt.Errorf("%s is not complete; finish it first with: gsmeval resume %s", r.dir, r.dir)
 	}
 	parts := append(differences(old.Hashes, r.id.hashes), differences(old.Versions, r.id.versions)...)
-	if len(parts) > 0 || old.Threads != r.id.threads {
+	if len(parts) > 0 || old.Device != r.id.device || old.Threads != r.id.threads {
 		return r.differs(old)
 	}
 	if err := extendable(config.Diff(was, r.cfg), old.Meta.Examples, len(r.Data.Examples), was.NoiseSeeds, r.cfg.NoiseSeeds); err != nil {
@@ -227,6 +231,9 @@ func (r *runner) differs(old *results.RunInfo) error {
 	}
 	what = append(what, differences(old.Hashes, r.id.hashes)...)
 	what = append(what, differences(old.Versions, r.id.versions)...)
+	if old.Device != r.id.device {
+		what = append(what, fmt.Sprintf("device: %s != %s", old.Device, r.id.device))
+	}
 	if old.Threads != r.id.threads {
 		what = append(what, fmt.Sprintf("threads: %d != %d", old.Threads, r.id.threads))
 	}
@@ -251,7 +258,7 @@ func differences(was, is map[string]string) []string {
 // settings are what stands under the tables, and what two runs must share to be compared.
 func (r *runner) settings() map[string]string {
 	g := r.cfg.Generation
-	return map[string]string{
+	settings := map[string]string{
 		results.SettingData:       r.Data.SHA256[:12] + " " + r.cfg.Dataset.Split,
 		results.SettingPrompt:     r.prompter.Describe(),
 		results.SettingLadder:     r.cfg.Scoring.Ladder,
@@ -261,6 +268,10 @@ func (r *runner) settings() map[string]string {
 		"kv_cache":                strconv.FormatBool(g.KVCache),
 		"seed":                    strconv.FormatUint(r.cfg.Seed, 10),
 	}
+	if r.cfg.Model.TF32 {
+		settings["tf32"] = "true"
+	}
+	return settings
 }
 
 // run decodes what is missing, completes the journal and writes the tables.

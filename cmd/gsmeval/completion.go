@@ -36,7 +36,7 @@ var flagCompleters = map[string]completer{
 	"export format": oneOf(export.Formats()...),
 	"noise-kind":    oneOf(config.NoiseNone, config.NoiseWeight, config.NoiseActivation, config.NoiseCombined, config.NoiseOutput),
 	"dtype":         oneOf("float32", "bfloat16", "float16"),
-	"device":        oneOf("auto", "cpu"),
+	"device":        oneOf("auto", "cpu", "cuda"),
 	"style":         oneOf("auto", "chat", "plain"),
 	"split":         oneOf("test", "train"),
 	"progress":      oneOf("auto", "bar", "plain", "json", "none"),

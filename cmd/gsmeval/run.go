@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,7 +18,7 @@ import (
 
 func runCommand(a *app) *cobra.Command {
 	var set []string
-	var show, extend, noReport, dry, asJSON bool
+	var show, extend, noReport, noGraphs, dry, asJSON bool
 	var shard string
 	var shown loudness
 	c := &cobra.Command{
@@ -37,6 +39,9 @@ the tables and report.html to the run directory. Where the directory holds the s
 			loud, err := shown.set()
 			if err != nil {
 				return err
+			}
+			if noGraphs {
+				loud = append(loud, "model.graphs=false")
 			}
 			cfg, err := config.Load(args[0], config.Options{Set: append(set, loud...), Env: os.Environ()})
 			if err != nil {
@@ -59,6 +64,9 @@ the tables and report.html to the run directory. Where the directory holds the s
 			}
 			o := harness.Options{Stderr: a.stderr, Extend: extend, NoReport: noReport}
 			if shard != "" {
+				if len(cfg.Devices) > 1 {
+					return usageError{errors.New("--shard does a part on one device, and devices names several; add --set devices=[] --set model.device=...")}
+				}
 				if o.Shard, err = harness.ShardFlag(shard, os.Getenv); err != nil {
 					return usageError{fmt.Errorf("--shard: %w", err)}
 				}
@@ -70,6 +78,7 @@ the tables and report.html to the run directory. Where the directory holds the s
 	shown.flags(c)
 	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit or noise_seeds of a finished run and keep its samples")
 	c.Flags().BoolVar(&noReport, "no-report", false, "leave report.html and the figures out; gsmeval report makes them")
+	c.Flags().BoolVar(&noGraphs, "no-graphs", false, "decode without CUDA graphs, to check that they change nothing (model.graphs: false)")
 	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; auto/n takes i from the job array; gsmeval merge joins the parts")
 	c.Flags().BoolVar(&dry, "dry-run", false, "print conditions, samples, memory and an estimate of the time, and make nothing")
 	c.Flags().BoolVar(&asJSON, "json", false, "with --dry-run: print JSON")
@@ -117,6 +126,14 @@ func resumeCommand(a *app) *cobra.Command {
 				return err
 			}
 			info, err := results.ReadRun(args[0])
+			if errors.Is(err, fs.ErrNotExist) {
+				if cfg, shardErr := harness.ShardedConfig(args[0], loud); shardErr == nil {
+					cfg.Output = filepath.Clean(args[0])
+					return a.run(cmd, cfg, harness.Options{Stderr: a.stderr})
+				} else if !errors.Is(shardErr, fs.ErrNotExist) {
+					return shardErr
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -188,8 +205,25 @@ func (a *app) dryRun(cmd *cobra.Command, cfg *config.Config, asJSON bool) error 
 	return a.println(f.Markdown())
 }
 
+// runWhere runs on the config's device, or on its devices. What is merged already has nothing for several to do, and what extends it is
+// done on the first.
+func runWhere(ctx context.Context, cfg *config.Config, o harness.Options) (*results.Table, error) {
+	merged := false
+	if info, err := results.ReadRun(cfg.Output); err == nil {
+		merged = info.Status == results.RunComplete
+	}
+	if len(cfg.Devices) < 2 || merged || o.Extend || o.Shard.N > 0 {
+		return harness.Run(ctx, cfg, o)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding the program file: %w", err)
+	}
+	return harness.RunDevices(ctx, cfg, o, []string{program, "worker"})
+}
+
 func (a *app) run(cmd *cobra.Command, cfg *config.Config, o harness.Options) error {
-	table, err := harness.Run(cmd.Context(), cfg, o)
+	table, err := runWhere(cmd.Context(), cfg, o)
 	if err != nil {
 		return err
 	}

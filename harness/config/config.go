@@ -27,11 +27,12 @@ type Config struct {
 	Calibration Calibration   `yaml:"calibration"`
 	Scoring     Scoring       `yaml:"scoring"`
 
-	Output      string `yaml:"output"`        // run directory, runs/NAME by default
-	Threads     int    `yaml:"threads"`       // 0: as many as the machine has cores
-	FailOnError bool   `yaml:"fail_on_error"` // stop at the first sample that fails
-	Progress    string `yaml:"progress"`      // auto, bar, plain, json, none
-	LogLevel    string `yaml:"log_level"`     // debug, info, warn, error
+	Devices     []Device `yaml:"devices"`       // one worker process each; empty for model.device alone
+	Output      string   `yaml:"output"`        // run directory, runs/NAME by default
+	Threads     int      `yaml:"threads"`       // 0: as many as the machine has cores
+	FailOnError bool     `yaml:"fail_on_error"` // stop at the first sample that fails
+	Progress    string   `yaml:"progress"`      // auto, bar, plain, json, none
+	LogLevel    string   `yaml:"log_level"`     // debug, info, warn, error
 }
 
 // Model says which checkpoint is run, and how.
@@ -41,6 +42,8 @@ type Model struct {
 	DType    string `yaml:"dtype"`    // compute type: float32, bfloat16, float16
 	Device   string `yaml:"device"`   // auto, cpu, cuda, cuda:N
 	Linears  string `yaml:"linears"`  // on the CPU: auto, packed (oneDNN), plain (libtorch's own)
+	TF32     bool   `yaml:"tf32"`     // on CUDA: float32 products may use TF32
+	Graphs   bool   `yaml:"graphs"`   // on CUDA: decode steps are replayed as CUDA graphs
 }
 
 // Dataset says which questions are asked.
@@ -91,6 +94,9 @@ func (b BatchSize) MarshalYAML() (any, error) {
 	}
 	return int(b), nil
 }
+
+// Device is an entry of devices: cpu, cuda, cuda:N, or N alone for cuda:N.
+type Device string
 
 // The kinds of noise.
 const (
@@ -159,7 +165,7 @@ type Scoring struct {
 func defaults() *Config {
 	return &Config{
 		Seed:    42,
-		Model:   Model{DType: "float32", Device: "auto", Linears: "auto"},
+		Model:   Model{DType: "float32", Device: "auto", Linears: "auto", Graphs: true},
 		Dataset: Dataset{Split: "test", Config: "main"},
 		Prompt: Prompt{
 			Style:        "auto",

@@ -558,7 +558,7 @@ func TestFingerprintFields(t *testing.T) {
 		}
 		return string(text)
 	}
-	for _, same := range []string{"name=x", "output=x", "progress=none", "log_level=debug"} {
+	for _, same := range []string{"name=x", "output=x", "progress=none", "log_level=debug", "devices=[0, 1]", "model.device=cuda:1", "model.graphs=false"} {
 		c := mustLoad(t, least, Options{Set: []string{same}})
 		if diff := cmp.Diff(fields(base), fields(c)); diff != "" {
 			t.Errorf("%s: %s", same, diff)
@@ -575,7 +575,7 @@ func TestFingerprintFields(t *testing.T) {
 		}
 	}
 	for _, changed := range []string{
-		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=packed", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1",
+		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=packed", "model.tf32=true", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1",
 		"generation.stop=[x]", "generation.batch_size=auto", "noise=[{kind: weight, scale: 1}]", "noise_seeds=2", "temperature.0.value=2",
 		"calibration.draws=1", "calibration.prompt_list=[x]", "scoring.ladder=robust", "threads=1", "fail_on_error=true",
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gsmeval/gsmeval/internal/device"
 	"github.com/gsmeval/gsmeval/internal/files"
 )
 
@@ -74,6 +75,9 @@ func Parse(path string, data []byte, o Options) (*Config, error) {
 		return nil, err
 	}
 	c.normalise()
+	if len(c.Devices) > 0 && c.Model.Device == "auto" {
+		c.Model.Device = string(c.Devices[0])
+	}
 	return c, nil
 }
 
@@ -109,7 +113,7 @@ func fill(tree map[string]any) (*Config, error) {
 	err = v.UnmarshalExact(&c, func(dc *mapstructure.DecoderConfig) {
 		dc.TagName = "yaml"
 		dc.WeaklyTypedInput = false
-		dc.DecodeHook = batchAuto
+		dc.DecodeHook = twoTypes
 	})
 	if err != nil {
 		return nil, fmt.Errorf("filling the config: %w", err)
@@ -117,10 +121,13 @@ func fill(tree map[string]any) (*Config, error) {
 	return &c, nil
 }
 
-// batchAuto is the one place where a key has two types.
-func batchAuto(from, to reflect.Type, data any) (any, error) {
+// twoTypes is the one place where a key has two types.
+func twoTypes(from, to reflect.Type, data any) (any, error) {
 	if to == reflect.TypeFor[BatchSize]() && from.Kind() == reflect.String && data == "auto" {
 		return int(BatchAuto), nil
+	}
+	if n, whole := data.(int); whole && to == reflect.TypeFor[Device]() {
+		return device.Name(n), nil
 	}
 	return data, nil
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -93,15 +94,16 @@ func omitted(f reflect.StructField, v reflect.Value) bool {
 }
 
 // neutral lists the keys that change no sample and no number of a table.
-var neutral = []string{"name", "output", "progress", "log_level"}
+// model.device and devices are among them because the fingerprint has what the device is, and not which.
+var neutral = []string{"name", "output", "progress", "log_level", "devices", "model.device", "model.graphs"}
 
 // FingerprintFields is the effective config as flat keys ("noise[1].scale") without
-// those that change no sample: name, output, progress, log_level. Keys that are not
-// set are left out.
+// the neutral ones. Keys that are not set are left out.
 func (c *Config) FingerprintFields() map[string]any {
 	fields := map[string]any{}
 	for _, f := range flatten(c) {
-		if !slices.Contains(neutral, f.path) {
+		key, _, _ := strings.Cut(f.path, "[")
+		if !slices.Contains(neutral, key) {
 			fields[f.path] = f.value
 		}
 	}

@@ -122,6 +122,10 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 		var x int
 		return n.ShortTag() == "!!str" && n.Value == "auto" || n.ShortTag() == "!!int" && !octal(n.Value) && n.Decode(&x) == nil && x > 0
 	}
+	if t == reflect.TypeFor[Device]() {
+		var x uint8
+		return n.ShortTag() == "!!str" || n.ShortTag() == "!!int" && !octal(n.Value) && n.Decode(&x) == nil
+	}
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -159,6 +163,9 @@ func octal(s string) bool {
 func typeName(t reflect.Type) string {
 	if t == reflect.TypeFor[BatchSize]() {
 		return `a whole number from 1 on or "auto"`
+	}
+	if t == reflect.TypeFor[Device]() {
+		return "a GPU's number, cuda:N or cpu"
 	}
 	switch t.Kind() {
 	case reflect.Struct:

@@ -60,6 +60,7 @@ func (s *source) validate(c *Config) {
 	s.oneOf("model.dtype", c.Model.DType, "float32", "bfloat16", "float16")
 	s.oneOf("model.linears", c.Model.Linears, "auto", "packed", "plain")
 	s.device("model.device", c.Model.Device)
+	s.devices(c)
 	s.dataset(c.Dataset)
 	s.prompt(c.Prompt)
 	s.generation(c.Generation)
@@ -84,6 +85,31 @@ func (s *source) name(name string) {
 func (s *source) device(path, name string) {
 	if _, _, err := device.Parse(name); err != nil {
 		s.bad(path, "%v", err)
+	}
+}
+
+// devices checks the list of devices, and what is of CUDA alone. A GPU stands in it once: two workers would share its memory.
+func (s *source) devices(c *Config) {
+	cpu := c.Model.Device == "cpu" && len(c.Devices) == 0
+	seen := map[int]int{}
+	for i, d := range c.Devices {
+		path := fmt.Sprintf("devices[%d]", i)
+		index, auto, err := device.Parse(string(d))
+		if err != nil || auto {
+			s.bad(path, "expected a GPU's number, cuda:N or cpu, found %q", shorten(string(d)))
+			continue
+		}
+		cpu = cpu || index == device.CPU
+		if first, dup := seen[index]; dup && index != device.CPU {
+			s.bad(path, "%s is already devices[%d]", device.Name(index), first)
+		}
+		if (c.Devices[0] == "cpu") != (index == device.CPU) {
+			s.bad(path, "CPU and GPUs compute different bits, and cannot share a run; name either")
+		}
+		seen[index] = i
+	}
+	if c.Model.TF32 && cpu {
+		s.bad("model.tf32", "TF32 is of CUDA, and the device is cpu; remove it or choose another model.device")
 	}
 }
 
