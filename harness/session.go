@@ -58,7 +58,9 @@ func (s *Session) open(ctx context.Context) (err error) {
 	if s.prompter, err = NewPrompter(s.LM.Text, cfg.Prompt, shots); err != nil {
 		return err
 	}
-	s.id, err = identify(ctx, s.LM, s.Data)
+	if s.id, err = identify(ctx, s.LM, s.Data); err == nil && cfg.Model.TF32 && s.id.device == "cpu" {
+		err = errors.New("model.tf32: TF32 is of CUDA, and this runs on the CPU; remove it or name a GPU as model.device")
+	}
 	return err
 }
 

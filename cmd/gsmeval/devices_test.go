@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/gsmeval/gsmeval/results"
+)
+
+// TestDevicesResume kills one worker of a run on two devices, and interrupts another run: both go on to the bytes of one process.
+func TestDevicesResume(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	t.Run("killed", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "run")
+		cmd, stderr, ended := p.startDevices(t, dir)
+		owner, held := results.ReadOwner(filepath.Join(dir, "shards", "1-of-2", results.JournalFile))
+		if !held {
+			t.Fatal("the first worker has no lock")
+		}
+		if err := syscall.Kill(owner.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(stderr.String(), "killed") {
+			t.Fatalf("exit code %d, want %d\n%s", code, exitFailed, stderr)
+		}
+		p.goesOn(t, dir)
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "run")
+		cmd, stderr, ended := p.startDevices(t, dir)
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stderr.String(), "gsmeval resume "+dir) {
+			t.Fatalf("exit code %d, want %d\n%s", code, exitInterrupted, stderr)
+		}
+		p.goesOn(t, dir)
+	})
+}
+
+// startDevices starts a run on two devices and waits until the first worker has samples.
+func (p *program) startDevices(t *testing.T, dir string) (cmd *exec.Cmd, stderr *bytes.Buffer, ended <-chan error) {
+	t.Helper()
+	cmd, stderr = p.command(t, "run", p.config, "--set", "output="+dir, "--set", "devices=[cpu, cpu]")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	waitForSamples(t, filepath.Join(dir, "shards", "1-of-2"), 0, done)
+	return cmd, stderr, done
+}
+
+// goesOn resumes a run that lacks its end.
+func (p *program) goesOn(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(dir, results.JournalFile)); err == nil {
+		t.Fatal("the run was merged before its end")
+	}
+	if code, stderr := p.exec(t, "resume", dir); code != 0 {
+		t.Fatalf("resuming: exit code %d\n%s", code, stderr)
+	}
+	p.sameAsReference(t, dir)
+}
