@@ -65,13 +65,19 @@ func TestDeviceLoopDecodesTheSame(t *testing.T) {
 				if (o.Recompute || i > 0) && spec.ActivationScale != 0.1 {
 					continue
 				}
+				requests := func(logprobs bool) []*Request {
+					if o.Recompute {
+						return mixed(cpu, logprobs)[1:4]
+					}
+					return mixed(cpu, logprobs)
+				}
 				what := fmt.Sprintf("%s under %q, recompute %v", name, spec.Kind, o.Recompute)
 				stop := under(t, cpu, o, noise.NewInjector(spec, false), mixed(cpu, false)[2])[0].IDs
 				o.Ends = func(id int) bool { return id == stop[len(stop)/2] } // one sequence at least ends early
 				a, b := noise.NewInjector(spec, false), noise.NewInjector(spec, false)
-				want := under(t, cpu, o, a, mixed(cpu, false)...)
-				sameTexts(t, what, want, under(t, device, o, b, mixed(cpu, false)...))
-				sameTexts(t, what+", tokens chosen by the host", want, under(t, device, o, noise.NewInjector(spec, false), mixed(cpu, true)...))
+				want := under(t, cpu, o, a, requests(false)...)
+				sameTexts(t, what, want, under(t, device, o, b, requests(false)...))
+				sameTexts(t, what+", tokens chosen by the host", want, under(t, device, o, noise.NewInjector(spec, false), requests(true)...))
 				if !slices.ContainsFunc(want, func(r Result) bool { return r.Finish == Stop }) {
 					t.Errorf("%s: no sequence ends with an end token", what)
 				}

@@ -43,12 +43,12 @@ type NoiseRowsAt struct {
 
 // NoiseAt is Noise on a device, with stats from RowStats.
 func (s *Scope) NoiseAt(x, stats Tensor, absmax bool, scale float64, site uint32, rows NoiseRowsAt, reference bool) Tensor {
-	r := C.gsm_noise_rows{
+	r := &C.gsm_noise_rows{
 		keys: rows.Keys.shim(), pos: rows.Positions.shim(), step: rows.Steps.shim(),
 		group: rows.Groups.shim(), live: rows.Live.shim(), sums: rows.Sums.shim(),
 	}
 	return s.shim("noise", func(out *C.gsm_tensor) *C.char {
-		return C.gsm_noise_at(out, x.shim(), stats.shim(), cbool(absmax), C.double(scale), C.uint32_t(site), &r, cbool(reference))
+		return C.gsm_noise_at(out, x.shim(), stats.shim(), cbool(absmax), C.double(scale), C.uint32_t(site), r, cbool(reference))
 	})
 }
 
@@ -76,11 +76,11 @@ const (
 
 // ChooseAt picks the next token of every live row from logits z [R, V], float32, and ends the sequences that have to.
 func (s *Scope) ChooseAt(z Tensor, d DecodeState, reference bool) {
-	state := C.gsm_decode_state{
+	state := &C.gsm_decode_state{
 		tokens: d.Tokens.shim(), pos: d.Positions.shim(), count: d.Counts.shim(), limit: d.Limits.shim(), live: d.Live.shim(),
 		status: d.Status.shim(), out: d.Out.shim(), temps: d.Temps.shim(), keys: d.Keys.shim(), ends: d.Ends.shim(),
 	}
-	s.do("choose", func() *C.char { return C.gsm_choose_at(z.shim(), &state, cbool(reference)) })
+	s.do("choose", func() *C.char { return C.gsm_choose_at(z.shim(), state, cbool(reference)) })
 }
 
 // PhiloxAt writes the words [n, 4] int64 and normals [n, 4] float32 of consecutive blocks, for tests of a device's generator.

@@ -64,7 +64,7 @@ func Write[E uint8 | int32 | int64 | float64](s *Scope, t Tensor, first int, val
 	types := map[int]DType{1: Uint8, 4: Int32, 8: Int64}
 	var e E
 	dt := types[int(unsafe.Sizeof(e))]
-	if _, real := any(e).(float64); real {
+	if _, double := any(e).(float64); double {
 		dt = Float64
 	}
 	s.CopyBytes(t, first, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), int(unsafe.Sizeof(e))*len(values)), dt)
