@@ -59,6 +59,20 @@ func runEagerly(_ *torch.Scope, step func(*torch.Scope) error) (program, error) 
 	return eager{step}, nil
 }
 
+// graph is a program that a CUDA graph holds.
+type graph struct{ g *torch.Graph }
+
+func (p graph) run(*torch.Scope) error { return p.g.Replay() }
+func (p graph) free()                  { p.g.Free() }
+
+func captureGraph(s *torch.Scope, step func(*torch.Scope) error) (program, error) {
+	g, err := s.Capture(step)
+	if err != nil {
+		return nil, fmt.Errorf("%w; model.graphs: false decodes without CUDA graphs", err)
+	}
+	return graph{g}, nil
+}
+
 // lengths are the lengths that the attention of a step is computed for: doubling from 256 to the capacity. Where an operation's bits
 // may depend on the length there is one for all, or a sample would depend on its neighbours.
 func lengths(capacity int, exact bool) []int {

@@ -101,7 +101,11 @@ func NewEngine(w *torch.Worker, m *model.Model, o Options) (*Engine, error) {
 	if err := w.Do(func(s *torch.Scope) (err error) {
 		e.cache, err = m.NewCache(s, cached, o.Capacity)
 		if err == nil && m.OnDevice() && !o.Recompute {
-			e.device, err = newDeviceLoop(s, e, runEagerly)
+			capture := runEagerly
+			if m.Device != torch.CPU && !o.Eager {
+				capture = captureGraph
+			}
+			e.device, err = newDeviceLoop(s, e, capture)
 		}
 		return err
 	}); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/gsmeval/gsmeval/decode/chat"
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
@@ -96,17 +95,20 @@ type LM struct {
 	*Text
 	Worker  *torch.Worker
 	Model   *model.Model
+	GPU     *torch.CUDAInfo // what computes; nil for the CPU
 	weights *checkpoint.Weights
 }
 
 // LoadOptions say how a model computes.
 type LoadOptions struct {
 	DType    string // float32, bfloat16, float16
-	Device   string // auto, cpu
+	Device   string // auto, cpu, cuda, cuda:N
+	TF32     bool   // on a GPU, let products of float32 use TF32
 	Threads  int    // 0: libtorch's choice
 	Linears  string // auto, packed, plain
 	Batch    int    // sequences decoded together, if it is known
 	Progress func(done, total int64)
+	Note     func(string) // if not nil, is told where device auto leads
 }
 
 var computeTypes = map[string]torch.DType{
@@ -119,25 +121,22 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 	if !ok {
 		return nil, fmt.Errorf("dtype %q is not float32, bfloat16 or float16", o.DType)
 	}
-	switch {
-	case o.Device == "" || o.Device == "auto" || o.Device == "cpu":
-	case strings.HasPrefix(o.Device, "cuda"):
-		return nil, fmt.Errorf("device %s: this version computes on the CPU only; set device: cpu", o.Device)
-	default:
-		return nil, fmt.Errorf("device %q is not auto or cpu", o.Device)
+	device, gpu, err := openDevice(o.Device, o.Note)
+	if err != nil {
+		return nil, err
 	}
 	text, err := OpenText(dir)
 	if err != nil {
 		return nil, err
 	}
-	lm := &LM{Text: text}
+	lm := &LM{Text: text, GPU: gpu}
 	if lm.weights, err = checkpoint.OpenWeights(dir); err == nil {
-		lm.Worker, err = torch.Start(o.Threads)
+		lm.Worker, err = torch.StartOn(o.Threads, device, o.TF32)
 	}
 	if err == nil {
 		err = lm.Worker.Do(func(s *torch.Scope) (err error) {
 			lm.Model, err = model.Load(s, text.Config, lm.weights, model.Options{
-				DType: dt, Device: torch.CPU, Linears: model.Linears(o.Linears), Batch: o.Batch, Progress: o.Progress,
+				DType: dt, Device: device, Linears: model.Linears(o.Linears), Batch: o.Batch, Progress: o.Progress,
 			})
 			return err
 		})
@@ -146,6 +145,38 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 		return nil, errors.Join(fmt.Errorf("loading %s: %w", dir, err), lm.Close())
 	}
 	return lm, nil
+}
+
+// openDevice finds the device that a name stands for, and what it is if it is a GPU. auto is the first GPU, or the CPU where none can be
+// used; note, if not nil, is told why.
+func openDevice(name string, note func(string)) (torch.Device, *torch.CUDAInfo, error) {
+	d, auto, err := torch.ParseDevice(name)
+	if err != nil || (d == torch.CPU && !auto) {
+		return d, nil, err
+	}
+	n, err := torch.CUDADevices()
+	switch {
+	case err != nil && auto:
+		if note != nil {
+			note(fmt.Sprintf("device auto: computing on the CPU (%v)", err))
+		}
+		return torch.CPU, nil, nil
+	case err != nil:
+		return d, nil, fmt.Errorf("device %s: %w; set model.device to cpu to compute without a GPU", name, err)
+	case auto:
+		d = 0
+	}
+	if err := d.Among(n); err != nil {
+		return d, nil, err
+	}
+	gpu, err := torch.CUDADevice(d)
+	if err != nil {
+		return d, nil, fmt.Errorf("device %s: %w", name, err)
+	}
+	if auto && note != nil {
+		note("device auto: computing on " + gpu.Name)
+	}
+	return d, &gpu, nil
 }
 
 // WeightsSHA256 is the digest of the weight files.

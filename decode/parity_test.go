@@ -78,7 +78,7 @@ func open(t testing.TB, dir string, threads int, o model.Options) (*torch.Worker
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := torch.Start(threads)
+	w, err := torch.StartOn(threads, o.Device, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func (f *fixture) forward(t testing.TB, ids []int, from int) [][]float64 {
 		defer kv.Free()
 		b := Prefix(ids, 0)
 		b.From = from
-		z := s.FloatView(f.model.Forward(s, b, kv, nil))
+		z := s.FloatView(s.Host(f.model.Forward(s, b, kv, nil)))
 		for v := f.model.Config.VocabSize; len(z) > 0; z = z[v:] {
 			row := make([]float64, v)
 			for i := range row {

@@ -35,7 +35,7 @@ func main() {
 
 // request is one measurement.
 type request struct {
-	Op     string  `json:"op"`     // decode, trace or soak
+	Op     string  `json:"op"`     // decode, rate, trace or soak
 	Batch  int     `json:"batch"`  // sequences decoded together
 	Prompt int     `json:"prompt"` // tokens of each prompt
 	Steps  int     `json:"steps"`  // decode steps that are timed
@@ -61,6 +61,8 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	dir := f.String("model", "", "model directory")
 	dtype := f.String("dtype", "float32", "compute type")
 	threads := f.Int("threads", 2, "libtorch's threads")
+	device := f.String("device", "cpu", "cpu or cuda:N")
+	eager := f.Bool("no-graphs", false, "decode without CUDA graphs")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 			}
 		}
 		alone = batch == 1
-		lm, err = decode.Load(*dir, decode.LoadOptions{DType: *dtype, Threads: *threads, Batch: batch})
+		lm, err = decode.Load(*dir, decode.LoadOptions{DType: *dtype, Threads: *threads, Batch: batch, Device: *device})
 		return err
 	}
 	if err := load(2); err != nil {
@@ -103,10 +105,12 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		switch q.Op {
 		case "decode", "trace":
 			answer, err = measure(lm, q)
+		case "rate":
+			answer, err = rate(lm, q, *eager)
 		case "soak":
 			answer, err = soak(lm, q)
 		default:
-			err = fmt.Errorf("request %q is not decode, trace or soak", q.Op)
+			err = fmt.Errorf("request %q is not decode, rate, trace or soak", q.Op)
 		}
 		if err != nil {
 			return err
@@ -222,6 +226,32 @@ func measure(lm *decode.LM, q request) (t timing, err error) {
 		}
 	}
 	return t, nil
+}
+
+// rate times whole generations of 1+warm and 1+warm+steps tokens: the mean step is their difference over the steps. It needs no clock of
+// tokens, which a device that chooses its own tokens does not have.
+func rate(lm *decode.LM, q request, eager bool) (t timing, err error) {
+	long := 1 + q.Warm + q.Steps
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: q.Batch, Capacity: q.Prompt + long, Eager: eager})
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	once := func(maxNew int) (time.Duration, error) {
+		handed, begin := 0, time.Now()
+		err := e.Generate(context.Background(), injector(q), func() (*decode.Request, any, bool) {
+			handed++
+			return newRequest(lm, q, handed, q.Prompt, maxNew), nil, handed <= q.Batch
+		}, func(_ any, r decode.Result) error { return r.Err })
+		return time.Since(begin), err
+	}
+	if _, err := once(long); err != nil { // the first time libraries and kernels are loaded
+		return t, err
+	}
+	short, err1 := once(1 + q.Warm)
+	whole, err2 := once(long)
+	t.PrefillMS, t.StepMS = ms(short), []float64{ms((whole - short) / time.Duration(q.Steps))}
+	return t, errors.Join(err1, err2)
 }
 
 func injector(q request) *noise.Injector {
