@@ -96,6 +96,7 @@ type LM struct {
 	Worker  *torch.Worker
 	Model   *model.Model
 	GPU     *torch.CUDAInfo // what computes; nil for the CPU
+	Chosen  string          // where device auto led, in words
 	weights *checkpoint.Weights
 }
 
@@ -108,7 +109,6 @@ type LoadOptions struct {
 	Linears  string // auto, packed, plain
 	Batch    int    // sequences decoded together, if it is known
 	Progress func(done, total int64)
-	Note     func(string) // if not nil, is told where device auto leads
 }
 
 var computeTypes = map[string]torch.DType{
@@ -121,7 +121,7 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 	if !ok {
 		return nil, fmt.Errorf("dtype %q is not float32, bfloat16 or float16", o.DType)
 	}
-	device, gpu, err := openDevice(o.Device, o.Note)
+	device, gpu, chosen, err := openDevice(o.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 	if err != nil {
 		return nil, err
 	}
-	lm := &LM{Text: text, GPU: gpu}
+	lm := &LM{Text: text, GPU: gpu, Chosen: chosen}
 	if lm.weights, err = checkpoint.OpenWeights(dir); err == nil {
 		lm.Worker, err = torch.StartOn(o.Threads, device, o.TF32)
 	}
@@ -148,35 +148,32 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 }
 
 // openDevice finds the device that a name stands for, and what it is if it is a GPU. auto is the first GPU, or the CPU where none can be
-// used; note, if not nil, is told why.
-func openDevice(name string, note func(string)) (torch.Device, *torch.CUDAInfo, error) {
+// used; chosen says so.
+func openDevice(name string) (d torch.Device, gpu *torch.CUDAInfo, chosen string, err error) {
 	d, auto, err := torch.ParseDevice(name)
 	if err != nil || (d == torch.CPU && !auto) {
-		return d, nil, err
+		return d, nil, "", err
 	}
 	n, err := torch.CUDADevices()
 	switch {
 	case err != nil && auto:
-		if note != nil {
-			note(fmt.Sprintf("device auto: computing on the CPU (%v)", err))
-		}
-		return torch.CPU, nil, nil
+		return torch.CPU, nil, fmt.Sprintf("device auto: computing on the CPU (%v)", err), nil
 	case err != nil:
-		return d, nil, fmt.Errorf("device %s: %w; set model.device to cpu to compute without a GPU", name, err)
+		return d, nil, "", fmt.Errorf("device %s: %w; set model.device to cpu to compute without a GPU", name, err)
 	case auto:
 		d = 0
 	}
 	if err := d.Among(n); err != nil {
-		return d, nil, err
+		return d, nil, "", err
 	}
-	gpu, err := torch.CUDADevice(d)
+	info, err := torch.CUDADevice(d)
 	if err != nil {
-		return d, nil, fmt.Errorf("device %s: %w", name, err)
+		return d, nil, "", fmt.Errorf("device %s: %w", name, err)
 	}
-	if auto && note != nil {
-		note("device auto: computing on " + gpu.Name)
+	if auto {
+		chosen = "device auto: computing on " + info.Name
 	}
-	return d, &gpu, nil
+	return d, &info, chosen, nil
 }
 
 // WeightsSHA256 is the digest of the weight files.

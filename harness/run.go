@@ -373,6 +373,9 @@ func (r *runner) decode(ctx context.Context, list []todo, total int) error {
 	if r.decoder, err = r.open(int(r.cfg.Generation.BatchSize), longest); err != nil {
 		return err
 	}
+	if r.cfg.Progress != "none" && r.Session != nil && r.LM != nil && r.LM.Chosen != "" {
+		r.logf("%s", r.LM.Chosen)
+	}
 	r.progress = newProgress(r.stderr, r.dir, r.cfg.Progress, r.journal.Len(), total)
 	defer r.progress.finish()
 	for len(list) > 0 {
