@@ -41,8 +41,8 @@ fi
 flags=(-std=c++17 -O2 -fPIC -fvisibility=hidden -w -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" -isystem "$cuda" -isystem "$crt")
 # What libtorch_cuda.so itself lacks here is there where it is loaded; what this library lacks is an error now.
 link=(-shared -L"$torch/lib" -L"$torch/../nvidia/cu13/lib" -Wl,-soname,libgsmeval_cuda.so -Wl,-z,defs -Wl,--allow-shlib-undefined
-  -ltorch_cuda -lc10_cuda -ltorch_cpu -lc10 -l:libcudart.so.13)
-hash=$({ printf '%s\n' "${flags[@]}" "${link[@]}"; g++ --version; cat scripts/cuda_shim.sh internal/torch/*.h internal/torch/cuda/*; } | sha256sum | cut -c1-16)
+  -ltorch_cuda -lc10_cuda -ltorch_cpu -lc10 -l:libcudart.so.13 -ldl)
+hash=$({ printf '%s\n' "${flags[@]}" "${link[@]}"; g++ --version; cat scripts/cuda_shim.sh internal/torch/*.h internal/torch/cuda/* internal/torch/kernels/*.{h,cu}; } | sha256sum | cut -c1-16)
 built=$cache/cuda/$hash/libgsmeval_cuda.so
 if [ ! -e "$built" ]; then
   say "compiling libgsmeval_cuda.so"
