@@ -53,7 +53,7 @@ type CUDAInfo struct {
 
 // CUDADevice asks a GPU.
 func CUDADevice(d Device) (CUDAInfo, error) {
-	w, err := StartOn(0, d, false)
+	w, err := startCUDA(0, d, -1)
 	if err != nil {
 		return CUDAInfo{}, err
 	}
@@ -104,6 +104,11 @@ func StartOn(threads int, d Device, tf32 bool) (*Worker, error) {
 	if d == CPU {
 		return Start(threads)
 	}
+	return startCUDA(threads, d, int(cbool(tf32)))
+}
+
+// startCUDA starts a worker on a GPU; with tf32 below 0 the process keeps what it has.
+func startCUDA(threads int, d Device, tf32 int) (*Worker, error) {
 	if err := OpenCUDA(); err != nil {
 		return nil, err
 	}
@@ -112,7 +117,7 @@ func StartOn(threads int, d Device, tf32 bool) (*Worker, error) {
 		return nil, err
 	}
 	err = w.Do(func(*Scope) error {
-		if err := message(C.cuda_init(cuda.table, C.int(d), cbool(tf32))); err != nil {
+		if err := message(C.cuda_init(cuda.table, C.int(d), C.int(tf32))); err != nil {
 			return fmt.Errorf("CUDA: %w", err)
 		}
 		useDeviceOps()

@@ -27,7 +27,7 @@ typedef struct {
   char* (*info)(int device, gsmc_info* out);
 
   // Makes device the thread's own, with a stream of the pool as its current one as long as the thread lives: graphs cannot be
-  // captured on the default stream. tf32 allows TF32 in float32 products, for the whole process.
+  // captured on the default stream. tf32 allows (1) or forbids (0) TF32 in float32 products, for the whole process; -1 leaves it.
   char* (*init)(int device, int tf32);
   char* (*synchronize)(void);
   // The caching allocator's bytes: in tensors, held from the driver, and the most that tensors took.

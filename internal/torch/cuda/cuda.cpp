@@ -94,8 +94,10 @@ char* init(int device, int tf32) {
     check_device(device);
     auto& context = at::globalContext();
     context.lazyInitDevice(at::kCUDA);
-    context.setAllowTF32CuBLAS(tf32 != 0);
-    context.setAllowTF32CuDNN(tf32 != 0);
+    if (tf32 >= 0) {
+      context.setAllowTF32CuBLAS(tf32 != 0);
+      context.setAllowTF32CuDNN(tf32 != 0);
+    }
     // Where a product is summed in parts, the parts are added in float32 too.
     context.setAllowBF16ReductionCuBLAS(false);
     context.setAllowFP16ReductionCuBLAS(false);
