@@ -65,7 +65,7 @@ the tables and report.html to the run directory. Where the directory holds the s
 			o := harness.Options{Stderr: a.stderr, Extend: extend, NoReport: noReport}
 			if shard != "" {
 				if len(cfg.Devices) > 1 {
-					return usageError{errors.New("--shard does a part on one device, and devices names several; add --set devices=[] --set model.device=...")}
+					return usageError{errors.New("--shard does a part on one device, and devices names several; add --set devices=[] --set model.device=NAME")}
 				}
 				if o.Shard, err = harness.ShardFlag(shard, os.Getenv); err != nil {
 					return usageError{fmt.Errorf("--shard: %w", err)}

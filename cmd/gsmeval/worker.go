@@ -19,7 +19,7 @@ func workerCommand(a *app) *cobra.Command {
 		Use:     "worker SHARD",
 		Short:   "Do a shard of a run whose config comes from stdin",
 		Long:    `Worker does a shard of a run, or its calibrations, for a run on several devices. It ends when stdin does.`,
-		Example: "  gsmeval worker 1/2 < runs/dyn_tstar/config.json",
+		Example: "  gsmeval worker 1/2",
 		Hidden:  true,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
