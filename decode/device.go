@@ -123,6 +123,12 @@ func newDeviceLoop(s *torch.Scope, e *Engine, capture capturer) (*deviceLoop, er
 	l.rows.At = noise.NewRowsAt(s, d, e.model.Sites(), n)
 	s.Keep(l.rows.At.Sites)
 	l.rows.At.Keys, l.rows.At.Positions, l.rows.At.Live = l.noise, l.state.Positions, l.state.Live
+	if s.Err() == nil && d != torch.CPU {
+		// The longest prefill that can come: what it needs, the allocator has from here on. Running out is for the start.
+		mark := s.Mark()
+		e.model.Forward(s, Prefix(make([]int, long), 0), e.cache, nil)
+		s.Release(mark)
+	}
 	return l, s.Err()
 }
 

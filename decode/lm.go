@@ -176,6 +176,12 @@ func openDevice(name string) (d torch.Device, gpu *torch.CUDAInfo, chosen string
 	return d, &info, chosen, nil
 }
 
+// GPU is what the name of a device stands for; nil is the CPU.
+func GPU(device string) (*torch.CUDAInfo, error) {
+	_, gpu, _, err := openDevice(device)
+	return gpu, err
+}
+
 // WeightsSHA256 is the digest of the weight files.
 func (lm *LM) WeightsSHA256(ctx context.Context) (string, error) { return lm.weights.SHA256(ctx, nil) }
 

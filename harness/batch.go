@@ -6,6 +6,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
 const (
@@ -30,8 +31,8 @@ func autoBatch(model checkpoint.Config, parameters int64, dtype string, maxNew i
 }
 
 // withBatch is the config with the number that batch_size: auto stands for with the model in dir. From there on the run is one with
-// that number: it is in the effective config, and in the fingerprint.
-func withBatch(cfg *config.Config, dir string, model checkpoint.Config) (*config.Config, error) {
+// that number, on the CPU or a GPU: it is in the effective config, and in the fingerprint.
+func withBatch(cfg *config.Config, dir string, model checkpoint.Config, gpu *torch.CUDAInfo) (*config.Config, error) {
 	if cfg.Generation.BatchSize != config.BatchAuto {
 		return cfg, nil
 	}
@@ -40,7 +41,13 @@ func withBatch(cfg *config.Config, dir string, model checkpoint.Config) (*config
 		return nil, err
 	}
 	resolved := *cfg
-	resolved.Generation.BatchSize = config.BatchSize(autoBatch(model, p.Parameters, cfg.Model.DType, cfg.Generation.MaxNewTokens, os.DirFS("/")))
+	n := 0
+	if gpu != nil {
+		n = autoGPUBatch(model, p.Parameters, cfg.Model.DType, cfg.Generation.MaxNewTokens, gpu.Total)
+	} else {
+		n = autoBatch(model, p.Parameters, cfg.Model.DType, cfg.Generation.MaxNewTokens, os.DirFS("/"))
+	}
+	resolved.Generation.BatchSize = config.BatchSize(n)
 	return &resolved, nil
 }
 

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/internal/torch"
@@ -35,7 +36,23 @@ type lmDecoder struct {
 
 func newLMDecoder(lm *decode.LM, o decode.Options) (*lmDecoder, error) {
 	engine, err := decode.NewEngine(lm.Worker, lm.Model, o)
-	return &lmDecoder{lm, engine}, err
+	if err != nil && lm.GPU != nil && strings.Contains(err.Error(), "out of memory") {
+		err = fmt.Errorf("%w; %s", err, roomOn(lm, o))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &lmDecoder{lm, engine}, nil
+}
+
+// roomOn says which batch size would fit a model's GPU.
+func roomOn(lm *decode.LM, o decode.Options) string {
+	p, err := countParameters(lm.Dir)
+	if err != nil {
+		return "set a smaller generation.batch_size"
+	}
+	weights, slot, logits := gpuNeed(lm.Config, p.Parameters, lm.Model.DType.String(), 1, o.Capacity)
+	return fitting(lm.GPU.Free, weights, slot, logits, o.Slots)
 }
 
 func (d *lmDecoder) text(ids []int) string { return d.lm.Completion(ids) }

@@ -118,7 +118,11 @@ func Foresee(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Foreca
 	if err != nil {
 		return nil, err
 	}
-	if cfg, err = withBatch(cfg, dir, text.Config); err != nil {
+	gpu, err := decode.GPU(cfg.Model.Device)
+	if err != nil {
+		return nil, err
+	}
+	if cfg, err = withBatch(cfg, dir, text.Config, gpu); err != nil {
 		return nil, err
 	}
 	m := memoryNeed(text.Config, parameters.Parameters, cfg.Model.DType, cached(cfg), capacity, os.DirFS("/"))

@@ -23,13 +23,14 @@ const (
 func estimate(ctx context.Context, cfg *config.Config, dir string, p *plan, f *Forecast, prompts []Prompt, capacity int) (*TimeEstimate, error) {
 	lm, err := decode.Load(dir, decode.LoadOptions{
 		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears, Batch: stepRows(cfg),
+		TF32: cfg.Model.TF32,
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer lm.Close() //nolint:errcheck // freeing memory does not fail
 	slots := cached(cfg)
-	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: slots, Capacity: capacity, Recompute: !cfg.Generation.KVCache})
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: slots, Capacity: capacity, Recompute: !cfg.Generation.KVCache, Eager: !cfg.Model.Graphs})
 	if err != nil {
 		return nil, err
 	}

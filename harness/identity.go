@@ -35,6 +35,9 @@ func identify(ctx context.Context, lm *decode.LM, data *datasets.Set) (*identity
 		device:   "cpu",
 		threads:  lm.Worker.Threads(),
 	}
+	if lm.GPU != nil {
+		id.device, id.versions["cuda library"] = deviceIdentity(*lm.GPU), lm.GPU.Build
+	}
 	if lm.Template != nil {
 		id.hashes["template"] = lm.Template.SHA256()
 	}

@@ -112,13 +112,15 @@ func (r *runner) prepare(ctx context.Context) error {
 		return err
 	}
 	r.debugf("loaded %d questions and %s (%s, %d threads) in %.1f s", len(r.prompts), r.cfg.Model.Path, r.id.device, r.id.threads, r.timings["load"])
-	if r.cfg, err = withBatch(r.cfg, r.LM.Dir, r.LM.Config); err != nil {
+	if r.cfg, err = withBatch(r.cfg, r.LM.Dir, r.LM.Config, r.LM.GPU); err != nil {
 		return err
 	}
 	r.positions, r.limit = r.LM.Config.Context()
 	r.stops = r.LM.Stops(r.cfg.Generation.Stop)
 	r.open = func(slots, capacity int) (decoder, error) {
-		return newLMDecoder(r.LM, decode.Options{Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has})
+		return newLMDecoder(r.LM, decode.Options{
+			Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has, Eager: !r.cfg.Model.Graphs,
+		})
 	}
 	return r.openRun(ctx)
 }
