@@ -47,7 +47,7 @@ func (s *Session) open(ctx context.Context) (err error) {
 	}
 	if s.LM, err = decode.Load(dir, decode.LoadOptions{
 		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears, Batch: stepRows(cfg),
-		TF32: cfg.Model.TF32,
+		TF32:     cfg.Model.TF32,
 		Progress: loading(cfg.Model.Path, s.logf),
 	}); err != nil {
 		return err

@@ -191,7 +191,7 @@ func TestPrecedence(t *testing.T) {
 		{"byte order mark", "seed: 1", Options{}, func(c *Config) any { return c.Seed }, uint64(1)},
 		{"false over true", "", Options{Set: []string{"generation.kv_cache=false"}}, func(c *Config) any { return c.Generation.KVCache }, false},
 		{"whole number for a number", "", Options{Set: []string{"calibration.base=2"}}, func(c *Config) any { return c.Calibration.Base }, 2.0},
-		{"other variables", "", Options{Env: env{"HOME=/x", "GSMEVAL_SHARED=/x", "GSMEVAL_TEST_KILLS=50", "NOVALUE"}}, func(c *Config) any { return c.Name }, "test"},
+		{"other variables", "", Options{Env: env{"HOME=/x", "GSMEVAL_SHARED=/x", "GSMEVAL_CUDA_KERNELS=0", "GSMEVAL_TEST_KILLS=50", "NOVALUE"}}, func(c *Config) any { return c.Name }, "test"},
 		{"output follows name", "", Options{Set: []string{"name=other"}}, func(c *Config) any { return c.Output }, "runs/other"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
