@@ -10,7 +10,7 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./datasets/... ./scoring/... ./results/... ./harness/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./harness/plots/... ./internal/hub/... ./harness/submit/... ./internal/files/... ./internal/device/...
 
-.PHONY: help run test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check clean
+.PHONY: help run test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check bundle gpu-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -80,6 +80,12 @@ dist: build ## make the archive for other machines in dist/: program, bundled mo
 # DIST_TORCH=DIR saves the download.
 dist-check: dist ## try that archive as a new user would, in a bare directory (530 MB to download)
 	@scripts/dist_check.sh $(if $(DIST_TORCH),--torch $(DIST_TORCH))
+
+bundle: build ## pack what a machine with a GPU and without Go needs to check this build there (docs/gpu.md)
+	@scripts/bundle.sh
+
+gpu-check: build ## on a machine with an NVIDIA GPU: check and measure everything on it, into gpu-report.md
+	@scripts/gpu_check.sh
 
 clean: ## remove what was built here; the cache stays (rm -r $(CACHE) removes that too)
 	rm -rf bin .deps dist

@@ -61,3 +61,27 @@ func fitting(free, weights, slot, logits int64, batch int) string {
 	n := min(left/max(slot+logits, 1), int64(max(batch-1, 1)))
 	return fmt.Sprintf("set generation.batch_size to %d or less: %s", n, text)
 }
+
+// examineGPUs reports on the GPUs of this machine, or says in a line why there is none to use.
+func examineGPUs() []Finding {
+	n, err := torch.CUDADevices()
+	if err != nil {
+		return []Finding{{"GPU", true, "none: " + err.Error(), 0}}
+	}
+	var found []Finding
+	for d := range torch.Device(n) {
+		info, err := torch.CUDADevice(d)
+		found = append(found, finding("GPU "+d.String(), describeGPU(info), info, err))
+	}
+	return found
+}
+
+// describeGPU is a GPU in a line.
+func describeGPU(g torch.CUDAInfo) string {
+	kernels := "own kernels"
+	if !g.Kernels {
+		kernels = "plain operations, no kernels of its own: " + g.NoKernels
+	}
+	return fmt.Sprintf("%s, compute capability %s, driver %s, CUDA %s, %.1f of %.1f GiB free; libtorch's attention %s; decode steps by %s; %s",
+		g.Name, g.Capability, g.Driver, g.Runtime, float64(g.Free)/(1<<30), float64(g.Total)/(1<<30), g.Attention, kernels, g.Libraries)
+}

@@ -78,3 +78,20 @@ func TestFitting(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestDescribeGPU(t *testing.T) {
+	t.Parallel()
+	g := torch.CUDAInfo{
+		Name: "A GPU", Capability: "9.0", Driver: "580.1 (CUDA 13.0)", Runtime: "13.0", Attention: "flash in bfloat16, math in float32",
+		Libraries: "/a, /b", Kernels: true, Total: 80 << 30, Free: 20 << 30,
+	}
+	want := "A GPU, compute capability 9.0, driver 580.1 (CUDA 13.0), CUDA 13.0, 20.0 of 80.0 GiB free; " +
+		"libtorch's attention flash in bfloat16, math in float32; decode steps by own kernels; /a, /b"
+	if got := describeGPU(g); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	g.Kernels, g.NoKernels = false, "NVRTC is missing"
+	if got := describeGPU(g); !strings.Contains(got, "plain operations, no kernels of its own: NVRTC is missing;") {
+		t.Error(got)
+	}
+}

@@ -37,12 +37,12 @@ func finding(name, value string, data any, err error) Finding {
 func ExamineMachine() []Finding {
 	isa, err := torch.CPUCapability()
 	free, by := availableMemory(os.DirFS("/"))
-	return []Finding{
+	return append([]Finding{
 		{"program", true, "gsmeval " + Version + ", " + runtime.Version(), nil},
 		finding("libtorch", LibtorchVersion+", CPU kernels "+isa, nil, err),
 		{"cores", true, fmt.Sprint(runtime.NumCPU()), runtime.NumCPU()},
 		{"memory", true, fmt.Sprintf("%.1f GiB available (%s)", float64(free)/(1<<30), by), free},
-	}
+	}, examineGPUs()...)
 }
 
 // ExamineModel reports on a model, a directory or a hub id. A part that is broken does not keep the others from being looked at; a test

@@ -58,7 +58,7 @@ func Tune(ctx context.Context, dir, dtype string, stderr io.Writer) ([]Tuning, e
 
 // tuneOne measures the batch sizes of one way to load the model.
 func tuneOne(ctx context.Context, dir, dtype string, threads int, linears model.Linears, stderr io.Writer) (found []Tuning, err error) {
-	lm, err := decode.Load(dir, decode.LoadOptions{DType: dtype, Threads: threads, Linears: string(linears)})
+	lm, err := decode.Load(dir, decode.LoadOptions{Device: "cpu", DType: dtype, Threads: threads, Linears: string(linears)})
 	if err != nil {
 		return nil, err
 	}
