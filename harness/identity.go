@@ -71,7 +71,7 @@ func jsonSHA(v any) (string, error) {
 }
 
 // LibtorchVersion is the libtorch that gsmeval is built and tested with.
-const LibtorchVersion = "2.11.0"
+const LibtorchVersion = torch.Version
 
 // buildSHA is a hash of the program file: another build may compute other bits.
 func buildSHA() (string, error) {

@@ -73,8 +73,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/files"
 )
 
-// The libtorch that the program is built for.
-const torchVersion = "2.11.0"
+// Version is the libtorch that gsmeval is built and tested with.
+const Version = "2.11.0"
 
 // cuda is the backend once OpenCUDA has loaded it.
 var cuda struct {
@@ -190,7 +190,7 @@ func loadTorchCUDA(places []place) (string, error) {
 	if len(without) > 0 {
 		text += "; it is not in " + strings.Join(without, ", ")
 	}
-	return "", errors.New(text + "; install the Python package torch==" + torchVersion + " or set LIBTORCH to the torch folder of an environment that has it")
+	return "", errors.New(text + "; install the Python package torch==" + Version + " or set LIBTORCH to the torch folder of an environment that has it")
 }
 
 // systemDirs are in every search path, and libtorch is in none of them.
@@ -249,7 +249,7 @@ print(pathlib.Path(importlib.util.find_spec("torch").origin).parent / "lib")`
 		return "", errors.New("a Python (there is no python3)")
 	case err != nil || dir == "":
 		return "", errors.New("python3, which has no torch")
-	case version != torchVersion:
+	case version != Version:
 		return "", fmt.Errorf("python3, whose torch is %s", version)
 	}
 	return dir, nil
