@@ -14,7 +14,7 @@ go build -ldflags='-s -w' -o "$stage/bin/bench-step" ./scripts/bench/step
 go test -c -ldflags='-s -w' -o "$stage/bin/torch.test" ./internal/torch
 go test -c -ldflags='-s -w' -o "$stage/bin/decode.test" ./decode
 for program in gsmeval bench-step torch.test decode.test; do go run ./scripts/rpath "$stage/bin/$program" "\$ORIGIN/../lib"; done
-git ls-files -z models data configs scripts/gpu_check.sh scripts/gpu_bench.py scripts/dist/setup scripts/requirements-libtorch.txt decode/testdata | xargs -0 cp --parents -t "$stage"
+git ls-files -z models data configs scripts/gpu_check.sh scripts/gpu_bench.py scripts/bench/qwen2.py scripts/dist/setup scripts/requirements-libtorch.txt decode/testdata | xargs -0 cp --parents -t "$stage"
 install -m 755 scripts/dist/setup "$stage/setup"
 cp scripts/requirements-libtorch.txt "$stage/"
 tar --sort=name --owner=0 --group=0 --numeric-owner -C dist -czf "$stage.tar.gz" gsmeval-gpu-check

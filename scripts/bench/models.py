@@ -7,47 +7,13 @@
 
 import json
 import pathlib
-import shutil
 import sys
-
-# Qwen2.5-0.5B's config.json. Its speed does not depend on what the weights hold.
-SHAPE05B = {
-    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 896, "intermediate_size": 4864,
-    "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
-    "rope_theta": 1000000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "use_sliding_window": False, "vocab_size": 151936,
-    "bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0, "attention_dropout": 0.0, "initializer_range": 0.02, "use_cache": True,
-}
 
 
 def shape05b(out, bundled):
-    import safetensors.torch
-    import torch
+    import qwen2
 
-    out, bundled, c = pathlib.Path(out), pathlib.Path(bundled), SHAPE05B
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(42)
-    d, ff, kv = c["hidden_size"], c["intermediate_size"], c["hidden_size"] // c["num_attention_heads"] * c["num_key_value_heads"]
-
-    def random(*shape):
-        return torch.randn(*shape, dtype=torch.float32).mul_(c["initializer_range"]).to(torch.bfloat16)
-
-    w = {"model.embed_tokens.weight": random(c["vocab_size"], d), "model.norm.weight": torch.ones(d, dtype=torch.bfloat16)}
-    for i in range(c["num_hidden_layers"]):
-        at = f"model.layers.{i}."
-        for norm in ("input_layernorm", "post_attention_layernorm"):
-            w[f"{at}{norm}.weight"] = torch.ones(d, dtype=torch.bfloat16)
-        for name, rows, columns in (
-            ("self_attn.q_proj", d, d), ("self_attn.k_proj", kv, d), ("self_attn.v_proj", kv, d), ("self_attn.o_proj", d, d),
-            ("mlp.gate_proj", ff, d), ("mlp.up_proj", ff, d), ("mlp.down_proj", d, ff),
-        ):
-            w[f"{at}{name}.weight"] = random(rows, columns)
-            if name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"):
-                w[f"{at}{name}.bias"] = random(rows)
-    # The bundled tokenizer's ids are the first of the vocabulary; the others have no text.
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-        shutil.copyfile(bundled / name, out / name)
-    (out / "config.json").write_text(json.dumps(c, indent=2) + "\n")
-    safetensors.torch.save_file(w, out / "model.safetensors", metadata={"format": "pt"})
+    qwen2.make("Qwen2.5-0.5B", pathlib.Path(out), pathlib.Path(bundled))
 
 
 def ct2(model, out):

@@ -35,13 +35,15 @@ func main() {
 
 // request is one measurement.
 type request struct {
-	Op     string  `json:"op"`     // decode, rate, trace or soak
+	Op     string  `json:"op"`     // decode, rate, whole, trace or soak
 	Batch  int     `json:"batch"`  // sequences decoded together
 	Prompt int     `json:"prompt"` // tokens of each prompt
 	Steps  int     `json:"steps"`  // decode steps that are timed
 	Warm   int     `json:"warm"`   // decode steps before them
 	Noise  float64 `json:"noise"`  // scale of the activation noise; 0 is none
 	Greedy bool    `json:"greedy"`
+	// whole: how many prompts there are.
+	Prompts int `json:"prompts"`
 	// soak: how long, and how often memory is read.
 	Seconds float64 `json:"seconds"`
 	Every   float64 `json:"every"`
@@ -107,10 +109,12 @@ func run(args []string, in io.Reader, out io.Writer) error {
 			answer, err = measure(lm, q)
 		case "rate":
 			answer, err = rate(lm, q, *eager)
+		case "whole":
+			answer, err = whole(lm, q, *eager)
 		case "soak":
 			answer, err = soak(lm, q)
 		default:
-			err = fmt.Errorf("request %q is not decode, rate, trace or soak", q.Op)
+			err = fmt.Errorf("request %q is not decode, rate, whole, trace or soak", q.Op)
 		}
 		if err != nil {
 			return err
@@ -252,6 +256,43 @@ func rate(lm *decode.LM, q request, eager bool) (t timing, err error) {
 	whole, err2 := once(long)
 	t.PrefillMS, t.StepMS = ms(short), []float64{ms((whole - short) / time.Duration(q.Steps))}
 	return t, errors.Join(err1, err2)
+}
+
+// corpus is the answer to whole.
+type corpus struct {
+	Seconds float64 `json:"s"`
+	Tokens  int     `json:"tokens"`
+}
+
+// whole times what a run decodes: q.Prompts prompts of changing lengths, up to twice and on average about q.Prompt tokens, q.Steps new
+// tokens for each. The first time, libraries and kernels are loaded, so two full batches of short answers go before.
+func whole(lm *decode.LM, q request, eager bool) (c corpus, err error) {
+	if q.Prompts < 1 || q.Prompt < 1 {
+		return c, fmt.Errorf("request whole: %d prompts of %d tokens", q.Prompts, q.Prompt)
+	}
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: q.Batch, Capacity: 2*q.Prompt + q.Steps, Eager: eager})
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	pass := func(prompts, maxNew int) error {
+		handed, tokens := 0, 0
+		begin := time.Now()
+		err := e.Generate(context.Background(), injector(q), func() (*decode.Request, any, bool) {
+			handed++
+			return newRequest(lm, q, handed, 1+(handed*37)%(2*q.Prompt), maxNew), nil, handed <= prompts
+		}, func(_ any, r decode.Result) error {
+			tokens += len(r.IDs)
+			return r.Err
+		})
+		c = corpus{time.Since(begin).Seconds(), tokens}
+		return err
+	}
+	if err := pass(2*q.Batch, min(16, q.Steps)); err != nil {
+		return c, err
+	}
+	err = pass(q.Prompts, q.Steps)
+	return c, err
 }
 
 func injector(q request) *noise.Injector {

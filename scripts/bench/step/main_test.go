@@ -70,8 +70,22 @@ func TestSoakReadsMemory(t *testing.T) {
 	}
 }
 
+// Whole decodes every prompt to its end, more of them than there are slots.
+func TestWholeDecodesEveryPrompt(t *testing.T) {
+	for _, noise := range []string{"0", "0.1"} {
+		var got corpus
+		answer := ask(t, `{"op": "whole", "batch": 3, "prompt": 6, "steps": 5, "prompts": 10, "noise": `+noise+`}`)[0]
+		if err := json.Unmarshal(answer, &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Tokens != 50 || got.Seconds <= 0 {
+			t.Errorf("noise %s: %+v, want 50 tokens in some time", noise, got)
+		}
+	}
+}
+
 func TestBadRequestsAreErrors(t *testing.T) {
-	for _, request := range []string{`{"op": "sing"}`, `{"op": "decode", "batches": 1}`, `{`} {
+	for _, request := range []string{`{"op": "sing"}`, `{"op": "decode", "batches": 1}`, `{"op": "whole", "batch": 2, "steps": 4}`, `{`} {
 		var out strings.Builder
 		err := run([]string{"--model", filepath.Join("..", "..", "..", "models", "gsm-tiny")}, strings.NewReader(request), &out)
 		if err == nil || !strings.Contains(err.Error(), "request") {
