@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -44,6 +45,46 @@ func TestDevicesResume(t *testing.T) {
 		}
 		p.goesOn(t, dir)
 	})
+}
+
+// TestDevicesParentKilled kills the process that started the workers: they end by themselves, in good order, and the run goes on to the
+// bytes of one that was never interrupted.
+func TestDevicesParentKilled(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	cmd, stderr, ended := p.startDevices(t, dir)
+	var workers []string
+	for _, name := range []string{"1-of-2", "2-of-2"} {
+		shard := filepath.Join(dir, "shards", name)
+		waitForSamples(t, shard, 0, ended)
+		if _, held := results.ReadOwner(filepath.Join(shard, results.JournalFile)); !held {
+			t.Fatalf("the worker of %s has no lock", name)
+		}
+		workers = append(workers, shard)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	deadline := time.Now().Add(20 * time.Second)
+	for _, shard := range workers {
+		for {
+			if _, held := results.ReadOwner(filepath.Join(shard, results.JournalFile)); !held {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is still worked on 20 s after the death of the process that began it\n%s", shard, stderr)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		info := readInfo(t, shard)
+		t.Logf("%s: %s with %d samples", filepath.Base(shard), info.Status, lineCount(t, shard))
+		if info.Status != results.RunInterrupted {
+			t.Errorf("%s: status %q, want %q", shard, info.Status, results.RunInterrupted)
+		}
+	}
+	p.goesOn(t, dir)
 }
 
 // startDevices starts a run on two devices and waits until the first worker has samples.
