@@ -10,11 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -31,6 +33,9 @@ func RunDevices(ctx context.Context, cfg *config.Config, o Options, program []st
 	}
 	if n != 0 && n != len(cfg.Devices) {
 		return nil, fmt.Errorf("%s is cut into %s, and there are %d devices; name as many, or choose another output", cfg.Output, count(n, "shard"), len(cfg.Devices))
+	}
+	if err := writeDevicesConfig(cfg); err != nil {
+		return nil, err
 	}
 	if NeedsCalibration(cfg) {
 		if err := d.work(ctx, 0, WorkerCalibrates); err != nil {
@@ -164,7 +169,30 @@ func (d *devices) say(level, text string) {
 	}
 }
 
-// ShardedConfig is the config of a run of several devices that was not merged yet, from the first shard that has begun.
+// devicesFile in a run's folder of shards has the config of a run on several devices from its start on: a shard's run.json comes only
+// after the calibration.
+const (
+	devicesFile = "devices.json"
+	mostConfig  = 1 << 20
+)
+
+func writeDevicesConfig(cfg *config.Config) error {
+	text, err := cfg.JSON()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(cfg.Output, "shards")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the folder of the shards: %w", err)
+	}
+	return files.Replace(filepath.Join(dir, devicesFile), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// ShardedConfig is the config of a run of several devices that was not merged yet, from the first shard that has begun, or from the
+// run's start where none has.
 func ShardedConfig(output string, set []string) (*config.Config, error) {
 	n, err := shardCount(output)
 	if err != nil {
@@ -185,5 +213,10 @@ func ShardedConfig(output string, set []string) (*config.Config, error) {
 		}
 		return cfg, err
 	}
-	return nil, fmt.Errorf("reading %s: %w", output, os.ErrNotExist)
+	path := filepath.Join(output, "shards", devicesFile)
+	text, err := files.Read(path, mostConfig)
+	if err != nil {
+		return nil, err
+	}
+	return config.Parse(path, text, config.Options{Set: set})
 }

@@ -87,6 +87,48 @@ func TestDevicesParentKilled(t *testing.T) {
 	p.goesOn(t, dir)
 }
 
+// TestDevicesStopWhileCalibrating interrupts a run on two devices before any shard of it has begun, and kills another one: resume goes
+// on with both, to the bytes of one process.
+func TestDevicesStopWhileCalibrating(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	calibrated := []string{
+		"--set", "temperature=[{policy: constant, value: 1.0}, {policy: dynamic_tstar}]", "--set", "noise_seeds=1",
+		"--set", "calibration.prompts=8", "--set", "calibration.positions=60", "--set", "calibration.draws=8",
+	}
+	p.reference = filepath.Join(t.TempDir(), "reference")
+	if code, stderr := p.exec(t, append([]string{"run", p.config, "--set", "output=" + p.reference}, calibrated...)...); code != 0 {
+		t.Fatalf("the reference run: exit code %d\n%s", code, stderr)
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		dir := filepath.Join(t.TempDir(), "run")
+		cmd, stderr := p.command(t, append([]string{"run", p.config, "--set", "output=" + dir, "--set", "devices=[cpu, cpu]"}, calibrated...)...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		began := filepath.Join(dir, "shards", "devices.json")
+		for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+			if _, err := os.Stat(began); err == nil {
+				break
+			}
+			if time.Since(begin) > 20*time.Second {
+				t.Fatalf("there is no %s", began)
+			}
+		}
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // not nil: it was stopped
+		if code := cmd.ProcessState.ExitCode(); sig == syscall.SIGINT && (code != exitInterrupted || !strings.Contains(stderr.String(), "gsmeval resume "+dir)) {
+			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, stderr)
+		}
+		if begun, err := filepath.Glob(filepath.Join(dir, "shards", "*", results.RunFile)); err != nil || begun != nil {
+			t.Fatalf("it was stopped too late: %v, %v", begun, err)
+		}
+		p.goesOn(t, dir)
+	}
+}
+
 // startDevices starts a run on two devices and waits until the first worker has samples.
 func (p *program) startDevices(t *testing.T, dir string) (cmd *exec.Cmd, stderr *bytes.Buffer, ended <-chan error) {
 	t.Helper()
