@@ -123,13 +123,30 @@ func newDeviceLoop(s *torch.Scope, e *Engine, capture capturer) (*deviceLoop, er
 	l.rows.At = noise.NewRowsAt(s, d, e.model.Sites(), n)
 	s.Keep(l.rows.At.Sites)
 	l.rows.At.Keys, l.rows.At.Positions, l.rows.At.Live = l.noise, l.state.Positions, l.state.Live
-	if s.Err() == nil && d != torch.CPU {
-		// The longest prefill that can come: what it needs, the allocator has from here on. Running out is for the start.
+	return l, s.Err()
+}
+
+// warmUp takes the longest pass over a prompt that can come, and a decode step at the longest length, without noise and under each of the
+// injectors': what they need, the device's allocator has from here on. Running out is for the start. All rows count as dead, and of the
+// cache nothing is left that is read before it is written.
+func (e *Engine) warmUp(s *torch.Scope, injectors ...*noise.Injector) error {
+	long := e.opt.Capacity
+	for _, in := range append([]*noise.Injector{nil}, injectors...) {
 		mark := s.Mark()
-		e.model.Forward(s, Prefix(make([]int, long), 0), e.cache, nil)
+		b := Prefix(make([]int, long), 0)
+		b.Rows = NoiseRows(0, long, 0)
+		e.model.Forward(s, b, e.cache, in)
+		if e.device != nil && s.Err() == nil {
+			e.device.begin(in)
+			s.Fail(e.device.step(programKey{long, true})(s))
+			e.device.begin(nil)
+		}
 		s.Release(mark)
 	}
-	return l, s.Err()
+	if s.Err() != nil {
+		return fmt.Errorf("taking the memory for prompts of %d positions and %d rows: %w", long, e.opt.Slots, s.Err())
+	}
+	return nil
 }
 
 func (l *deviceLoop) free() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -184,6 +185,56 @@ func TestProgramsAreMadeOnceForEachLength(t *testing.T) {
 	}
 	plain := under(t, f, Options{Slots: 2, Capacity: 400}, nil, req())[0]
 	sameResults(t, "with one length for all", plain.IDs, want.IDs)
+}
+
+// TestWarmUp takes the memory of the start where the logic can be seen: every Linear is perturbed at every position that there is room
+// for, and what is decoded afterwards has the same bits.
+func TestWarmUp(t *testing.T) {
+	const long = 89 // a prime, which the dimensions of no Linear hold
+	f := loadWith(t, "qwen2-tied-gqa2", 2, plainDevice)
+	specs := []noise.Spec{
+		{Kind: noise.Weight, WeightScale: 0.1}, // has no injector
+		{Kind: noise.Activation, ActivationScale: 0.1},
+		{Kind: noise.Output, ActivationScale: 0.1, AbsMax: true},
+		{Kind: noise.Combined, WeightScale: 0.1, ActivationScale: 0.1, Include: []string{"*lm_head*", "*down_proj*"}},
+	}
+	for _, o := range []Options{{Slots: 3, Capacity: long}, {Slots: 3, Capacity: long, Recompute: true}} {
+		requests := func() []*Request { return mixed(f, false)[1:4] }
+		spec := specs[1]
+		want := under(t, f, o, noise.NewInjector(spec, false), requests()...)
+		e := engine(t, f, o)
+		all := injectors(specs)
+		if err := f.worker.Do(func(s *torch.Scope) error { return e.warmUp(s, all...) }); err != nil {
+			t.Fatal(err)
+		}
+		linears := 7*f.model.Config.NumLayers + 1
+		for i, sites := range []int{linears, linears, f.model.Config.NumLayers + 1} {
+			effect := all[i].Effect()
+			if len(effect) != sites {
+				t.Errorf("recompute %v, injector %d: %d Linears were perturbed, want %d", o.Recompute, i, len(effect), sites)
+			}
+			for _, site := range effect {
+				rows := int64(long)
+				if strings.Contains(site.Name, "lm_head") {
+					rows = 1 // the last position's logits
+				}
+				if site.Elements == 0 || site.Elements%rows != 0 || !(site.Noise2 > 0) {
+					t.Errorf("recompute %v, injector %d: %s has %d elements, noise %v, in %d positions", o.Recompute, i, site.Name, site.Elements, site.Noise2, rows)
+				}
+			}
+		}
+		if e.device != nil && len(e.device.programs) != 0 {
+			t.Error("the warm-up left programs of another injector")
+		}
+		got := make([]Result, len(want))
+		if err := e.Generate(t.Context(), noise.NewInjector(spec, false), list(requests()...), func(tag any, r Result) error {
+			got[tag.(int)] = r
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		sameResults(t, fmt.Sprintf("after the warm-up, recompute %v", o.Recompute), want, got)
+	}
 }
 
 func TestLengths(t *testing.T) {

@@ -65,6 +65,8 @@ type Options struct {
 	Recompute bool // no key-value cache: each step computes the whole prefix anew, under noise of its own
 	Ends      func(id int) bool
 	Eager     bool // no CUDA graphs
+	// Noise is what there will be decoding under: its memory on a device is taken at the start too.
+	Noise []noise.Spec
 }
 
 // Engine decodes on one model. It is used by one goroutine at a time.
@@ -107,6 +109,9 @@ func NewEngine(w *torch.Worker, m *model.Model, o Options) (*Engine, error) {
 			}
 			e.device, err = newDeviceLoop(s, e, capture)
 		}
+		if err == nil && m.Device != torch.CPU {
+			err = e.warmUp(s, injectors(o.Noise)...)
+		}
 		return err
 	}); err != nil {
 		return nil, err
@@ -122,6 +127,16 @@ func NewEngine(w *torch.Worker, m *model.Model, o Options) (*Engine, error) {
 		e.batch.Slots[i] = int32(i)
 	}
 	return e, nil
+}
+
+// injectors are those of the specs that have activation noise.
+func injectors(specs []noise.Spec) (all []*noise.Injector) {
+	for _, spec := range specs {
+		if in := noise.NewInjector(spec, false); in != nil {
+			all = append(all, in)
+		}
+	}
+	return all
 }
 
 // Close frees the cache.

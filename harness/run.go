@@ -120,6 +120,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	r.open = func(slots, capacity int) (decoder, error) {
 		return newLMDecoder(r.LM, decode.Options{
 			Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has, Eager: !r.cfg.Model.Graphs,
+			Noise: r.plan.noises,
 		})
 	}
 	return r.openRun(ctx)
