@@ -107,9 +107,14 @@ check() {
   section "$name" "$verdict" >> "$report"
 }
 
+set=(--quiet --set model.device=$device --set dataset.limit=60 --set generation.batch_size=32)
+[ $device = cuda ] || set+=(--set dataset.limit=24 --set generation.batch_size=8 --set generation.max_new_tokens=32 --set noise_seeds=1)
+same() { # same RUN: its samples and tables are the bytes of the whole run's
+  local file
+  for file in samples.jsonl table.json table.md; do cmp "$work/whole/$file" "$work/$1/$file" || return 1; done
+}
+
 resume() { # a run that is killed ends as one that was not, byte for byte, and so does one without CUDA graphs
-  local set=(--quiet --set model.device=$device --set dataset.limit=60 --set generation.batch_size=32)
-  [ $device = cuda ] || set+=(--set dataset.limit=24 --set generation.batch_size=8 --set generation.max_new_tokens=32 --set noise_seeds=1)
   bin/gsmeval run configs/dyn_tstar.yaml "${set[@]}" --set output="$work/whole" > /dev/null || return 1
   bin/gsmeval run configs/dyn_tstar.yaml "${set[@]}" --set output="$work/killed" > /dev/null &
   local program=$! samples=0 all
@@ -124,16 +129,28 @@ resume() { # a run that is killed ends as one that was not, byte for byte, and s
   [ "$samples" -lt "$all" ] || { echo "the run was at its end before it was killed: nothing was shown"; return 1; }
   bin/gsmeval resume "$work/killed" --quiet > /dev/null || return 1
   bin/gsmeval run configs/dyn_tstar.yaml "${set[@]}" --no-graphs --set output="$work/eager" > /dev/null || return 1
-  for run in killed eager; do
-    for file in samples.jsonl table.json table.md; do cmp "$work/whole/$file" "$work/$run/$file" || return 1; done
-  done
+  same killed && same eager || return 1
   echo "samples and tables of a killed and resumed run, and of one without CUDA graphs, are the bytes of the whole run"
+}
+
+several() { # a run on two devices is, byte for byte, the run on one
+  bin/gsmeval run configs/dyn_tstar.yaml "${set[@]}" --set "devices=[$1, $2]" --set output="$work/several" > /dev/null && same several || return 1
+  echo "samples and tables of a run on $1 and $2 are the bytes of the whole run"
 }
 
 check "the machine" bin/gsmeval doctor models/gsm-tiny
 check "tensors, graphs, memory" go_tests internal/torch "$tensors"
 check "parity, neighbours, noise, graphs against eager" go_tests decode "$decoding"
 check "kill and resume, graphs and --no-graphs" resume
+if [ $device = cpu ]; then
+  check "several devices" several cpu cpu
+  unmeasured+=("several GPUs")
+elif [ "$(bin/gsmeval doctor | grep -c '^ok  GPU cuda:')" -ge 2 ]; then
+  check "several devices" several 0 1
+else
+  say "several devices: not measured: there is one GPU"
+  printf '\n## several devices: not measured: there is one GPU\n' >> "$report"
+fi
 if [ $device = cpu ] && ! "$python" -c 'import torch' 2> "$work/out"; then
   say "benchmark: not measured: $python has no torch"
   section benchmark "not measured: this Python has no torch" >> "$report"
