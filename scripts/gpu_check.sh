@@ -138,10 +138,24 @@ several() { # a run on two devices is, byte for byte, the run on one
   echo "samples and tables of a run on $1 and $2 are the bytes of the whole run"
 }
 
+runs_out() { # what does not fit is said at the start, with a batch size that does; 260 GB of cache are on no GPU
+  local out
+  if out=$(bin/gsmeval run configs/dyn_tstar.yaml "${set[@]}" --set generation.batch_size=65536 --set generation.max_new_tokens=1800 --set output="$work/large" 2>&1); then
+    echo "260 GB fitted"
+    return 1
+  fi
+  echo "$out"
+  grep -q 'set generation.batch_size to [0-9]* or less' <<< "$out"
+}
+
+plain() { GSMEVAL_CUDA_KERNELS=0 go_tests decode "$decoding"; }
+
 check "the machine" bin/gsmeval doctor models/gsm-tiny
 check "tensors, graphs, memory" go_tests internal/torch "$tensors"
 check "parity, neighbours, noise, graphs against eager" go_tests decode "$decoding"
+[ $device = cpu ] || check "the same by plain operations" plain
 check "kill and resume, graphs and --no-graphs" resume
+[ $device = cpu ] || check "memory runs out at the start" runs_out
 if [ $device = cpu ]; then
   check "several devices" several cpu cpu
   unmeasured+=("several GPUs")
@@ -158,7 +172,7 @@ else
   check "benchmark" "$python" scripts/gpu_bench.py ${quick[@]+"${quick[@]}"} ${shapes[@]+"${shapes[@]}"} --work "$work/bench"
 fi
 if [ $device = cpu ]; then
-  unmeasured+=("kill and resume, and --no-graphs, on CUDA" "the benchmark's numbers: bandwidth, steps, GSM8K, what noise costs")
+  unmeasured+=("plain operations on a GPU" "memory that runs out at the start" "kill and resume, and --no-graphs, on CUDA" "the benchmark's numbers: bandwidth, steps, GSM8K, what noise costs")
   {
     printf '\n## Not measured: no GPU\n\n'
     printf -- '- %s: not measured: no GPU\n' "${unmeasured[@]}"
