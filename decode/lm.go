@@ -106,7 +106,7 @@ type LoadOptions struct {
 	Device   string // auto, cpu, cuda, cuda:N
 	TF32     bool   // on a GPU, let products of float32 use TF32
 	Threads  int    // 0: libtorch's choice
-	Linears  string // auto, packed, plain
+	Linears  string // auto, streamed, packed, plain
 	Batch    int    // sequences decoded together, if it is known
 	Progress func(done, total int64)
 }
@@ -114,6 +114,9 @@ type LoadOptions struct {
 var computeTypes = map[string]torch.DType{
 	"": torch.Float32, "float32": torch.Float32, "bfloat16": torch.BFloat16, "float16": torch.Float16,
 }
+
+// Streams tells whether this processor can stream Linears in a dtype.
+func Streams(dtype string) bool { return torch.Streams(computeTypes[dtype]) }
 
 // Load opens a model directory and reads the weights.
 func Load(dir string, o LoadOptions) (*LM, error) {

@@ -220,18 +220,23 @@ func TestParityWithTransformers(t *testing.T) {
 			if again := generate(t, f.worker, f.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
 				t.Errorf("greedy tokens without a cache differ from transformers':\nwant %v\ngot  %v", g.Greedy.IDs, again.IDs)
 			}
-			// The same on packed weights, which a matrix as small as these would not get by itself.
-			packed := loadWith(t, name, 1, model.Options{DType: torch.Float32, Device: torch.CPU, Linears: model.LinearsPacked})
-			for _, c := range g.Last {
-				rel := relative(c.Logits, packed.forward(t, c.Prompt, len(c.Prompt)-1)[0])
-				worst = max(worst, rel)
-				if rel > tolerance {
-					t.Errorf("last logits of a prompt of %d tokens differ by %.2g of the largest, packed", len(c.Prompt), rel)
-				}
-			}
+			// The same on weights that are laid out in the other ways.
 			o.Recompute = false
-			if again := generate(t, packed.worker, packed.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
-				t.Errorf("greedy tokens on packed weights differ from transformers':\nwant %v\ngot  %v", g.Greedy.IDs, again.IDs)
+			for way, options := range computations() {
+				if options.DType != torch.Float32 {
+					continue
+				}
+				laid := loadWith(t, name, 1, options)
+				for _, c := range g.Last {
+					rel := relative(c.Logits, laid.forward(t, c.Prompt, len(c.Prompt)-1)[0])
+					worst = max(worst, rel)
+					if rel > tolerance {
+						t.Errorf("last logits of a prompt of %d tokens differ by %.2g of the largest, %s", len(c.Prompt), rel, way)
+					}
+				}
+				if again := generate(t, laid.worker, laid.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
+					t.Errorf("greedy tokens differ from transformers', %s:\nwant %v\ngot  %v", way, g.Greedy.IDs, again.IDs)
+				}
 			}
 			cfg := f.model.Config
 			kind, context := "default", cfg.MaxPositions
@@ -253,7 +258,8 @@ func TestParityWithTransformers(t *testing.T) {
 			table = append(table, fmt.Sprintf("%-28s %-24.1e %-14s %-11s %-8d %-8d %s", name, worst, greedy, kind, longest, context, cfg.DType))
 		})
 	}
-	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (plain and packed Linears, the larger error of both):\n%s", strings.Join(table, "\n"))
+	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (the largest error of %s):\n%s",
+		strings.Join(slices.Sorted(maps.Keys(computations())), ", "), strings.Join(table, "\n"))
 	for _, arch := range model.Supported() {
 		settings := slices.Sorted(maps.Keys(seen[arch]))
 		if len(settings) < 4 {
@@ -352,12 +358,18 @@ func leading(z []float64) (best int, lead float64) {
 	return best, (top - second) / largest
 }
 
-// computations are the ways a model is computed on the CPU.
-var computations = map[string]model.Options{
-	"float32 plain":  {DType: torch.Float32, Device: torch.CPU, Linears: model.LinearsPlain},
-	"float32 packed": {DType: torch.Float32, Device: torch.CPU, Linears: model.LinearsPacked},
-	"bfloat16":       {DType: torch.BFloat16, Device: torch.CPU},
-	"float16":        {DType: torch.Float16, Device: torch.CPU},
+// computations are the ways a model is computed on this CPU.
+func computations() map[string]model.Options {
+	ways := map[string]model.Options{}
+	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16, torch.Float16} {
+		for _, l := range []model.Linears{model.LinearsPlain, model.LinearsPacked, model.LinearsStreamed} {
+			if l == model.LinearsPacked && dt == torch.Float16 || l == model.LinearsStreamed && !torch.Streams(dt) {
+				continue
+			}
+			ways[fmt.Sprintf("%s %s", dt, l)] = model.Options{DType: dt, Device: torch.CPU, Linears: l}
+		}
+	}
+	return ways
 }
 
 // needle is a request that a test decodes among others.
@@ -375,7 +387,7 @@ func sameBits(a, b Result) bool {
 // TestNeighboursDoNotMatter decodes a needle alone and among changing neighbours, slots and orders: its tokens and the
 // bits of its log probabilities are the same at one number of slots, whatever Linears are computed with.
 func TestNeighboursDoNotMatter(t *testing.T) {
-	for name, o := range computations {
+	for name, o := range computations() {
 		t.Run(name, func(t *testing.T) {
 			f := loadWith(t, "qwen2-tied-gqa2", 2, o)
 			e := engine(t, f, Options{Slots: 5, Capacity: 400})
@@ -398,7 +410,7 @@ func TestNeighboursDoNotMatter(t *testing.T) {
 // TestAnotherShapeGivesOtherBits is the inverse of TestNeighboursDoNotMatter: where a decode step may have another number of rows,
 // the same needle comes out with other bits. So the test above can fail, and the fixed shape is what makes it pass.
 func TestAnotherShapeGivesOtherBits(t *testing.T) {
-	f := loadWith(t, "qwen2-tied-gqa2", 2, computations["float32 plain"])
+	f := loadWith(t, "qwen2-tied-gqa2", 2, computations()["float32 plain"])
 	fixed := generate(t, f.worker, f.model, Options{Slots: 32, Capacity: 400}, needle(f, 23, 1, 60))[0]
 	other := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 400}, needle(f, 23, 1, 60))[0]
 	if sameBits(fixed, other) {
@@ -411,11 +423,42 @@ func TestAnotherShapeGivesOtherBits(t *testing.T) {
 	}
 }
 
+// TestStreamedBitsDoNotDependOnTheShape: with streamed Linears every row is computed for itself, however many there are.
+func TestStreamedBitsDoNotDependOnTheShape(t *testing.T) {
+	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16} {
+		t.Run(fmt.Sprint(dt), func(t *testing.T) {
+			if !torch.Streams(dt) {
+				t.Skip("this processor has no instructions for streamed Linears")
+			}
+			f := loadWith(t, "qwen2-tied-gqa2", 2, model.Options{DType: dt, Device: torch.CPU, Linears: model.LinearsStreamed})
+			want := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 400}, needle(f, 23, 1, 60))[0]
+			for _, slots := range []int{2, 7, 16, 17, 33} {
+				got := generate(t, f.worker, f.model, Options{Slots: slots, Capacity: 400}, needle(f, 23, 1, 60))[0]
+				sameResults(t, fmt.Sprintf("%d slots", slots), want, got)
+			}
+		})
+	}
+}
+
 // TestPackedLinearsKeepParity holds oneDNN's Linears against transformers, and what they restore after weight noise against
 // what was loaded.
 func TestPackedLinearsKeepParity(t *testing.T) {
+	laidLinearsKeepParity(t, computations()["float32 packed"])
+}
+
+// TestStreamedLinearsKeepParity does the same with streamed Linears.
+func TestStreamedLinearsKeepParity(t *testing.T) {
+	o, ok := computations()["float32 streamed"]
+	if !ok {
+		t.Skip("this processor has no instructions for streamed Linears")
+	}
+	laidLinearsKeepParity(t, o)
+}
+
+func laidLinearsKeepParity(t *testing.T, o model.Options) {
+	t.Helper()
 	for _, name := range []string{"qwen2-tied-gqa2", "qwen2-untied-gqa1"} {
-		f := loadWith(t, name, 2, computations["float32 packed"])
+		f := loadWith(t, name, 2, o)
 		before := hashes(t, f)
 		for round := range 2 {
 			for _, c := range f.golden.Last {

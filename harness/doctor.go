@@ -35,7 +35,7 @@ func finding(name, value string, data any, err error) Finding {
 
 // ExamineMachine reports on what gsmeval runs on.
 func ExamineMachine() []Finding {
-	isa, err := torch.CPUCapability()
+	isa, err := torch.Processor()
 	free, by := availableMemory(os.DirFS("/"))
 	return append([]Finding{
 		{"program", true, "gsmeval " + Version + ", " + runtime.Version(), nil},

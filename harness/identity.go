@@ -51,7 +51,7 @@ func identify(ctx context.Context, lm *decode.LM, data *datasets.Set) (*identity
 	if id.hashes["weights"], err = lm.WeightsSHA256(ctx); err != nil {
 		return nil, fmt.Errorf("hashing the weights: %w", err)
 	}
-	if id.versions["cpu"], err = torch.CPUCapability(); err != nil {
+	if id.versions["cpu"], err = torch.Processor(); err != nil {
 		return nil, err
 	}
 	if id.versions["build"], err = buildSHA(); err != nil {

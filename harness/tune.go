@@ -42,9 +42,13 @@ func Tune(ctx context.Context, dir, dtype string, stderr io.Writer) ([]Tuning, e
 	for n := 2; n <= runtime.NumCPU(); n *= 2 {
 		threads = append(threads, n)
 	}
+	ways := []model.Linears{model.LinearsPlain, model.LinearsPacked}
+	if decode.Streams(dtype) {
+		ways = append(ways, model.LinearsStreamed)
+	}
 	var found []Tuning
 	for _, n := range threads {
-		for _, linears := range []model.Linears{model.LinearsPlain, model.LinearsPacked} {
+		for _, linears := range ways {
 			rates, err := tuneOne(ctx, dir, dtype, n, linears, stderr)
 			if err != nil {
 				return nil, err

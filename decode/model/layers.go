@@ -75,9 +75,9 @@ func (p *pass) linearRows(a *activation, l linear, from, to int) torch.Tensor {
 		x = p.in.Perturb(p.s, x, a.spread, p.b.Rows, from, to, l.site)
 	}
 	if !p.in.Output(l.site) {
-		return p.s.Linear(x, l.w.operand(), l.b)
+		return l.w.multiply(p.s, x, l.b)
 	}
-	all := p.s.Linear(a.x, l.w.operand(), l.b)
+	all := l.w.multiply(p.s, a.x, l.b)
 	spread := p.in.Spread(p.s, all, p.b.Rows)
 	if from != 0 || to != len(p.b.Tokens) {
 		all = p.s.Rows(all, from, to)

@@ -16,7 +16,7 @@ type loader struct {
 	cfg     checkpoint.Config
 	weights *checkpoint.Weights
 	opt     Options
-	cpu     string // instruction set
+	cpu     processor
 
 	params      []*param
 	seen        map[string]bool
@@ -76,8 +76,8 @@ func (l *loader) load(name string, dt torch.DType, shape ...int) *param {
 // linear loads the weight [out, in] of a Linear, and its bias [out] where it has one.
 func (l *loader) linear(id uint32, name string, out, in int, bias bool) linear {
 	p := l.load(name+".weight", l.opt.DType, out, in)
-	if l.pack(p, out, in) {
-		p.value.dense.Free() // the packed copy replaces it
+	if l.lay(p, out, in) {
+		p.value.dense.Free() // the copy replaces it
 		p.value.dense = torch.Tensor{}
 	}
 	lin := linear{site: noise.Site{ID: id, Name: name}, w: p.value}
@@ -87,17 +87,21 @@ func (l *loader) linear(id uint32, name string, out, in int, bias bool) linear {
 	return lin
 }
 
-// pack adds the packed copy of a Linear's weight where the rule says so.
-func (l *loader) pack(p *param, out, in int) bool {
-	if l.err != nil || l.opt.Device != torch.CPU || !l.opt.Linears.packs(l.opt.DType, out, in, l.opt.Batch, l.cpu) {
+// lay adds the copy of a Linear's weight that the rule asks for, if any.
+func (l *loader) lay(p *param, out, in int) bool {
+	if l.err != nil || l.opt.Device != torch.CPU {
 		return false
 	}
-	p.value.pack(l.s, p.value.dense)
+	if p.value.layout, l.err = l.opt.Linears.layout(l.opt.DType, out, in, l.opt.Batch, l.cpu); l.err != nil || p.value.layout == LinearsPlain {
+		return false
+	}
+	p.value.out = out
+	p.value.lay(l.s, p.value.dense)
 	l.err = l.s.Err()
 	return l.err == nil
 }
 
-// head loads lm_head, which is the embedding where the two are tied. A packed lm_head then stands beside the embedding that
+// head loads lm_head, which is the embedding where the two are tied. A copy for the Linear then stands beside the embedding that
 // tokens are looked up in: one more matrix [V, D] in memory.
 func (l *loader) head(embed torch.Tensor) linear {
 	if !l.cfg.TieEmbeddings {
@@ -107,7 +111,7 @@ func (l *loader) head(embed torch.Tensor) linear {
 	tied := linear{site: noise.Site{ID: headSite, Name: "lm_head"}, w: &weight{}}
 	for _, p := range l.params {
 		if p.value.dense == embed {
-			l.pack(p, l.cfg.VocabSize, l.cfg.HiddenSize)
+			l.lay(p, l.cfg.VocabSize, l.cfg.HiddenSize)
 			tied.w = p.value
 		}
 	}

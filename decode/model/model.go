@@ -110,10 +110,11 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{s: s, cfg: cfg, weights: w, opt: o, seen: map[string]bool{}}
-	if l.cpu, err = torch.CPUCapability(); err != nil {
+	isa, err := torch.CPUCapability()
+	if err != nil {
 		return nil, err
 	}
+	l := &loader{s: s, cfg: cfg, weights: w, opt: o, cpu: processor{avx512: isa == "AVX512", streams: torch.Streams}, seen: map[string]bool{}}
 	for _, f := range w.Files() {
 		l.total += f.Size
 	}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
@@ -11,12 +12,13 @@ import (
 // Linears says how Linears are computed on the CPU.
 type Linears string
 
-// The ways to compute a Linear. What auto chooses depends on the dtype, the shape and the instruction set alone, never on a
-// timing: the same config computes the same bits on the same machine.
+// The ways to compute a Linear. What auto chooses depends on the dtype, the shape and the processor alone, never on a timing: the
+// same config computes the same bits on the same machine.
 const (
-	LinearsAuto   Linears = "auto"
-	LinearsPacked Linears = "packed" // oneDNN, on weights that were packed at load
-	LinearsPlain  Linears = "plain"  // libtorch's own
+	LinearsAuto     Linears = "auto"
+	LinearsStreamed Linears = "streamed" // our own, on weights in the order of reading: float32 with AVX-512, bfloat16 with AMX
+	LinearsPacked   Linears = "packed"   // oneDNN, on weights that were packed at load
+	LinearsPlain    Linears = "plain"    // libtorch's own
 )
 
 // packRows is the number of rows that packed weights are laid out for. oneDNN computes other numbers of rows from the same
@@ -27,44 +29,67 @@ const packRows = 32
 // a kernel cost more than packing saves.
 const packFrom = 1 << 18
 
-// packs tells whether the weight [out, in] of a Linear is packed, where a decode step has batch rows (0: not known).
-func (l Linears) packs(dt torch.DType, out, in, batch int, cpu string) bool {
+// processor is what of a CPU the choice of a layout looks at.
+type processor struct {
+	avx512  bool                   // libtorch uses it
+	streams func(torch.DType) bool // whether Linears can be streamed
+}
+
+// layout is how the weight [out, in] of a Linear stands in memory, where a decode step has batch rows (0: not known): streamed,
+// packed or plain. float32 and bfloat16 are streamed wherever they can be.
+func (l Linears) layout(dt torch.DType, out, in, batch int, cpu processor) (Linears, error) {
+	if l == "" {
+		l = LinearsAuto
+	}
 	switch {
-	case l == LinearsPlain || dt == torch.Float16: // oneDNN has no float16 without AMX-FP16
-		return false
-	case dt == torch.BFloat16:
-		return cpu == "AVX512" // oneDNN has no bfloat16 without it
-	case l == LinearsPacked:
-		return true
+	case l == LinearsStreamed && !cpu.streams(dt):
+		return "", errors.New("model.linears: streamed needs a processor with AVX-512 for float32 and with AMX for bfloat16 (float16 is never streamed); " +
+			"use auto, which chooses what this processor can do")
+	case l == LinearsStreamed, l == LinearsAuto && cpu.streams(dt):
+		return LinearsStreamed, nil
+	case l == LinearsPlain, dt == torch.Float16, dt == torch.BFloat16 && !cpu.avx512: // oneDNN has no float16 without AMX-FP16, no bfloat16 without AVX-512
+		return LinearsPlain, nil
+	case l == LinearsPacked, dt == torch.BFloat16, batch != 1 && out*in >= packFrom: // one row is all about reading the weights, which a plain product does faster
+		return LinearsPacked, nil
 	}
-	return batch != 1 && out*in >= packFrom // one row is all about reading the weights, which a plain product does faster
+	return LinearsPlain, nil
 }
 
-// weight is a parameter's value: dense, packed for a Linear, or both, where a tied embedding is looked up and multiplied by.
+// weight is a parameter's value: dense, laid out for a Linear, or both, where a tied embedding is looked up and multiplied by.
 type weight struct {
-	dense, packed torch.Tensor
+	dense, laid torch.Tensor
+	layout      Linears // of laid: streamed or packed
+	out         int     // outputs of the streamed Linear
 }
 
-// operand is what a Linear multiplies by.
-func (w *weight) operand() torch.Tensor {
-	if w.packed.Defined() {
-		return w.packed
+// multiply is x w^T + b: x [R, in], b [out] or none.
+func (w *weight) multiply(s *torch.Scope, x, b torch.Tensor) torch.Tensor {
+	switch {
+	case !w.laid.Defined():
+		return s.Linear(x, w.dense, b)
+	case w.layout == LinearsStreamed:
+		return s.StreamedLinear(x, w.laid, w.out, b)
 	}
-	return w.dense
+	return s.Linear(x, w.laid, b)
 }
 
 func (w *weight) free() {
 	w.dense.Free()
-	w.packed.Free()
+	w.laid.Free()
 	*w = weight{}
 }
 
-// pack makes or renews the packed copy from a dense tensor.
-func (w *weight) pack(s *torch.Scope, dense torch.Tensor) {
-	packed := s.Keep(s.PackLinear(dense, packRows))
+// lay makes or renews the copy for Linears from a dense tensor [out, in].
+func (w *weight) lay(s *torch.Scope, dense torch.Tensor) {
+	var laid torch.Tensor
+	if w.layout == LinearsStreamed {
+		laid = s.Keep(s.StreamWeight(dense))
+	} else {
+		laid = s.Keep(s.PackLinear(dense, packRows))
+	}
 	if s.Err() == nil {
-		w.packed.Free()
-		w.packed = packed
+		w.laid.Free()
+		w.laid = laid
 	}
 }
 
@@ -106,7 +131,7 @@ func (p *param) fill(s *torch.Scope, dst torch.Tensor, copied func(n int)) error
 	})
 }
 
-// clean is the dense tensor with what the file holds: the parameter's own, or one of the scope's where only a packed copy is kept.
+// clean is the dense tensor with what the file holds: the parameter's own, or one of the scope's where only a copy for Linears is kept.
 func (p *param) clean(s *torch.Scope) (torch.Tensor, error) {
 	dense := p.value.dense
 	if !dense.Defined() {
@@ -126,8 +151,8 @@ func (p *param) restore(s *torch.Scope) error {
 	mark := s.Mark()
 	defer s.Release(mark)
 	dense, err := p.clean(s)
-	if err == nil && p.value.packed.Defined() {
-		p.value.pack(s, dense)
+	if err == nil && p.value.laid.Defined() {
+		p.value.lay(s, dense)
 		err = s.Err()
 	}
 	if err != nil {
@@ -137,7 +162,7 @@ func (p *param) restore(s *torch.Scope) error {
 	return nil
 }
 
-// noisy is the parameter as weight noise sees it: a dense tensor, and what it was packed into is packed anew from it. The
+// noisy is the parameter as weight noise sees it: a dense tensor, from which the copy for Linears is made anew. The
 // parameter is clean before.
 func (p *param) noisy() noise.Param {
 	return noise.Param{Name: p.name, Change: func(s *torch.Scope, f func(dense torch.Tensor)) {
@@ -153,8 +178,8 @@ func (p *param) noisy() noise.Param {
 			}
 		}
 		f(dense)
-		if p.value.packed.Defined() {
-			p.value.pack(s, dense)
+		if p.value.laid.Defined() {
+			p.value.lay(s, dense)
 		}
 	}}
 }
@@ -167,8 +192,11 @@ func (p *param) hash(s *torch.Scope) uint64 {
 	if p.value.dense.Defined() {
 		h = s.Hash(p.value.dense)
 	}
-	if p.value.packed.Defined() {
-		h = 31*h + s.Hash(s.UnpackLinear(p.value.packed))
+	if laid := p.value.laid; laid.Defined() {
+		if p.value.layout == LinearsPacked {
+			laid = s.UnpackLinear(laid) // what oneDNN makes has no bytes to look at
+		}
+		h = 31*h + s.Hash(laid)
 	}
 	return h
 }

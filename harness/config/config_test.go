@@ -294,7 +294,7 @@ func TestRefused(t *testing.T) {
 		{"name with a slash", "name: a/b", Options{}, []string{"test.yaml:3", "name", "without slashes"}},
 		{"name with a dot", "name: ..", Options{}, []string{"name", "leading dot"}},
 		{"name of two lines", "name: \"a\\nb\"", Options{}, []string{"name", "one line"}},
-		{"linears", "", set("model.linears=mkl"), []string{"--set model.linears", "auto, packed, plain", "mkl"}},
+		{"linears", "", set("model.linears=mkl"), []string{"--set model.linears", "auto, streamed, packed, plain", "mkl"}},
 		{"dtype", "", set("model.dtype=int8"), []string{"--set model.dtype", "float32, bfloat16, float16", "int8"}},
 		{"device", "", set("model.device=gpu"), []string{"model.device", "cuda:N", "gpu"}},
 		{"device number", "", set("model.device=cuda:x"), []string{"model.device", "cuda:x"}},

@@ -39,18 +39,31 @@ func filled(s *Scope, dt DType, shape ...int64) Tensor {
 	return s.To(s.Floats(v, shape, CPU), dt)
 }
 
-// BenchmarkLinear is a Linear at the shapes of the bundled model and of Qwen2.5-0.5B, as plain libtorch computes it.
+// BenchmarkLinear is a Linear at the shapes of the bundled model and of Qwen2.5-0.5B: libtorch's own, oneDNN's on a packed weight and
+// ours on a streamed one.
 func BenchmarkLinear(b *testing.B) {
-	for _, shape := range []struct{ out, in int64 }{{384, 128}, {1024, 128}, {896, 896}, {4864, 896}, {896, 4864}, {151936, 896}} {
+	for _, shape := range []struct{ out, in int }{{128, 128}, {384, 128}, {1024, 128}, {896, 896}, {4864, 896}, {896, 4864}, {151936, 896}} {
 		for _, dt := range []DType{Float32, BFloat16} {
-			for _, rows := range []int64{1, 8, 32} {
-				b.Run(fmt.Sprintf("%dx%d/rows=%d/%s", shape.out, shape.in, rows, dt), func(b *testing.B) {
-					b.SetBytes(shape.out * shape.in * map[DType]int64{Float32: 4, BFloat16: 2}[dt])
-					bench(b, func(s *Scope) func() {
-						x, w := filled(s, dt, rows, shape.in), filled(s, dt, shape.out, shape.in)
-						return func() { s.Linear(x, w, Tensor{}) }
+			for _, rows := range []int64{1, 8, 32, 256} {
+				for _, way := range []string{"plain", "packed", "streamed"} {
+					b.Run(fmt.Sprintf("%dx%d/rows=%d/%s/%s", shape.out, shape.in, rows, dt, way), func(b *testing.B) {
+						if way == "streamed" && !Streams(dt) {
+							b.Skip("this processor has no instructions for it")
+						}
+						b.SetBytes(int64(shape.out*shape.in) * map[DType]int64{Float32: 4, BFloat16: 2}[dt])
+						bench(b, func(s *Scope) func() {
+							x, w := filled(s, Float32, rows, int64(shape.in)), filled(s, dt, int64(shape.out), int64(shape.in))
+							switch way {
+							case "packed":
+								w = s.PackLinear(w, 32)
+							case "streamed":
+								w = s.StreamWeight(w)
+								return func() { s.StreamedLinear(x, w, shape.out, Tensor{}) }
+							}
+							return func() { s.Linear(x, w, Tensor{}) }
+						})
 					})
-				})
+				}
 			}
 		}
 	}
@@ -91,6 +104,11 @@ func BenchmarkRowwise(b *testing.B) {
 		"silu mul": func(s *Scope) func() {
 			gate, up := filled(s, Float32, rows, 4864), filled(s, Float32, rows, 4864)
 			return func() { s.SiluMul(gate, up) }
+		},
+		"noise": func(s *Scope) func() {
+			x, sums := filled(s, Float32, rows, 896), make([]float64, rows)
+			r := NoiseRows{Spread: make([]float32, rows), Keys: make([]uint64, rows), Positions: make([]uint32, rows), Steps: make([]uint32, rows)}
+			return func() { s.Noise(x, 0.1, 3, r, sums, false) }
 		},
 		"spread": func(s *Scope) func() {
 			x, out := filled(s, Float32, rows, 896), make([]float32, rows)

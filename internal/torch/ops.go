@@ -137,6 +137,22 @@ func (s *Scope) Linear(x, w, b Tensor) Tensor {
 	return s.shim("linear", func(out *C.gsm_tensor) *C.char { return C.gsm_linear(out, x.shim(), w.shim(), b.shim()) })
 }
 
+// Streams tells whether StreamWeight and StreamedLinear work here in a dtype: float32 needs AVX-512, bfloat16 AMX too.
+func Streams(dt DType) bool { return C.gsm_streams(C.int(dt)) != 0 }
+
+// StreamWeight copies a Linear's weight w [out, in], on the CPU, into the order in which StreamedLinear reads it.
+func (s *Scope) StreamWeight(w Tensor) Tensor {
+	return s.shim("stream weight", func(out *C.gsm_tensor) *C.char { return C.gsm_stream_weight(out, w.shim()) })
+}
+
+// StreamedLinear is Linear on a weight [n, in] that StreamWeight laid out. The bits of a row do not depend on the other rows, nor
+// on how many there are.
+func (s *Scope) StreamedLinear(x, w Tensor, n int, b Tensor) Tensor {
+	return s.shim("streamed linear", func(out *C.gsm_tensor) *C.char {
+		return C.gsm_streamed_linear(out, x.shim(), w.shim(), C.int64_t(n), b.shim())
+	})
+}
+
 // AddTo adds y to x in place.
 func (s *Scope) AddTo(x, y Tensor) {
 	s.run("add", func(out *lib.Ctensor) { lib.AtgAdd_(out, x.c, y.c) })

@@ -28,6 +28,9 @@ char* gsm_attention(gsm_tensor* out, gsm_tensor q, gsm_tensor k_cache, gsm_tenso
 char* gsm_pack_linear(gsm_tensor* out, gsm_tensor w, int64_t rows);
 char* gsm_unpack_linear(gsm_tensor* out, gsm_tensor w);
 char* gsm_linear(gsm_tensor* out, gsm_tensor x, gsm_tensor w, gsm_tensor b);
+int gsm_streams(int dtype);
+char* gsm_stream_weight(gsm_tensor* out, gsm_tensor w);
+char* gsm_streamed_linear(gsm_tensor* out, gsm_tensor x, gsm_tensor w, int64_t n, gsm_tensor b);
 char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate, gsm_tensor up);
 char* gsm_gelu_mul(gsm_tensor* out, gsm_tensor gate, gsm_tensor up);
 char* gsm_softcap_(gsm_tensor x, double cap);

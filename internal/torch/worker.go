@@ -111,6 +111,15 @@ func CPUCapability() (string, error) {
 	return C.GoString(buf), nil
 }
 
+// Processor names the instructions that Linears use here: libtorch's, and AMX where there is that too.
+func Processor() (string, error) {
+	isa, err := CPUCapability()
+	if err == nil && Streams(BFloat16) {
+		isa += " AMX"
+	}
+	return isa, err
+}
+
 // failure turns the shim's message into an error and frees it.
 func failure(op string, msg *C.char) error {
 	if msg == nil {
