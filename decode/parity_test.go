@@ -258,8 +258,7 @@ func TestParityWithTransformers(t *testing.T) {
 			table = append(table, fmt.Sprintf("%-28s %-24.1e %-14s %-11s %-8d %-8d %s", name, worst, greedy, kind, longest, context, cfg.DType))
 		})
 	}
-	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (the largest error of %s):\n%s",
-		strings.Join(slices.Sorted(maps.Keys(computations())), ", "), strings.Join(table, "\n"))
+	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (the largest error of all ways to compute Linears):\n%s", strings.Join(table, "\n"))
 	for _, arch := range model.Supported() {
 		settings := slices.Sorted(maps.Keys(seen[arch]))
 		if len(settings) < 4 {

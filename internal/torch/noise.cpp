@@ -142,7 +142,7 @@ static PhiloxLanes choose_philox() {
 static const PhiloxLanes philox_lanes = choose_philox();
 
 // 4 * kBlocks normals in element order: out[4 b + j] is normal j of block block0 + b.
-INLINE void normals_lanes(const Stream& st, uint32_t block0, float* out) {
+INLINE void normals_plain(const Stream& st, uint32_t block0, float* out) {
   uint32_t w[4][kBlocks];
   float n[4][kBlocks];
   philox_lanes(st, block0, w);
@@ -159,6 +159,95 @@ INLINE void normals_lanes(const Stream& st, uint32_t block0, float* out) {
   }
   for (int i = 0; i < kBlocks; i++)
     for (int j = 0; j < 4; j++) out[4 * i + j] = n[j][i];
+}
+
+#ifdef X86
+// The same with everything in registers, in which no compiler keeps it: a third of the time.
+#define AVX512 __attribute__((target("avx512f,avx512dq")))
+
+AVX512 INLINE __m512 horner(__m512 y, __m512 x, float c) { return _mm512_fmadd_ps(y, x, _mm512_set1_ps(c)); }
+
+// fast_log of sixteen.
+AVX512 INLINE __m512 log_avx512(__m512 u) {
+  const __m512 one = _mm512_set1_ps(1.0f), m = _mm512_getmant_ps(u, _MM_MANT_NORM_p5_1, _MM_MANT_SIGN_zero);
+  const __mmask16 low = _mm512_cmp_ps_mask(m, _mm512_set1_ps(0.707106781186547524f), _CMP_LT_OQ);
+  const __m512 exponent = _mm512_getexp_ps(u), fe = _mm512_mask_blend_ps(low, _mm512_add_ps(exponent, one), exponent);
+  const __m512 x = _mm512_sub_ps(_mm512_mask_add_ps(m, low, m, m), one), z = _mm512_mul_ps(x, x);
+  __m512 y = _mm512_set1_ps(7.0376836292e-2f);
+  y = horner(y, x, -1.1514610310e-1f);
+  y = horner(y, x, 1.1676998740e-1f);
+  y = horner(y, x, -1.2420140846e-1f);
+  y = horner(y, x, 1.4249322787e-1f);
+  y = horner(y, x, -1.6668057665e-1f);
+  y = horner(y, x, 2.0000714765e-1f);
+  y = horner(y, x, -2.4999993993e-1f);
+  y = horner(y, x, 3.3333331174e-1f);
+  y = _mm512_mul_ps(_mm512_mul_ps(y, x), z);
+  y = _mm512_fmadd_ps(_mm512_set1_ps(-2.12194440e-4f), fe, y);
+  y = _mm512_fnmadd_ps(_mm512_set1_ps(0.5f), z, y);
+  return _mm512_fmadd_ps(_mm512_set1_ps(0.693359375f), fe, _mm512_add_ps(x, y));
+}
+
+// fast_turn of sixteen.
+AVX512 INLINE void turn_avx512(__m512 u, __m512* c, __m512* s) {
+  const __m512 q = _mm512_roundscale_ps(horner(u, _mm512_set1_ps(4.0f), 0.5f), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  const __m512 x = _mm512_mul_ps(_mm512_fnmadd_ps(q, _mm512_set1_ps(0.25f), u), _mm512_set1_ps(6.283185307179586477f));
+  const __m512 z = _mm512_mul_ps(x, x);
+  __m512 sp = _mm512_set1_ps(-1.9515295891e-4f);
+  sp = horner(sp, z, 8.3321608736e-3f);
+  sp = horner(sp, z, -1.6666654611e-1f);
+  sp = _mm512_fmadd_ps(_mm512_mul_ps(sp, z), x, x);
+  __m512 cp = _mm512_set1_ps(2.443315711809948e-5f);
+  cp = horner(cp, z, -1.388731625493765e-3f);
+  cp = horner(cp, z, 4.166664568298827e-2f);
+  cp = _mm512_fmadd_ps(_mm512_mul_ps(cp, z), z, horner(z, _mm512_set1_ps(-0.5f), 1.0f));
+  const __m512i k = _mm512_cvtps_epi32(q), two = _mm512_set1_epi32(2);
+  const __mmask16 odd = _mm512_test_epi32_mask(k, _mm512_set1_epi32(1));
+  const __m512i sign_c = _mm512_slli_epi32(_mm512_and_si512(_mm512_add_epi32(k, _mm512_set1_epi32(1)), two), 30);
+  const __m512i sign_s = _mm512_slli_epi32(_mm512_and_si512(k, two), 30);
+  *c = _mm512_xor_ps(_mm512_mask_blend_ps(odd, cp, sp), _mm512_castsi512_ps(sign_c));
+  *s = _mm512_xor_ps(_mm512_mask_blend_ps(odd, sp, cp), _mm512_castsi512_ps(sign_s));
+}
+
+AVX512 INLINE void box_muller_avx512(__m512i a, __m512i b, __m512* n0, __m512* n1) {
+  const __m512 unit = _mm512_set1_ps(0x1p-24f);
+  const __m512 u1 = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_srli_epi32(a, 8), _mm512_set1_epi32(1))), unit);
+  const __m512 u2 = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32(b, 8)), unit);
+  const __m512 radius = _mm512_sqrt_ps(_mm512_mul_ps(_mm512_set1_ps(-2.0f), log_avx512(u1)));
+  __m512 c, s;
+  turn_avx512(u2, &c, &s);
+  *n0 = _mm512_mul_ps(radius, c);
+  *n1 = _mm512_mul_ps(radius, s);
+}
+
+AVX512 static void normals_avx512(const Stream& st, uint32_t block0, float* out) {
+  alignas(64) uint32_t w[4][kBlocks];
+  philox_avx512(st, block0, w);
+  for (int v = 0; v < kBlocks; v += 16, out += 64) {
+    __m512 n0, n1, n2, n3;
+    box_muller_avx512(_mm512_load_si512(w[0] + v), _mm512_load_si512(w[1] + v), &n0, &n1);
+    box_muller_avx512(_mm512_load_si512(w[2] + v), _mm512_load_si512(w[3] + v), &n2, &n3);
+    // From a vector for each normal of a block to the blocks one after the other: within quarters, then the quarters.
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(n0, n1)), b = _mm512_castps_pd(_mm512_unpackhi_ps(n0, n1));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(n2, n3)), d = _mm512_castps_pd(_mm512_unpackhi_ps(n2, n3));
+    const __m512 q0 = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c)), q1 = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));  // blocks 0 4 8 12, 1 5 9 13
+    const __m512 q2 = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d)), q3 = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    const __m512 e0 = _mm512_shuffle_f32x4(q0, q1, 0x44), e1 = _mm512_shuffle_f32x4(q2, q3, 0x44);  // blocks 0 4 1 5, 2 6 3 7
+    const __m512 e2 = _mm512_shuffle_f32x4(q0, q1, 0xee), e3 = _mm512_shuffle_f32x4(q2, q3, 0xee);
+    _mm512_storeu_ps(out, _mm512_shuffle_f32x4(e0, e1, 0x88));
+    _mm512_storeu_ps(out + 16, _mm512_shuffle_f32x4(e0, e1, 0xdd));
+    _mm512_storeu_ps(out + 32, _mm512_shuffle_f32x4(e2, e3, 0x88));
+    _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(e2, e3, 0xdd));
+  }
+}
+static const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+#endif
+
+INLINE void normals_lanes(const Stream& st, uint32_t block0, float* out) {
+#ifdef X86
+  if (has_avx512) return normals_avx512(st, block0, out);
+#endif
+  normals_plain(st, block0, out);
 }
 
 // y[i] = x[i] + amp * normal(first + i) for i in [0, n), first a multiple of four; returns the sum of (y - x)^2.
@@ -327,7 +416,7 @@ char* gsm_noise(gsm_tensor* out, gsm_tensor x_, double scale, const float* sprea
       auto y = at::empty_like(x);
       const float* xp = x.data_ptr<float>();
       float* yp = y.data_ptr<float>();
-      at::parallel_for(0, rows, grain(8 * d), [&](int64_t from, int64_t to) {  // a normal takes about eight times a plain element's time
+      at::parallel_for(0, rows, grain(4 * d), [&](int64_t from, int64_t to) {  // a normal takes about four times a plain element's time
         for (int64_t r = from; r < to; r++)
           sumsq[r] = add_noise_span(xp + r * d, yp + r * d, d, 0, static_cast<float>(scale * spread[r]), stream_of(keys[r], pos[r], site, step[r]));
       });
