@@ -68,12 +68,12 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	// A run knows its batch size when it loads; one sequence at a time is computed in other ways. So the model is loaded anew where
-	// that changes, outside of what is timed.
+	// A run knows its batch size when it loads. Where Linears are not streamed, one sequence at a time is computed in another way: then
+	// the model is loaded anew where that changes, outside of what is timed.
 	var lm *decode.LM
 	alone := false
 	load := func(batch int) (err error) {
-		if lm != nil && (batch == 1) == alone {
+		if lm != nil && ((batch == 1) == alone || decode.Streams(*dtype)) {
 			return nil
 		}
 		if lm != nil {
