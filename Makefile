@@ -16,7 +16,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 run: build ## set everything up, then run the bundled model on the bundled data (configs/first_light.yaml)
-	@echo "run: 200 problems under three noises; about two minutes on two cores"
+	@echo "run: 200 problems under three noises; less than a minute on two cores"
 	bin/gsmeval run configs/first_light.yaml
 
 deps: ## fetch libtorch and build libtokenizers into the cache (first time: 530 MB and about four minutes)
