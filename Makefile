@@ -65,7 +65,7 @@ bench-scale: build ## 1,000 shards of 600,000 samples by a fake engine: plan, st
 	@$(WITH_DEPS) GSMEVAL_SCALE=$(abspath $(SCALE)) go test -run '^$$' -bench ThousandShards -benchtime 1x -timeout 60m ./harness
 
 # The peers live in a virtual environment, and models made for them beside it, outside the repository.
-BENCH ?= bundled,shape05b,lmeval,flat,soak,profile,ops
+BENCH ?= bundled,shape05b,noise,memory,lmeval,flat,soak,profile,ops
 BENCH_VENV ?= $(CACHE)/bench-venv
 BENCH_WORK ?= $(CACHE)/bench
 BENCH_FLAGS = --parts $(BENCH) --work "$(BENCH_WORK)" $(if $(QUICK),--quick) $(if $(RESUME),--resume) $(if $(SOAK),--soak $(SOAK)) $(if $(EARLIER),--earlier "$(EARLIER)") $(BENCH_ARGS)

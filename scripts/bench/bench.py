@@ -1,6 +1,6 @@
 """`make bench`: gsmeval against its peers, the same work in one run, written to docs/benchmarks.md.
 
-    bench.py --parts bundled,shape05b,lmeval,flat,soak,profile,ops [--quick] [--resume] [--soak MINUTES] [--rounds N]
+    bench.py --parts bundled,shape05b,noise,memory,lmeval,flat,soak,profile,ops [--quick] [--resume] [--soak MINUTES] [--rounds N]
     bench.py --parts none                  only write docs/benchmarks.md from what was measured
 
 Every measurement is appended to OUT/measurements.jsonl. A part that is asked for is measured anew; with --resume what is there
@@ -8,6 +8,7 @@ is kept and the rest is measured. --earlier takes the bench-step of an earlier b
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -21,7 +22,8 @@ import render
 from engines import ROOT, Process, Spec, environment, specs
 from store import Store
 
-PARTS = ["bundled", "shape05b", "lmeval", "flat", "soak", "profile", "ops"]
+PARTS = ["bundled", "shape05b", "noise", "memory", "lmeval", "flat", "soak", "profile", "ops"]
+MODELS = ["bundled", "shape05b"]
 NOISE = 0.05
 
 # Decode steps that are timed and steps before them, and tokens of a prompt.
@@ -89,13 +91,17 @@ class Bench:
                     if p:
                         p.close()
 
+    def request(self, op, size, batch, noise, greedy):
+        steps = size["steps"][batch] if isinstance(size["steps"], dict) else size["steps"]
+        return dict(op=op, batch=batch, prompt=size["prompt"], steps=steps, warm=size["warm"], noise=noise, greedy=greedy)
+
     def one(self, part, d, group, processes, e, batch, noise, r, size):
         key = dict(part=part, group=group, engine=e.name, dtype=e.dtype, batch=batch, noise=noise, round=r)
         failed = dict(key, round=-1)
         if self.store.has(**key) or self.store.has(**failed):
             return
-        steps = size["steps"][batch] if isinstance(size["steps"], dict) else size["steps"]
-        request = dict(op="decode", batch=batch, prompt=size["prompt"], steps=steps, warm=size["warm"], noise=noise, greedy=not noise)
+        request = self.request("decode", size, batch, noise, greedy=not noise)
+        steps = request["steps"]
         if e.mode:
             request["mode"] = e.mode
         command = tuple(e.command(d, self.work, self.o.threads))
@@ -114,6 +120,28 @@ class Bench:
             return
         self.store.add(**key, prompt=size["prompt"], steps=steps, **answer, **about, time=time.time())
         say(f"{part} {group} batch {batch} noise {noise} round {r}: {e.name} {e.dtype} {sorted(answer['step_ms'])[steps // 2]:.2f} ms a step, others {about['others']:.0%}")
+
+    def noise(self):
+        """What noise adds to a step: with it and without it, both times sampling at T = 1."""
+        for name in MODELS:
+            size = self.sizes[name]
+            for dtype in self.o.dtypes:
+                qs = [self.request("decode", size, b, n, greedy=False) for b in self.o.batches for n in (0.0, NOISE)]
+                self.ours("noise", name, Spec("gsmeval", dtype), qs, self.o.rounds or 5)
+
+    def memory(self):
+        """How fast this machine reads memory, which a decode step at batch 1 cannot be ahead of."""
+        import torch
+        torch.set_num_threads(self.o.threads)
+        x = torch.ones(1 << 29)  # 2 GiB: no cache holds it
+        for r in range(self.o.rounds or 7):
+            begin = time.perf_counter()
+            x.sum()
+            self.store.add(part="memory", round=r, gb_per_s=x.nbytes / (time.perf_counter() - begin) / 1e9)
+        with open(self.model("shape05b") / "model.safetensors", "rb") as f:
+            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        matrices = (t["shape"] for name, t in header.items() if name != "__metadata__" and len(t["shape"]) == 2)
+        self.store.add(part="memory", model="shape05b", weights=sum(a * b for a, b in matrices))
 
     def lmeval(self):
         """Whole processes: `gsmeval run` and lm-evaluation-harness on the same problems, in turns."""
@@ -155,11 +183,10 @@ class Bench:
 
     def profile(self):
         """Where the time of a step goes."""
-        for name in ("bundled",) if self.o.quick else ("bundled", "shape05b"):
+        for name in MODELS:
             size = self.sizes[name]
             for dtype in self.o.dtypes:
-                qs = [dict(op="trace", batch=b, prompt=size["prompt"], steps=size["steps"][b] if isinstance(size["steps"], dict) else size["steps"],
-                           warm=size["warm"], noise=n, greedy=not n) for b in self.o.batches for n in (0.0, NOISE)]
+                qs = [self.request("trace", size, b, n, greedy=not n) for b in self.o.batches for n in (0.0, NOISE)]
                 for e in [e for e in specs(dtype, self.o.earlier) if e.name.startswith("gsmeval")]:
                     self.ours("profile", name, e, qs, self.o.rounds or 3)
 

@@ -12,7 +12,7 @@ import numpy as np
 from worker import Clock, prompts, serve
 
 PATH, DTYPE, THREADS = sys.argv[1], sys.argv[2], int(sys.argv[3])
-KV = {"float32": llama.GGML_TYPE_F32, "bfloat16": llama.GGML_TYPE_BF16}[DTYPE]
+KV = {"float32": 0, "bfloat16": 30}[DTYPE]  # ggml.h's GGML_TYPE_F32 and GGML_TYPE_BF16, of which llama-cpp-python does not name the second
 
 
 @llama.llama_log_callback

@@ -101,8 +101,9 @@ class Page:
             ahead(f"0.5B shape, batch {batch}, noise: bf16 against HF (b) in fp32", 4, self.hf("shape05b", "float32", batch, NOISE, "bfloat16"), ours("shape05b", batch, NOISE, "bfloat16"))
         for part, limit in (("bundled", 15), ("shape05b", 10)):
             for batch in (1, 8, 32):
-                bar(f"{SHORT[part]}, batch {batch}: a step with noise against one without", f"≤ {1 + limit / 100:.2f}",
-                    Ratio(ours(part, batch, NOISE), ours(part, batch, 0.0)), lambda m, limit=limit: m <= 1 + limit / 100)
+                with_, without = (self.s.by_round(lambda r: statistics.median(r["answer"]["step_ms"]), part="noise", model=part, dtype="float32", batch=batch, noise=n) for n in (NOISE, 0.0))
+                bar(f"{SHORT[part]}, batch {batch}: a sampling step with noise against one without", f"≤ {1 + limit / 100:.2f}",
+                    Ratio(with_, without), lambda m, limit=limit: m <= 1 + limit / 100)
         for name, noise, at in self.flat_cases():
             bar(f"{SHORT[name]}, batch 1{', noise' if noise else ''}: token 500 against token 50, attention apart", "≤ 1.10",
                 Ratio(at[500]["other"], at[50]["other"]), lambda m: m <= 1.1)
@@ -131,6 +132,20 @@ class Page:
         out = table(["Batch", "Noise", "Engine", "ms a step", "tokens/s", "times gsmeval's time", "fastest steps", "prompts, ms", "peak MB"], rows)
         failures = sorted({f"{ENGINES[r['engine']]} {DTYPES[r['dtype']]}: {r['error']}" for r in self.s.find(part=part, group=dtype) if "error" in r})
         return out + "".join(f"\nDid not run: {f}\n" for f in failures)
+
+    def roof(self):
+        """What a step at batch 1 must read of memory, against what it took."""
+        speeds = [r["gb_per_s"] for r in self.s.find(part="memory") if "gb_per_s" in r]
+        weights = next((r["weights"] for r in self.s.find(part="memory", model="shape05b")), 0)
+        rows = []
+        for dtype, size in (("float32", 4), ("bfloat16", 2)):
+            theirs, ours = self.hf("shape05b", "float32", 1, NOISE, dtype), self.rounds("shape05b", "gsmeval", dtype, 1, NOISE)
+            if speeds and theirs and ours:
+                ms = weights * size / statistics.median(speeds) / 1e6
+                hf, own = statistics.median(theirs.values()), statistics.median(ours.values())
+                rows.append([DTYPES[dtype], f"{weights * size / 1e9:.2f}", f"{statistics.median(speeds):.1f} [{min(speeds):.1f}, {max(speeds):.1f}]", f"{ms:.1f}", f"{own:.1f}",
+                             f"{hf:.1f}", f"{hf / ms:.2f}", f"{hf / own:.2f}"])
+        return table(["", "GB of weights", "GB/s that `torch.sum` reads", "ms for the weights", "gsmeval, noise, ms", "HF fp32, noise, ms", "ratio at that rate", "ratio reached"], rows)
 
     def whole(self):
         rows = []
@@ -251,6 +266,11 @@ TEXT = {
         steps, which other processes on the machine disturb less. *prompts* is the time until every sequence has its first token, *peak MB*
         the greatest resident memory of the process, which for several rows is one process.
         """,
+    "roof": """\
+        A step at batch 1 reads every weight once and does little else, so the speed of memory bounds every engine. *ratio at that rate*
+        is what an engine would reach that does nothing but read the weights as fast as `torch.sum` reads 2 GiB on the same threads: a bar
+        above it cannot be met on this machine.
+        """,
     "method": """\
         ## What is compared, and what differs
 
@@ -269,10 +289,11 @@ TEXT = {
           llama.cpp gets the weights without the vocabulary and ids instead of text, its cache in the weights' type, and numpy's argmax.
         - The profile is the wall time of each of the engine's operations, which end before they return, from the trace of
           `internal/torch` (`Worker.Trace`): medians over steps. *sampling* is from the last operation to the last token of the step.
+        - What noise adds to a step is measured apart (part noise): gsmeval alone, sampling at T = 1 with noise and without, in turns.
         - The 0.5B shape has random weights: its texts mean nothing, its speed is that of the shape.
 
         Commands: `make bench` (everything), `make bench QUICK=1` (about ten minutes), `make bench BENCH=bundled,lmeval` (parts: bundled,
-        shape05b, lmeval, flat, soak, profile, ops), `make bench SOAK=60` (an hour of decoding in the part soak), `make bench RESUME=1` (go on
+        shape05b, noise, memory, lmeval, flat, soak, profile, ops), `make bench SOAK=60` (an hour of decoding in the part soak), `make bench RESUME=1` (go on
         with an interrupted one), `make bench BENCH=none` (only write this page), `make bench EARLIER=path/to/an/older/bench-step` (take turns
         with an earlier build, too).
         """,
@@ -286,6 +307,7 @@ def page(store):
         for dtype in DTYPES:
             if store.has(part=part, group=dtype):
                 out += [f"\n### {MODELS[part][0].upper()}{MODELS[part][1:]}, {DTYPES[dtype]}\n\n", p.comparison(part, dtype)]
+    out += ["\n## What reading the weights takes, 0.5B shape, batch 1\n\n", text["roof"], "\n", p.roof()]
     out += ["\n## A whole run\n\n", p.whole(), "\n## The cost of a token along an answer, batch 1, fp32\n\n", p.flat()]
     out += ["\n## Memory over a long run\n\nResident anonymous memory while prompts of changing lengths come and go, bundled model, activation noise.\n\n", p.soak()]
     out += ["\n## Where a step's time goes\n\n", p.profile("gsmeval")]
