@@ -131,13 +131,9 @@ class Bench:
 
     def memory(self):
         """How fast this machine reads memory, which a decode step at batch 1 cannot be ahead of."""
-        import torch
-        torch.set_num_threads(self.o.threads)
-        x = torch.ones(1 << 29)  # 2 GiB: no cache holds it
-        for r in range(self.o.rounds or 7):
-            begin = time.perf_counter()
-            x.sum()
-            self.store.add(part="memory", round=r, gb_per_s=x.nbytes / (time.perf_counter() - begin) / 1e9)
+        speeds = subprocess.run([sys.executable, str(ROOT / "scripts/bench/memory.py"), str(self.o.threads), str(self.o.rounds or 7)], stdout=subprocess.PIPE, text=True, env=self.env, check=True)
+        for r, speed in enumerate(json.loads(speeds.stdout)):
+            self.store.add(part="memory", round=r, gb_per_s=speed)
         with open(self.model("shape05b") / "model.safetensors", "rb") as f:
             header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
         matrices = (t["shape"] for name, t in header.items() if name != "__metadata__" and len(t["shape"]) == 2)
