@@ -13,10 +13,13 @@ import (
 	"github.com/gsmeval/gsmeval/results"
 )
 
+// longAnswers make a run long enough for both of its workers to be at work for a while, however busy the machine is.
+var longAnswers = []string{"--set", "generation.max_new_tokens=160"}
+
 // TestDevicesResume kills one worker of a run on two devices, and interrupts another run: both go on to the bytes of one process.
 func TestDevicesResume(t *testing.T) {
 	t.Parallel()
-	p := newProgram(t)
+	p := newProgram(t, longAnswers...)
 	t.Run("killed", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "run")
 		cmd, stderr, ended := p.startDevices(t, dir)
@@ -51,7 +54,7 @@ func TestDevicesResume(t *testing.T) {
 // bytes of one that was never interrupted.
 func TestDevicesParentKilled(t *testing.T) {
 	t.Parallel()
-	p := newProgram(t)
+	p := newProgram(t, longAnswers...)
 	dir := filepath.Join(t.TempDir(), "run")
 	cmd, stderr, ended := p.startDevices(t, dir)
 	var workers []string
@@ -132,7 +135,7 @@ func TestDevicesStopWhileCalibrating(t *testing.T) {
 // startDevices starts a run on two devices and waits until the first worker has samples.
 func (p *program) startDevices(t *testing.T, dir string) (cmd *exec.Cmd, stderr *bytes.Buffer, ended <-chan error) {
 	t.Helper()
-	cmd, stderr = p.command(t, "run", p.config, "--set", "output="+dir, "--set", "devices=[cpu, cpu]")
+	cmd, stderr = p.command(t, append(p.run(dir), "--set", "devices=[cpu, cpu]")...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 const resumeConfig = `name: resume
 model: {path: %[1]s/models/gsm-tiny}
 dataset: {path: %[1]s/data/gsm-synth, limit: 8}
-generation: {max_new_tokens: 12, batch_size: 4}
+generation: {max_new_tokens: 24, batch_size: 4}
 noise:
   - {kind: none}
   - {kind: weight, scale: 0.05}
@@ -49,15 +49,16 @@ type program struct {
 	binary, config string
 	reference      string        // run directory
 	took           time.Duration // by the reference
+	changes        []string      // --set of the reference and of what is compared with it
 }
 
-func newProgram(t *testing.T) *program {
+func newProgram(t *testing.T, changes ...string) *program {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds the program and runs it many times")
 	}
 	dir := t.TempDir()
-	p := &program{binary: filepath.Join(dir, "gsmeval"), config: filepath.Join(dir, "resume.yaml"), reference: filepath.Join(dir, "reference")}
+	p := &program{binary: filepath.Join(dir, "gsmeval"), config: filepath.Join(dir, "resume.yaml"), reference: filepath.Join(dir, "reference"), changes: changes}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
@@ -65,7 +66,7 @@ func newProgram(t *testing.T) *program {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	if code, stderr := p.exec(t, "run", p.config, "--set", "output="+p.reference); code != 0 {
+	if code, stderr := p.exec(t, p.run(p.reference)...); code != 0 {
 		t.Fatalf("the reference run: exit code %d\n%s", code, stderr)
 	}
 	p.took = time.Since(begin)
@@ -73,6 +74,11 @@ func newProgram(t *testing.T) *program {
 		t.Fatalf("the reference run has %d samples, want %d", n, resumeSamples)
 	}
 	return p
+}
+
+// run are the arguments of a run to dir.
+func (p *program) run(dir string) []string {
+	return append([]string{"run", p.config, "--set", "output=" + dir}, p.changes...)
 }
 
 // command is the program with arguments, not started yet, and what it will say on stderr.
