@@ -32,7 +32,7 @@ class Plan:
     """What is measured: sizes for a GPU, for a quick look at one, and for a try of the script on a CPU."""
 
     def __init__(self, device, quick):
-        self.device = device
+        self.device, self.engine = device, "cuda:0" if device == "cuda" else device
         self.steps, self.warm, self.prompt, self.peer_steps, self.loop_steps = (32 if quick else 128), 8, 100, (16 if quick else 64), 16
         self.batches, self.copy, self.rounds, self.whole, self.whole_batch = ((1, 64) if quick else (1, 8, 32, 64, 128)), 1 << 30, 10, GSM8K, 128
         if device == "cpu":
@@ -145,21 +145,18 @@ class Transformers:
                 h.remove()
 
 
+def measured(plan, model, dtype, *flags):
+    """(batch, noise) -> milliseconds of a step of gsmeval."""
+    with Step(model, dtype, plan.engine, *flags) as step:
+        return {(batch, noise): step.ms(plan, batch, noise) for batch in plan.batches for noise in (0, NOISE)}
+
+
 def steps(plan, name, model, parameters, roof):
     """The table of one shape."""
-    device, peer = plan.device if plan.device == "cpu" else "cuda:0", Transformers(plan)
+    peer = Transformers(plan)
     for dtype in ("bfloat16", "float32"):
         bytes_read = parameters * (2 if dtype == "bfloat16" else 4)
-        ours = {}
-        with Step(model, dtype, device) as graphs:
-            for batch in plan.batches:
-                for noise in (0, NOISE):
-                    ours[batch, noise] = graphs.ms(plan, batch, noise)
-        eager = {}
-        with Step(model, dtype, device, "-no-graphs") as without:
-            for batch in plan.batches:
-                for noise in (0, NOISE):
-                    eager[batch, noise] = without.ms(plan, batch, noise)
+        ours, eager = measured(plan, model, dtype), measured(plan, model, dtype, "-no-graphs")
         peer.load(model, dtype)
         for (batch, noise), ms in ours.items():
             against = "not installed | –"
@@ -177,8 +174,7 @@ def steps(plan, name, model, parameters, roof):
 
 def whole(plan, name, model):
     """As many prompts as GSM8K has, decoded as a run does."""
-    device = plan.device if plan.device == "cpu" else "cuda:0"
-    with Step(model, "bfloat16", device) as step:
+    with Step(model, "bfloat16", plan.engine) as step:
         for noise in (0, NOISE):
             got = step.ask(op="whole", batch=plan.whole_batch, noise=noise, **plan.whole)
             if got["tokens"] != plan.whole["prompts"] * plan.whole["steps"]:

@@ -95,17 +95,17 @@ func TestDevicesParentKilled(t *testing.T) {
 func TestDevicesStopWhileCalibrating(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
-	calibrated := []string{
+	p.changes = []string{
 		"--set", "temperature=[{policy: constant, value: 1.0}, {policy: dynamic_tstar}]", "--set", "noise_seeds=1",
 		"--set", "calibration.prompts=8", "--set", "calibration.positions=60", "--set", "calibration.draws=8",
 	}
 	p.reference = filepath.Join(t.TempDir(), "reference")
-	if code, stderr := p.exec(t, append([]string{"run", p.config, "--set", "output=" + p.reference}, calibrated...)...); code != 0 {
+	if code, stderr := p.exec(t, p.run(p.reference)...); code != 0 {
 		t.Fatalf("the reference run: exit code %d\n%s", code, stderr)
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		dir := filepath.Join(t.TempDir(), "run")
-		cmd, stderr := p.command(t, append([]string{"run", p.config, "--set", "output=" + dir, "--set", "devices=[cpu, cpu]"}, calibrated...)...)
+		cmd, stderr := p.commandOnDevices(t, dir)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -132,10 +132,16 @@ func TestDevicesStopWhileCalibrating(t *testing.T) {
 	}
 }
 
+// commandOnDevices is a run to dir on two devices, not started yet.
+func (p *program) commandOnDevices(t *testing.T, dir string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	return p.command(t, append(p.run(dir), "--set", "devices=[cpu, cpu]")...)
+}
+
 // startDevices starts a run on two devices and waits until the first worker has samples.
 func (p *program) startDevices(t *testing.T, dir string) (cmd *exec.Cmd, stderr *bytes.Buffer, ended <-chan error) {
 	t.Helper()
-	cmd, stderr = p.command(t, append(p.run(dir), "--set", "devices=[cpu, cpu]")...)
+	cmd, stderr = p.commandOnDevices(t, dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,13 @@
 
 // ---------------------------------------------------------------- elementary functions
 
+// Cephes' polynomials for ln(1 + x), sin x and cos x, highest power first, and ln 2 in two parts.
+static constexpr float kLog[9] = {7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                                  -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f};
+static constexpr float kSin[3] = {-1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f};
+static constexpr float kCos[3] = {2.443315711809948e-5f, -1.388731625493765e-3f, 4.166664568298827e-2f};
+static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f, kHalfRoot = 0.707106781186547524f, kTwoPi = 6.283185307179586477f;
+
 // ln u for u in (0, 1], u a multiple of 2^-24 (Cephes' polynomial): relative error below 2e-7, also near u = 1.
 INLINE float fast_log(float u) {
   int32_t bits;
@@ -17,38 +24,31 @@ INLINE float fast_log(float u) {
   bits = (bits & 0x007fffff) | 0x3f000000;  // mantissa in [0.5, 1)
   float m;
   memcpy(&m, &bits, sizeof m);
-  const bool low = m < 0.707106781186547524f;
+  const bool low = m < kHalfRoot;
   e -= low ? 1 : 0;
   const float x = low ? m + m - 1.0f : m - 1.0f;
   const float z = x * x;
-  float y = 7.0376836292e-2f;
-  y = y * x - 1.1514610310e-1f;
-  y = y * x + 1.1676998740e-1f;
-  y = y * x - 1.2420140846e-1f;
-  y = y * x + 1.4249322787e-1f;
-  y = y * x - 1.6668057665e-1f;
-  y = y * x + 2.0000714765e-1f;
-  y = y * x - 2.4999993993e-1f;
-  y = y * x + 3.3333331174e-1f;
+  float y = kLog[0];
+  for (int i = 1; i < 9; i++) y = y * x + kLog[i];
   y = y * x * z;
   const float fe = static_cast<float>(e);
-  y = y + -2.12194440e-4f * fe;
+  y = y + kLn2Low * fe;
   y = y - 0.5f * z;
-  return x + y + 0.693359375f * fe;
+  return x + y + kLn2High * fe;
 }
 
 // cos and sin of 2 pi u for u in [0, 1), u a multiple of 2^-24: the reduction to an eighth of a turn is exact.
 INLINE void fast_turn(float u, float* c, float* s) {
   const float q = __builtin_floorf(u * 4.0f + 0.5f);              // nearest quarter turn, 0..4
-  const float x = (u - q * 0.25f) * 6.283185307179586477f;  // in [-pi/4, pi/4]
+  const float x = (u - q * 0.25f) * kTwoPi;  // in [-pi/4, pi/4]
   const float z = x * x;
-  float sp = -1.9515295891e-4f;
-  sp = sp * z + 8.3321608736e-3f;
-  sp = sp * z - 1.6666654611e-1f;
+  float sp = kSin[0];
+  sp = sp * z + kSin[1];
+  sp = sp * z + kSin[2];
   sp = sp * z * x + x;
-  float cp = 2.443315711809948e-5f;
-  cp = cp * z - 1.388731625493765e-3f;
-  cp = cp * z + 4.166664568298827e-2f;
+  float cp = kCos[0];
+  cp = cp * z + kCos[1];
+  cp = cp * z + kCos[2];
   cp = cp * z * z - 0.5f * z + 1.0f;
   const int32_t k = static_cast<int32_t>(q) & 3;
   const float a = (k & 1) ? sp : cp;  // |cos|
@@ -170,36 +170,26 @@ AVX512 INLINE __m512 horner(__m512 y, __m512 x, float c) { return _mm512_fmadd_p
 // fast_log of sixteen.
 AVX512 INLINE __m512 log_avx512(__m512 u) {
   const __m512 one = _mm512_set1_ps(1.0f), m = _mm512_getmant_ps(u, _MM_MANT_NORM_p5_1, _MM_MANT_SIGN_zero);
-  const __mmask16 low = _mm512_cmp_ps_mask(m, _mm512_set1_ps(0.707106781186547524f), _CMP_LT_OQ);
+  const __mmask16 low = _mm512_cmp_ps_mask(m, _mm512_set1_ps(kHalfRoot), _CMP_LT_OQ);
   const __m512 exponent = _mm512_getexp_ps(u), fe = _mm512_mask_blend_ps(low, _mm512_add_ps(exponent, one), exponent);
   const __m512 x = _mm512_sub_ps(_mm512_mask_add_ps(m, low, m, m), one), z = _mm512_mul_ps(x, x);
-  __m512 y = _mm512_set1_ps(7.0376836292e-2f);
-  y = horner(y, x, -1.1514610310e-1f);
-  y = horner(y, x, 1.1676998740e-1f);
-  y = horner(y, x, -1.2420140846e-1f);
-  y = horner(y, x, 1.4249322787e-1f);
-  y = horner(y, x, -1.6668057665e-1f);
-  y = horner(y, x, 2.0000714765e-1f);
-  y = horner(y, x, -2.4999993993e-1f);
-  y = horner(y, x, 3.3333331174e-1f);
+  __m512 y = _mm512_set1_ps(kLog[0]);
+#pragma GCC unroll 8
+  for (int i = 1; i < 9; i++) y = horner(y, x, kLog[i]);
   y = _mm512_mul_ps(_mm512_mul_ps(y, x), z);
-  y = _mm512_fmadd_ps(_mm512_set1_ps(-2.12194440e-4f), fe, y);
+  y = _mm512_fmadd_ps(_mm512_set1_ps(kLn2Low), fe, y);
   y = _mm512_fnmadd_ps(_mm512_set1_ps(0.5f), z, y);
-  return _mm512_fmadd_ps(_mm512_set1_ps(0.693359375f), fe, _mm512_add_ps(x, y));
+  return _mm512_fmadd_ps(_mm512_set1_ps(kLn2High), fe, _mm512_add_ps(x, y));
 }
 
 // fast_turn of sixteen.
 AVX512 INLINE void turn_avx512(__m512 u, __m512* c, __m512* s) {
   const __m512 q = _mm512_roundscale_ps(horner(u, _mm512_set1_ps(4.0f), 0.5f), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  const __m512 x = _mm512_mul_ps(_mm512_fnmadd_ps(q, _mm512_set1_ps(0.25f), u), _mm512_set1_ps(6.283185307179586477f));
+  const __m512 x = _mm512_mul_ps(_mm512_fnmadd_ps(q, _mm512_set1_ps(0.25f), u), _mm512_set1_ps(kTwoPi));
   const __m512 z = _mm512_mul_ps(x, x);
-  __m512 sp = _mm512_set1_ps(-1.9515295891e-4f);
-  sp = horner(sp, z, 8.3321608736e-3f);
-  sp = horner(sp, z, -1.6666654611e-1f);
+  __m512 sp = horner(horner(_mm512_set1_ps(kSin[0]), z, kSin[1]), z, kSin[2]);
   sp = _mm512_fmadd_ps(_mm512_mul_ps(sp, z), x, x);
-  __m512 cp = _mm512_set1_ps(2.443315711809948e-5f);
-  cp = horner(cp, z, -1.388731625493765e-3f);
-  cp = horner(cp, z, 4.166664568298827e-2f);
+  __m512 cp = horner(horner(_mm512_set1_ps(kCos[0]), z, kCos[1]), z, kCos[2]);
   cp = _mm512_fmadd_ps(_mm512_mul_ps(cp, z), z, horner(z, _mm512_set1_ps(-0.5f), 1.0f));
   const __m512i k = _mm512_cvtps_epi32(q), two = _mm512_set1_epi32(2);
   const __mmask16 odd = _mm512_test_epi32_mask(k, _mm512_set1_epi32(1));

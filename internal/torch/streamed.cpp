@@ -1,5 +1,5 @@
 // Linears whose weights stand in the order in which a product reads them, so that a decode step, which multiplies few rows, reads
-// memory as one stream and at its full speed. On two cores with AVX-512 a step of a 0.5B model takes about half of oneDNN's time.
+// memory as one stream. docs/benchmarks.md ("Earlier and now") has what that gains over oneDNN: most at 8 to 32 rows, little at one.
 //
 // An element of the result is one chain of fused multiply-adds over the input's elements in their order: its bits do not depend
 // on the number of rows, on the row's place among them or on the number of threads.
@@ -122,8 +122,10 @@ AMX void tile_panels(float* y, const at::BFloat16* x, const at::BFloat16* w, con
       const at::BFloat16 *tiles = w + p * in * kTileColumns, *left = x + m * in;
       _tile_zero(0);
       _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
+      if (two) {
+        _tile_zero(2);
+        _tile_zero(3);
+      }
       for (int64_t k = 0; k < in; k += kTileInputs, tiles += kTileInputs * kTileColumns) {
         if (m == 0) {
           const char* ahead = reinterpret_cast<const char*>(tiles) + kTileAhead;
@@ -143,8 +145,10 @@ AMX void tile_panels(float* y, const at::BFloat16* x, const at::BFloat16* w, con
       }
       _tile_stored(0, sums[0], 64);
       _tile_stored(1, sums[1], 64);
-      _tile_stored(2, sums[2], 64);
-      _tile_stored(3, sums[3], 64);
+      if (two) {
+        _tile_stored(2, sums[2], 64);
+        _tile_stored(3, sums[3], 64);
+      }
       for (int i = 0; i < (two ? 4 : 2); i++) {
         const int64_t r = m + 16 * (i / 2), c = column + 16 * (i % 2);
         if (c < out) put_tile(y + r * out + c, out, sums[i], rows - r, out - c, b != nullptr ? b + c : nullptr);
@@ -171,7 +175,7 @@ bool streams(at::ScalarType dtype) {
   return avx512 && (dtype == at::kFloat || (dtype == at::kBFloat16 && amx()));
 }
 
-// An uninitialised tensor in large pages, where the system has them: a stream then needs fewer of them, a tenth of its time.
+// An uninitialised tensor in large pages, where the system has them: which saves up to a tenth of a stream's time.
 at::Tensor in_large_pages(at::IntArrayRef shape, const at::TensorOptions& options) {
   auto t = at::empty(shape, options);
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));

@@ -15,7 +15,7 @@ func streamable(t *testing.T, dt DType) {
 	}
 }
 
-// product is x [rows, in] times w [out, in] and b, streamed on so many threads. x and w have been rounded to dt.
+// product is x [rows, in] times w [out, in] and b, streamed on so many threads. What is multiplied is rounded to dt.
 func product(t *testing.T, threads int, dt DType, x, w, b []float32, rows, in, out int) []float32 {
 	t.Helper()
 	got := make([]float32, rows*out)

@@ -20,11 +20,10 @@ import time
 import machine
 import render
 from engines import ROOT, Process, Spec, environment, specs
+from render import MODELS, NOISE
 from store import Store
 
 PARTS = ["bundled", "shape05b", "noise", "memory", "lmeval", "flat", "soak", "profile", "ops"]
-MODELS = ["bundled", "shape05b"]
-NOISE = 0.05
 
 # Decode steps that are timed and steps before them, and tokens of a prompt.
 FULL = {"bundled": dict(prompt=64, steps=128, warm=8, rounds=7), "shape05b": dict(prompt=64, steps={1: 24, 8: 16, 32: 8}, warm=2, rounds=5)}
@@ -217,7 +216,7 @@ class Bench:
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--parts", default=",".join(PARTS))
-    a.add_argument("--quick", action="store_true", help="fewer rounds and steps, about ten minutes in all on two quiet cores")
+    a.add_argument("--quick", action="store_true", help="fewer rounds and steps, about a quarter of an hour in all on two quiet cores")
     a.add_argument("--resume", action="store_true", help="keep what was measured of the parts and measure the rest")
     a.add_argument("--rounds", type=int, default=0)
     a.add_argument("--soak", type=float, default=0, metavar="MINUTES")

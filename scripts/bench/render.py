@@ -292,7 +292,7 @@ TEXT = {
         - What noise adds to a step is measured apart (part noise): gsmeval alone, sampling at T = 1 with noise and without, in turns.
         - The 0.5B shape has random weights: its texts mean nothing, its speed is that of the shape.
 
-        Commands: `make bench` (everything), `make bench QUICK=1` (about ten minutes), `make bench BENCH=bundled,lmeval` (parts: bundled,
+        Commands: `make bench` (everything), `make bench QUICK=1` (a quarter of an hour), `make bench BENCH=bundled,lmeval` (parts: bundled,
         shape05b, noise, memory, lmeval, flat, soak, profile, ops), `make bench SOAK=60` (an hour of decoding in the part soak), `make bench RESUME=1` (go on
         with an interrupted one), `make bench BENCH=none` (only write this page), `make bench EARLIER=path/to/an/older/bench-step` (take turns
         with an earlier build, too).
