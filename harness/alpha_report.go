@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gsmeval/gsmeval/harness/plots"
+	"github.com/gsmeval/gsmeval/internal/plots"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 

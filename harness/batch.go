@@ -5,7 +5,7 @@ import (
 	"os"
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 

@@ -21,7 +21,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gsmeval/gsmeval/harness/config"
-	"github.com/gsmeval/gsmeval/harness/plots"
+	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/internal/plots"
 	"github.com/gsmeval/gsmeval/results"
 )
 

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 )
 

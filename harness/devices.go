@@ -15,7 +15,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/results"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 // Forecast is what a run would do, found out without making a run directory.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )

@@ -6,7 +6,7 @@ import (
 	"math"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 )
 

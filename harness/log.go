@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 // logLevels are the values of log_level, the least important first.

@@ -11,7 +11,7 @@ import (
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/decode/chat"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 // plainPrompt is the notebook's prompt for models without a chat template.

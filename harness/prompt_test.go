@@ -13,7 +13,7 @@ import (
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/decode/chat"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 // promptConfig is a config with a prompt and a data set.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )

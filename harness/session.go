@@ -11,7 +11,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 // Session is a config with everything it names loaded: model, data and prompts. It has no run directory.

@@ -11,7 +11,7 @@ import (
 	"strconv"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/plots"
+	"github.com/gsmeval/gsmeval/internal/plots"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"

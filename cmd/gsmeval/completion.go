@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/results/export"
 	"github.com/gsmeval/gsmeval/scoring"

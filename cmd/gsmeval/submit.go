@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/harness"
-	"github.com/gsmeval/gsmeval/harness/config"
 	"github.com/gsmeval/gsmeval/harness/submit"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 func submitCommand(a *app) *cobra.Command {

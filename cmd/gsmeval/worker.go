@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/harness"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 // workerCommand is what a run on several devices starts for each of them; it is not for people.

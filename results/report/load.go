@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/gsmeval/gsmeval/datasets"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"

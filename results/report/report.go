@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gsmeval/gsmeval/harness/plots"
+	"github.com/gsmeval/gsmeval/internal/plots"
 	"github.com/gsmeval/gsmeval/results"
 )
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/datasets"
-	"github.com/gsmeval/gsmeval/harness/config"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
