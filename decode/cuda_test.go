@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -59,7 +60,7 @@ func TestPlainDeviceParity(t *testing.T) {
 func TestCUDADecodesLikeTheCPU(t *testing.T) {
 	for _, name := range []string{"qwen2-gqa7-theta1e6", "qwen3-tied", "gemma2", "phi3"} {
 		gpu, cpu := loadCUDA(t, parityCase(t, name), torch.Float32), load(t, parityCase(t, name))
-		for _, spec := range []noise.Spec{{}, {Kind: noise.Activation, ActivationScale: 0.1}, {Kind: noise.Output, ActivationScale: 0.1}} {
+		for _, spec := range []condition.Noise{{}, {Kind: condition.Activation, Scale: 0.1}, {Kind: condition.Output, Scale: 0.1}} {
 			o := Options{Slots: 4, Capacity: 80}
 			want := under(t, cpu, o, noise.NewInjector(spec, false), mixed(cpu, false)...)
 			graphs := under(t, gpu, o, noise.NewInjector(spec, false), mixed(gpu, false)...)
@@ -75,7 +76,7 @@ func TestCUDANeighboursDoNotMatter(t *testing.T) {
 	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16} {
 		f := loadCUDA(t, "qwen2-tied-gqa2", dt)
 		in := func() *noise.Injector {
-			return noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: 0.1}, false)
+			return noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false)
 		}
 		o := Options{Slots: 5, Capacity: 400}
 		alone := under(t, f, o, in(), needle(f, 23, 1, 60))[0]
@@ -83,7 +84,7 @@ func TestCUDANeighboursDoNotMatter(t *testing.T) {
 			var reqs []*Request
 			for i := range 4 + 3*round {
 				r := needle(f, 1+(37*i+11*round)%300, i+round, 5+(13*i)%50)
-				r.NoiseKey = philox.Key(i + 1)
+				r.Draws = draws(philox.Key(i + 1))
 				reqs = append(reqs, r)
 			}
 			at := (5 * round) % len(reqs)
@@ -146,7 +147,7 @@ func TestCUDAMemoryStandsStill(t *testing.T) {
 	}
 	var reqs []*Request
 	for i := range 64 {
-		reqs = append(reqs, &Request{Prompt: prompt(f, 1+(37*i)%120, i), MaxNew: 1 + (53*i)%80, Schedule: Constant(1), SampleKey: philox.Key(i)})
+		reqs = append(reqs, &Request{Prompt: prompt(f, 1+(37*i)%120, i), MaxNew: 1 + (53*i)%80, Schedule: condition.ConstantT(1), SampleKey: philox.Key(i)})
 	}
 	collect(t, e, reqs...)
 	before := reserved()

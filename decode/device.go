@@ -26,7 +26,7 @@ type deviceLoop struct {
 	programs map[programKey]program
 
 	state  torch.DecodeState
-	noise  torch.Tensor // [R] Philox keys of the noise
+	draws  noise.KeysAt // Philox keys of the noise
 	slots  torch.Tensor // [R] 0, 1, ...
 	logits torch.Tensor // [R, V] of the last step, where the host chooses
 	rows   *noise.Rows  // of a step; rows.At lies on the device
@@ -105,7 +105,7 @@ func newDeviceLoop(s *torch.Scope, e *Engine, capture capturer) (*deviceLoop, er
 		Out: s.Keep(s.Zeros(table, torch.Int32, d)), Temps: s.Keep(s.Zeros(table, torch.Float64, d)),
 		Ends: s.Keep(s.Zeros([]int64{int64(v)}, torch.Uint8, d)),
 	}
-	l.noise, l.slots = index(), index()
+	l.draws, l.slots = noise.KeysAt{Inputs: index(), Outputs: index()}, index()
 	l.logits = s.Keep(s.Zeros([]int64{int64(n), int64(v)}, torch.Float32, d))
 	slots, ends := make([]int64, n), make([]uint8, v)
 	for i := range slots {
@@ -122,7 +122,7 @@ func newDeviceLoop(s *torch.Scope, e *Engine, capture capturer) (*deviceLoop, er
 	l.rows.Each()
 	l.rows.At = noise.NewRowsAt(s, d, e.model.Sites(), n)
 	s.Keep(l.rows.At.Sites)
-	l.rows.At.Keys, l.rows.At.Positions, l.rows.At.Live = l.noise, l.state.Positions, l.state.Live
+	l.rows.At.Keys, l.rows.At.Positions, l.rows.At.Live = l.draws, l.state.Positions, l.state.Live
 	return l, s.Err()
 }
 
@@ -134,9 +134,9 @@ func (e *Engine) warmUp(s *torch.Scope, injectors ...*noise.Injector) error {
 	for _, in := range append([]*noise.Injector{nil}, injectors...) {
 		mark := s.Mark()
 		b := Prefix(make([]int, long), 0)
-		b.Rows = NoiseRows(0, long, 0)
+		b.Rows = NoiseRows(noise.Draws{}, long, 0)
 		e.model.Forward(s, b, e.cache, in)
-		if e.device != nil && s.Err() == nil {
+		if e.device != nil && !in.OnHost() && s.Err() == nil {
 			e.device.begin(in)
 			s.Fail(e.device.step(programKey{long, true})(s))
 			e.device.begin(nil)
@@ -154,7 +154,7 @@ func (l *deviceLoop) free() {
 	st := &l.state
 	for _, t := range []torch.Tensor{
 		st.Tokens, st.Positions, st.Counts, st.Limits, st.Keys, st.Live, st.Status, st.Out, st.Temps, st.Ends,
-		l.noise, l.slots, l.logits, l.rows.At.Sites,
+		l.draws.Inputs, l.draws.Outputs, l.slots, l.logits, l.rows.At.Sites,
 	} {
 		t.Free()
 	}
@@ -178,7 +178,7 @@ func (l *deviceLoop) begin(in *noise.Injector) {
 // onHost tells whether the host has to choose the request's tokens.
 func (r *Request) onHost() bool {
 	p := r.Filter.RepetitionPenalty
-	return r.Filter.narrows() || (p > 0 && p != 1) || r.Stops != nil || r.Logprobs
+	return r.Filter.narrows() || (p > 0 && p != 1) || r.Stops != nil || r.Logprobs || r.Schedule.Adaptive != nil
 }
 
 // started puts a new sequence into slot i, its first token chosen from the prompt.
@@ -201,12 +201,14 @@ func (l *deviceLoop) upload(s *torch.Scope) {
 		return
 	}
 	n := len(l.e.slots)
-	tokens, positions, counts, limits, keys, noises := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	tokens, positions, counts, limits, keys := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	inputs, outputs := make([]int64, n), make([]int64, n)
 	live := make([]int32, n)
 	for i := range l.e.slots {
 		if sl := &l.e.slots[i]; sl.live {
 			tokens[i], positions[i], counts[i], limits[i] = int64(sl.next), int64(sl.pos+1), int64(len(sl.res.IDs)), int64(sl.req.MaxNew)
-			keys[i], noises[i], live[i] = int64(sl.req.SampleKey), int64(sl.req.NoiseKey), 1
+			keys[i], live[i] = int64(sl.req.SampleKey), 1
+			inputs[i], outputs[i] = int64(sl.req.Draws.Inputs), int64(sl.req.Draws.Outputs)
 		}
 	}
 	st := &l.state
@@ -215,7 +217,8 @@ func (l *deviceLoop) upload(s *torch.Scope) {
 	torch.Write(s, st.Counts, 0, counts)
 	torch.Write(s, st.Limits, 0, limits)
 	torch.Write(s, st.Keys, 0, keys)
-	torch.Write(s, l.noise, 0, noises)
+	torch.Write(s, l.draws.Inputs, 0, inputs)
+	torch.Write(s, l.draws.Outputs, 0, outputs)
 	torch.Write(s, st.Live, 0, live)
 	s.Clear(st.Status)
 	l.stale = false
@@ -307,7 +310,9 @@ func (l *deviceLoop) look(s *torch.Scope) error {
 		}
 		count := int(counts[i])
 		for t := len(sl.res.IDs); t < count; t++ {
-			sl.res.took(sl.req.Schedule, t)
+			if !sl.req.Schedule.IsGreedy() {
+				sl.addTemperature(sl.req.Schedule.At(t))
+			}
 			sl.next = int(out[i*long+t])
 			sl.res.IDs = append(sl.res.IDs, sl.next)
 			sl.pos++
@@ -375,10 +380,9 @@ func (l *deviceLoop) chooseOnHost(s *torch.Scope) error {
 	return s.Err()
 }
 
-// took notes the temperature of generated token t.
-func (r *Result) took(schedule Schedule, t int) {
-	if !schedule.IsGreedy() {
-		at := schedule.At(t)
-		r.TMin, r.TMax, r.TMean = math.Min(r.TMin, at), math.Max(r.TMax, at), r.TMean+at
-	}
+// addTemperature notes the temperature of a sampled token.
+func (sl *slot) addTemperature(t float64) {
+	sl.sampled++
+	r := &sl.res
+	r.TMin, r.TMax, r.TMean = math.Min(r.TMin, t), math.Max(r.TMax, t), r.TMean+t
 }

@@ -10,8 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -21,31 +23,31 @@ var plainDevice = model.Options{DType: torch.Float32, Device: torch.CPU, Linears
 
 // mixed is requests of every kind of schedule, lengths that are and are not multiples of lookEvery, more than there are slots.
 func mixed(f *fixture, logprobs bool) []*Request {
-	schedules := []Schedule{Greedy(), Constant(0.7), {T: []float64{1.3, 1.1, 0.9}}}
+	schedules := []condition.Schedule{condition.Greedy(), condition.ConstantT(0.7), {T: []float64{1.3, 1.1, 0.9}}}
 	var reqs []*Request
 	for i := range 9 {
 		reqs = append(reqs, &Request{
 			Prompt: prompt(f, 2+(17*i)%40, i), MaxNew: 1 + (7*i)%30, Schedule: schedules[i%3], Logprobs: logprobs,
-			SampleKey: philox.Key(3 + i), NoiseKey: philox.Key(0xffffffff00000000) + philox.Key(i),
+			SampleKey: philox.Key(3 + i), Draws: draws(philox.Key(0xffffffff00000000) + philox.Key(i)),
 		})
 	}
 	return reqs
 }
 
 // sameTexts compares all but what rounding may change, and that up to rounding.
-func sameTexts(t *testing.T, what string, want, got []Result) {
+func sameTexts(t *testing.T, what string, want, got []Completion) {
 	t.Helper()
 	for i := range want {
 		a, b := want[i], got[i]
-		if !slices.Equal(a.IDs, b.IDs) || a.Finish != b.Finish || a.Elements != b.Elements {
-			t.Errorf("%s, sequence %d:\nwant %v, %s, %d elements\ngot  %v, %s, %d elements", what, i, a.IDs, a.Finish, a.Elements, b.IDs, b.Finish, b.Elements)
+		if !slices.Equal(a.IDs, b.IDs) || a.Finish != b.Finish || a.Effect.Elements != b.Effect.Elements {
+			t.Errorf("%s, sequence %d:\nwant %v, %s, %d elements\ngot  %v, %s, %d elements", what, i, a.IDs, a.Finish, a.Effect.Elements, b.IDs, b.Finish, b.Effect.Elements)
 		}
 		for _, p := range [][2]float64{{a.TMin, b.TMin}, {a.TMax, b.TMax}, {a.TMean, b.TMean}} {
 			if p[0] != p[1] && !(math.IsNaN(p[0]) && math.IsNaN(p[1])) {
 				t.Errorf("%s, sequence %d: a temperature is %v, want %v", what, i, p[1], p[0])
 			}
 		}
-		for _, p := range [][2]float64{{a.Noise2, b.Noise2}, {a.Spread2, b.Spread2}} {
+		for _, p := range [][2]float64{{a.Effect.Noise2, b.Effect.Noise2}, {a.Effect.Spread2, b.Effect.Spread2}} {
 			if !(math.Abs(p[0]-p[1]) <= 1e-3*p[0]) {
 				t.Errorf("%s, sequence %d: a sum of squares is %v, want %v", what, i, p[1], p[0])
 			}
@@ -56,14 +58,16 @@ func sameTexts(t *testing.T, what string, want, got []Result) {
 func TestDeviceLoopDecodesTheSame(t *testing.T) {
 	for i, name := range []string{"qwen2-gqa7-theta1e6", "qwen3-tied", "gemma2", "phi3"} {
 		cpu, device := load(t, parityCase(t, name)), loadWith(t, parityCase(t, name), 2, plainDevice)
-		for _, spec := range []noise.Spec{
+		for _, spec := range []condition.Noise{
 			{},
-			{Kind: noise.Activation, ActivationScale: 0.1},
-			{Kind: noise.Activation, ActivationScale: 0.02, AbsMax: true, Exclude: []string{"*down_proj"}},
-			{Kind: noise.Output, ActivationScale: 0.1},
+			{Kind: condition.Activation, Scale: 0.1},
+			{Kind: condition.Activation, Scale: 0.02, RelativeTo: "absmax", Exclude: []string{"*down_proj"}},
+			{Kind: condition.Output, Scale: 0.1},
+			{Kind: condition.Activation, Scale: 0.1, Per: "token"},
+			{Activations: gaussianPart(0.1), Outputs: gaussianPart(0.05)},
 		} {
 			for _, o := range []Options{{Slots: 4, Capacity: 80}, {Slots: 4, Capacity: 80, Recompute: true}} {
-				if (o.Recompute || i > 0) && spec.ActivationScale != 0.1 {
+				if (o.Recompute || i > 0) && (spec.Scale != 0.1 || spec.Per != "") {
 					continue
 				}
 				requests := func(logprobs bool) []*Request {
@@ -79,7 +83,7 @@ func TestDeviceLoopDecodesTheSame(t *testing.T) {
 				want := under(t, cpu, o, a, requests(false)...)
 				sameTexts(t, what, want, under(t, device, o, b, requests(false)...))
 				sameTexts(t, what+", tokens chosen by the host", want, under(t, device, o, noise.NewInjector(spec, false), requests(true)...))
-				if !slices.ContainsFunc(want, func(r Result) bool { return r.Finish == Stop }) {
+				if !slices.ContainsFunc(want, func(r Completion) bool { return r.Finish == Stop }) {
 					t.Errorf("%s: no sequence ends with an end token", what)
 				}
 				for i, e := range a.Effect() {
@@ -107,12 +111,12 @@ func parityCase(t *testing.T, prefix string) string {
 func TestNeighboursDoNotMatterOnADevice(t *testing.T) {
 	f := loadWith(t, "qwen2-tied-gqa2", 2, plainDevice)
 	in := func() *noise.Injector {
-		return noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: 0.1}, false)
+		return noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false)
 	}
 	for _, logprobs := range []bool{false, true} {
 		request := func(n, salt, limit int) *Request {
 			r := needle(f, n, salt, limit)
-			r.Logprobs, r.NoiseKey = logprobs, philox.Key(salt)
+			r.Logprobs, r.Draws = logprobs, draws(philox.Key(salt))
 			return r
 		}
 		o := Options{Slots: 5, Capacity: 400}
@@ -124,7 +128,7 @@ func TestNeighboursDoNotMatterOnADevice(t *testing.T) {
 			}
 			at := (5 * round) % len(reqs)
 			got := under(t, f, o, in(), slices.Insert(reqs, at, request(23, 1, 60))...)[at]
-			if !sameBits(alone, got) || alone.Noise2 != got.Noise2 {
+			if !sameBits(alone, got) || alone.Effect.Noise2 != got.Effect.Noise2 {
 				t.Fatalf("round %d: the needle differs among neighbours:\nalone %v\ngot   %v", round, alone, got)
 			}
 		}
@@ -134,7 +138,7 @@ func TestNeighboursDoNotMatterOnADevice(t *testing.T) {
 func TestNonfiniteOnADevice(t *testing.T) {
 	f := loadWith(t, "qwen2-untied-gqa1", 2, plainDevice)
 	o := Options{Slots: 2, Capacity: 40}
-	req := &Request{Prompt: prompt(f, 6, 1), MaxNew: 25, Schedule: Constant(1.5), SampleKey: 4}
+	req := &Request{Prompt: prompt(f, 6, 1), MaxNew: 25, Schedule: condition.ConstantT(1.5), SampleKey: 4}
 	clean := under(t, f, o, nil, req)[0]
 	at := slices.IndexFunc(clean.IDs, func(id int) bool { return !slices.Contains(req.Prompt, id) })
 	d := f.model.Config.HiddenSize
@@ -171,7 +175,7 @@ func TestProgramsAreMadeOnceForEachLength(t *testing.T) {
 	}
 	e.device.buckets = lengths(400, true)
 	req := func() *Request {
-		return &Request{Prompt: prompt(f, 220, 1), MaxNew: 100, Schedule: Constant(1), SampleKey: 9}
+		return &Request{Prompt: prompt(f, 220, 1), MaxNew: 100, Schedule: condition.ConstantT(1), SampleKey: 9}
 	}
 	want := collect(t, e, req())[0]
 	// 99 steps after the prompt, in looks of 8; positions 220 to 318 are first below 256, then not.
@@ -192,11 +196,11 @@ func TestProgramsAreMadeOnceForEachLength(t *testing.T) {
 func TestWarmUp(t *testing.T) {
 	const long = 89 // a prime, which the dimensions of no Linear hold
 	f := loadWith(t, "qwen2-tied-gqa2", 2, plainDevice)
-	specs := []noise.Spec{
-		{Kind: noise.Weight, WeightScale: 0.1}, // has no injector
-		{Kind: noise.Activation, ActivationScale: 0.1},
-		{Kind: noise.Output, ActivationScale: 0.1, AbsMax: true},
-		{Kind: noise.Combined, WeightScale: 0.1, ActivationScale: 0.1, Include: []string{"*lm_head*", "*down_proj*"}},
+	specs := []condition.Noise{
+		{Kind: condition.Weight, Scale: 0.1}, // has no injector
+		{Kind: condition.Activation, Scale: 0.1},
+		{Kind: condition.Output, Scale: 0.1, RelativeTo: "absmax"},
+		{Kind: condition.Combined, WeightScale: 0.1, Scale: 0.1, Include: []string{"*lm_head*", "*down_proj*"}},
 	}
 	for _, o := range []Options{{Slots: 3, Capacity: long}, {Slots: 3, Capacity: long, Recompute: true}} {
 		requests := func() []*Request { return mixed(f, false)[1:4] }
@@ -226,8 +230,8 @@ func TestWarmUp(t *testing.T) {
 		if e.device != nil && len(e.device.programs) != 0 {
 			t.Error("the warm-up left programs of another injector")
 		}
-		got := make([]Result, len(want))
-		if err := e.Generate(t.Context(), noise.NewInjector(spec, false), list(requests()...), func(tag any, r Result) error {
+		got := make([]Completion, len(want))
+		if err := Generate(t.Context(), e, noise.NewInjector(spec, false), list(requests()...), func(tag any, r Completion) error {
 			got[tag.(int)] = r
 			return nil
 		}); err != nil {
@@ -261,4 +265,9 @@ func TestLengths(t *testing.T) {
 			}
 		}
 	}
+}
+
+// gaussianPart is gaussian noise in a composition.
+func gaussianPart(scale float64) condition.Part {
+	return condition.Part{Kind: "gaussian", Operation: &operation.Gaussian{Scale: scale}}
 }

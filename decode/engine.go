@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -28,24 +29,25 @@ const (
 	Stop      Finish = "stop"      // an end token or a stop string
 	Length    Finish = "length"    // the token limit
 	Nonfinite Finish = "nonfinite" // a logit was not finite
-	Failed    Finish = "error"     // an operation failed, see Result.Err
+	Failed    Finish = "error"     // an operation failed, see Completion.Err
 )
 
 // Request is one sequence to generate.
 type Request struct {
 	Prompt    []int
 	MaxNew    int
-	Schedule  Schedule
+	Schedule  condition.Schedule
 	Filter    Filter
-	SampleKey philox.Key // random numbers of the sampling
-	NoiseKey  philox.Key // random numbers of the activation noise
-	Stops     *Stops     // strings that end the text too, or nil
-	InThink   bool       // the prompt ends inside a <think> block, where they do not
-	Logprobs  bool       // report the log probability of each token
+	SampleKey philox.Key  // random numbers of the sampling
+	Draws     noise.Draws // random numbers of the noise on activations
+	Stops     *Stops      // strings that end the text too, or nil
+	InThink   bool        // the prompt ends inside a <think> block, where they do not
+	Logprobs  bool        // report the log probability of each token
 }
 
-// Result is a generated sequence.
-type Result struct {
+// Completion is a generated sequence.
+type Completion struct {
+	Text     string    // what the tokens say, up to the first stop string
 	IDs      []int     // generated tokens, the end token included
 	Logprobs []float64 // log softmax of the untempered logits, for each id
 	Finish   Finish
@@ -53,9 +55,7 @@ type Result struct {
 
 	TMin, TMax, TMean float64 // temperatures used; NaN when greedy
 
-	// The activation noise of the sequence's own rows: elements perturbed, sums of squares of the noise and of the spread.
-	Elements        int64
-	Noise2, Spread2 float64
+	Effect condition.SiteEffect // of the noise on the sequence's own rows, over all sites
 }
 
 // Options configure an Engine.
@@ -64,9 +64,10 @@ type Options struct {
 	Capacity  int  // longest sequence, prompt and generated tokens together
 	Recompute bool // no key-value cache: each step computes the whole prefix anew, under noise of its own
 	Ends      func(id int) bool
-	Eager     bool // no CUDA graphs
+	Text      func(ids []int) string // what tokens say; nil leaves Completion.Text empty
+	Eager     bool                   // no CUDA graphs
 	// Noise is what there will be decoding under: its memory on a device is taken at the start too.
-	Noise []noise.Spec
+	Noise []condition.Noise
 }
 
 // Engine decodes on one model. It is used by one goroutine at a time.
@@ -78,16 +79,18 @@ type Engine struct {
 	slots  []slot
 	rows   *noise.Rows // of a decode step
 	batch  model.Batch // of a decode step
-	device *deviceLoop // takes the decode steps, where another device than the CPU computes them
+	device *deviceLoop // for decode steps that another device than the CPU computes
+	loop   *deviceLoop // what takes them under the noise at hand: device, or nil
 }
 
 type slot struct {
-	live bool
-	req  *Request
-	res  Result
-	tag  any
-	next int // token that the next step feeds
-	pos  int // its position
+	live    bool
+	req     *Request
+	res     Completion
+	stepper condition.Stepper // where the schedule is adaptive
+	next    int               // token that the next step feeds
+	pos     int               // its position
+	sampled int               // tokens that were sampled at a temperature
 }
 
 // NewEngine takes the memory of the cache.
@@ -129,10 +132,10 @@ func NewEngine(w *torch.Worker, m *model.Model, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// injectors are those of the specs that have activation noise.
-func injectors(specs []noise.Spec) (all []*noise.Injector) {
-	for _, spec := range specs {
-		if in := noise.NewInjector(spec, false); in != nil {
+// injectors are those of the noises that act on activations.
+func injectors(noises []condition.Noise) (all []*noise.Injector) {
+	for _, n := range noises {
+		if in := noise.NewInjector(n, false); in != nil {
 			all = append(all, in)
 		}
 	}
@@ -150,21 +153,37 @@ func (e *Engine) Close() error {
 	})
 }
 
-// Source hands out requests until there are none; tag comes back with the result.
-type Source func() (req *Request, tag any, ok bool)
+// Source hands out requests until there are none; tag comes back with the completion.
+type Source[T any] func() (req *Request, tag T, ok bool)
 
 // Sink takes a finished sequence; an error ends the generation.
-type Sink func(tag any, r Result) error
+type Sink[T any] func(tag T, c Completion) error
 
-// Generate decodes every request of next under the injector's noise (nil: none), and gives each result to done as it
+// Generate decodes every request of next under the injector's noise (nil: none), and gives each completion to done as it
 // ends. It returns between two steps when ctx is done.
-func (e *Engine) Generate(ctx context.Context, in *noise.Injector, next Source, done Sink) error {
+func Generate[T any](ctx context.Context, e *Engine, in *noise.Injector, next Source[T], done Sink[T]) error {
+	tags := make([]T, len(e.slots))
+	return e.generate(ctx, in, func(slot int) (*Request, bool) {
+		req, tag, ok := next()
+		tags[slot] = tag
+		return req, ok
+	}, func(slot int, c Completion) error { return done(tags[slot], c) })
+}
+
+// finished takes the completion of a slot.
+type finished func(slot int, c Completion) error
+
+func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slot int) (*Request, bool), done finished) error {
 	for i := range e.slots {
 		e.slots[i] = slot{}
 	}
-	if e.device != nil {
+	e.loop = e.device
+	if in.OnHost() {
+		e.loop = nil // an operation without a kernel needs the host at every Linear
+	}
+	if e.loop != nil {
 		if err := e.worker.Do(func(*torch.Scope) error {
-			e.device.begin(in)
+			e.loop.begin(in)
 			return nil
 		}); err != nil {
 			return err
@@ -178,12 +197,12 @@ func (e *Engine) Generate(ctx context.Context, in *noise.Injector, next Source, 
 		live := 0
 		for i := range e.slots {
 			for more && !e.slots[i].live {
-				req, tag, ok := next()
+				req, ok := next(i)
 				if !ok {
 					more = false
 					break
 				}
-				if err := e.start(i, req, tag, in, done); err != nil {
+				if err := e.start(i, req, in, done); err != nil {
 					return err
 				}
 				if err := ctx.Err(); err != nil {
@@ -204,7 +223,7 @@ func (e *Engine) Generate(ctx context.Context, in *noise.Injector, next Source, 
 }
 
 // start prefills slot i and chooses the first token.
-func (e *Engine) start(i int, req *Request, tag any, in *noise.Injector, done Sink) error {
+func (e *Engine) start(i int, req *Request, in *noise.Injector, done finished) error {
 	n := len(req.Prompt)
 	if n == 0 {
 		return errors.New("a prompt without tokens cannot be continued")
@@ -221,7 +240,10 @@ func (e *Engine) start(i int, req *Request, tag any, in *noise.Injector, done Si
 		}
 	}
 	sl := &e.slots[i]
-	*sl = slot{live: true, req: req, tag: tag, pos: n - 1}
+	*sl = slot{live: true, req: req, pos: n - 1}
+	if req.Schedule.Adaptive != nil {
+		sl.stepper = req.Schedule.Adaptive()
+	}
 	sl.res.TMin, sl.res.TMax, sl.res.TMean = math.Inf(1), math.Inf(-1), 0
 	if req.Schedule.IsGreedy() {
 		sl.res.TMin, sl.res.TMax, sl.res.TMean = math.NaN(), math.NaN(), math.NaN()
@@ -230,7 +252,7 @@ func (e *Engine) start(i int, req *Request, tag any, in *noise.Injector, done Si
 }
 
 // prefix runs a whole prefix through the model in one pass and chooses the next token of slot i.
-func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done Sink) error {
+func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done finished) error {
 	sl := &e.slots[i]
 	n := len(ids)
 	cacheSlot, step := int32(i), uint32(0)
@@ -238,7 +260,7 @@ func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done Sink) error {
 		cacheSlot, step = 0, uint32(len(sl.res.IDs))
 	}
 	b := Prefix(ids, cacheSlot)
-	b.Rows = NoiseRows(sl.req.NoiseKey, n, step)
+	b.Rows = NoiseRows(sl.req.Draws, n, step)
 	if err := e.worker.Do(func(s *torch.Scope) error {
 		z := s.FloatView(s.Host(e.model.Forward(s, b, e.cache, in)))
 		if s.Err() != nil {
@@ -246,8 +268,8 @@ func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done Sink) error {
 		}
 		sl.collect(b.Rows, 0, n)
 		e.choose(sl, z)
-		if e.device != nil && sl.res.Finish == "" {
-			e.device.started(s, i)
+		if e.loop != nil && sl.res.Finish == "" {
+			e.loop.started(s, i)
 		}
 		return s.Err()
 	}); err != nil {
@@ -267,17 +289,18 @@ func Prefix(ids []int, slot int32) *model.Batch {
 }
 
 // NoiseRows says what the noise of positions 0..n-1 of one sequence is drawn for, with one spread over all of them.
-func NoiseRows(key philox.Key, n int, step uint32) *noise.Rows {
+func NoiseRows(d noise.Draws, n int, step uint32) *noise.Rows {
 	rows := noise.NewRows(n)
 	for p := range n {
-		rows.Keys[p], rows.Positions[p], rows.Steps[p] = uint64(key), uint32(p), step
+		rows.Keys.Set(p, d)
+		rows.Positions[p], rows.Steps[p] = uint32(p), step
 	}
 	rows.Together(n)
 	return rows
 }
 
 // step feeds the last token of every live slot and chooses the next.
-func (e *Engine) step(in *noise.Injector, done Sink) error {
+func (e *Engine) step(in *noise.Injector, done finished) error {
 	if e.opt.Recompute {
 		for i := range e.slots {
 			if sl := &e.slots[i]; sl.live {
@@ -289,23 +312,25 @@ func (e *Engine) step(in *noise.Injector, done Sink) error {
 		}
 		return nil
 	}
-	if e.device != nil {
-		return e.flushAll(e.worker.Do(e.device.steps), done)
+	if e.loop != nil {
+		return e.flushAll(e.worker.Do(e.loop.steps), done)
 	}
 	b := &e.batch
 	for i := range e.slots {
 		sl := &e.slots[i]
 		e.rows.Dead[i] = !sl.live
-		b.Tokens[i], b.Positions[i], e.rows.Keys[i], e.rows.Positions[i] = 0, 0, 0, 0
+		b.Tokens[i], b.Positions[i], e.rows.Positions[i] = 0, 0, 0
+		e.rows.Keys.Set(i, noise.Draws{})
 		if sl.live {
 			sl.pos++
 			b.Tokens[i], b.Positions[i] = int64(sl.next), int32(sl.pos)
-			e.rows.Keys[i], e.rows.Positions[i] = uint64(sl.req.NoiseKey), uint32(sl.pos)
+			e.rows.Keys.Set(i, sl.req.Draws)
+			e.rows.Positions[i] = uint32(sl.pos)
 		}
 	}
 	e.rows.Reset()
 	err := e.worker.Do(func(s *torch.Scope) error {
-		z := s.FloatView(e.model.Forward(s, b, e.cache, in))
+		z := s.FloatView(s.Host(e.model.Forward(s, b, e.cache, in)))
 		if s.Err() != nil {
 			return s.Err()
 		}
@@ -333,7 +358,7 @@ func (e *Engine) chooseAll(z []float32) {
 }
 
 // flushAll hands over what a step has finished; its error is that of every live sequence.
-func (e *Engine) flushAll(err error, done Sink) error {
+func (e *Engine) flushAll(err error, done finished) error {
 	for i := range e.slots {
 		if sl := &e.slots[i]; err != nil && sl.live {
 			sl.fail(fmt.Errorf("a decode step: %w", err))
@@ -351,9 +376,9 @@ func (sl *slot) fail(err error) { sl.res.Finish, sl.res.Err = Failed, err }
 // collect adds up the noise of the slot's rows.
 func (sl *slot) collect(rows *noise.Rows, from, to int) {
 	for r := from; r < to; r++ {
-		sl.res.Noise2 += rows.Noise2[r]
-		sl.res.Spread2 += rows.Spread2[r]
-		sl.res.Elements += rows.Elements[r]
+		sl.res.Effect.Noise2 += rows.Noise2[r]
+		sl.res.Effect.Spread2 += rows.Spread2[r]
+		sl.res.Effect.Elements += rows.Elements[r]
 	}
 }
 
@@ -369,9 +394,8 @@ func (e *Engine) choose(sl *slot, z []float32) {
 		return
 	}
 	id, t := top, len(r.IDs)
-	if !req.Schedule.IsGreedy() {
-		temperature := req.Schedule.At(t)
-		r.took(req.Schedule, t)
+	if temperature, sampled := sl.temperature(z); sampled {
+		sl.addTemperature(temperature)
 		if req.Filter.narrows() {
 			id = filteredMax(z, temperature, req.Filter, uint32(t), req.SampleKey)
 		} else {
@@ -394,18 +418,33 @@ func (e *Engine) choose(sl *slot, z []float32) {
 	}
 }
 
+// temperature is that of the slot's next token, whose logits are z; sampled is false where the most likely token is taken.
+func (sl *slot) temperature(z []float32) (t float64, sampled bool) {
+	switch {
+	case sl.req.Schedule.IsGreedy():
+		return 0, false
+	case sl.stepper != nil:
+		t = sl.stepper.Temperature(condition.Step{IDs: sl.res.IDs, Logits: z})
+		return t, t > 0
+	}
+	return sl.req.Schedule.At(len(sl.res.IDs)), true
+}
+
 // flush hands a finished sequence over and frees its slot.
-func (e *Engine) flush(i int, done Sink) error {
+func (e *Engine) flush(i int, done finished) error {
 	sl := &e.slots[i]
 	if !sl.live || sl.res.Finish == "" {
 		return nil
 	}
-	if n := len(sl.res.IDs); n > 0 {
+	if n := sl.sampled; n > 0 {
 		sl.res.TMean /= float64(n)
 	} else {
 		sl.res.TMin, sl.res.TMax, sl.res.TMean = math.NaN(), math.NaN(), math.NaN()
 	}
-	tag, res := sl.tag, sl.res
+	if e.opt.Text != nil {
+		sl.res.Text, _ = sl.req.Stops.Cut(e.opt.Text(sl.res.IDs), sl.req.InThink)
+	}
+	res := sl.res
 	*sl = slot{}
-	return done(tag, res)
+	return done(i, res)
 }

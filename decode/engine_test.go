@@ -14,12 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
 // list hands out requests in order, with their index as the tag.
-func list(reqs ...*Request) Source {
+func list(reqs ...*Request) Source[any] {
 	i := 0
 	return func() (*Request, any, bool) {
 		if i == len(reqs) {
@@ -31,11 +33,11 @@ func list(reqs ...*Request) Source {
 }
 
 // under decodes the requests under an injector's noise on a fresh engine.
-func under(t testing.TB, f *fixture, o Options, in *noise.Injector, reqs ...*Request) []Result {
+func under(t testing.TB, f *fixture, o Options, in *noise.Injector, reqs ...*Request) []Completion {
 	t.Helper()
 	e := engine(t, f, o)
-	out := make([]Result, len(reqs))
-	if err := e.Generate(context.Background(), in, list(reqs...), func(tag any, r Result) error {
+	out := make([]Completion, len(reqs))
+	if err := Generate(context.Background(), e, in, list(reqs...), func(tag any, r Completion) error {
 		out[tag.(int)] = r
 		return nil
 	}); err != nil {
@@ -71,7 +73,7 @@ func prompt(f *fixture, n, salt int) []int {
 func overwrite(t testing.TB, f *fixture, name string, change func([]float32)) {
 	t.Helper()
 	if err := f.worker.Do(func(s *torch.Scope) error {
-		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
+		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 			i := slices.IndexFunc(params, func(p noise.Param) bool { return p.Name == name })
 			if i < 0 {
 				return nil, errors.New("no parameter " + name)
@@ -100,7 +102,7 @@ func sameResults(t *testing.T, what string, want, got any) {
 
 func TestFinish(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
-	req := &Request{Prompt: prompt(f, 9, 1), MaxNew: 30, Schedule: Constant(1), SampleKey: 5, Logprobs: true}
+	req := &Request{Prompt: prompt(f, 9, 1), MaxNew: 30, Schedule: condition.ConstantT(1), SampleKey: 5, Logprobs: true}
 	long := under(t, f, Options{Slots: 2, Capacity: 39}, nil, req)[0] // just fits
 	if long.Finish != Length || len(long.IDs) != 30 || len(long.Logprobs) != 30 {
 		t.Fatalf("%s after %d tokens and %d log probabilities, want length after 30", long.Finish, len(long.IDs), len(long.Logprobs))
@@ -137,7 +139,7 @@ func TestFinish(t *testing.T) {
 
 func TestTemperaturesAreAccountedFor(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
-	req := func(s Schedule) *Request {
+	req := func(s condition.Schedule) *Request {
 		return &Request{Prompt: prompt(f, 4, 2), MaxNew: 6, Schedule: s, SampleKey: 9}
 	}
 	type temperatures struct{ Min, Max, Mean float64 }
@@ -148,12 +150,12 @@ func TestTemperaturesAreAccountedFor(t *testing.T) {
 		stopAt   int // tokens until an end token; 0: none
 		want     temperatures
 	}{
-		{"greedy", Greedy(), 0, temperatures{nan, nan, nan}},
-		{"constant", Constant(0.75), 0, temperatures{0.75, 0.75, 0.75}},
-		{"falling", Schedule{T: []float64{1.5, 1.25, 1}}, 0, temperatures{1, 1.5, (1.5 + 1.25 + 4) / 6}},
-		{"longer than the text", Schedule{T: []float64{1, 2, 4, 8, 16, 32, 64, 128}}, 0, temperatures{1, 32, 63.0 / 6}},
-		{"stopped", Schedule{T: []float64{1, 2, 4, 8}}, 2, temperatures{1, 2, 1.5}},
-		{"stopped at once", Schedule{T: []float64{3, 2}}, 1, temperatures{3, 3, 3}},
+		{"greedy", condition.Greedy(), 0, temperatures{nan, nan, nan}},
+		{"constant", condition.ConstantT(0.75), 0, temperatures{0.75, 0.75, 0.75}},
+		{"falling", condition.Schedule{T: []float64{1.5, 1.25, 1}}, 0, temperatures{1, 1.5, (1.5 + 1.25 + 4) / 6}},
+		{"longer than the text", condition.Schedule{T: []float64{1, 2, 4, 8, 16, 32, 64, 128}}, 0, temperatures{1, 32, 63.0 / 6}},
+		{"stopped", condition.Schedule{T: []float64{1, 2, 4, 8}}, 2, temperatures{1, 2, 1.5}},
+		{"stopped at once", condition.Schedule{T: []float64{3, 2}}, 1, temperatures{3, 3, 3}},
 	} {
 		var calls atomic.Int32
 		o := Options{Slots: 1, Capacity: 10, Ends: func(int) bool { return int(calls.Add(1)) == c.stopAt }}
@@ -165,7 +167,7 @@ func TestTemperaturesAreAccountedFor(t *testing.T) {
 func TestSequencesShareABatchWhateverTheirSchedules(t *testing.T) {
 	f := load(t, "qwen2-gqa7-theta1e6")
 	var reqs []*Request
-	for i, s := range []Schedule{Greedy(), Constant(1), Constant(2.5), {T: []float64{2, 0.5}}, Greedy()} {
+	for i, s := range []condition.Schedule{condition.Greedy(), condition.ConstantT(1), condition.ConstantT(2.5), {T: []float64{2, 0.5}}, condition.Greedy()} {
 		reqs = append(reqs, &Request{Prompt: prompt(f, 3+4*i, i), MaxNew: 12 + 3*i, Schedule: s, SampleKey: 3, Logprobs: true})
 	}
 	reqs[3].Filter = Filter{TopK: 5}
@@ -191,11 +193,11 @@ func TestNonfiniteFromTheFirstToken(t *testing.T) {
 				w[i] = float32(bad)
 			}
 		})
-		for name, s := range map[string]Schedule{"greedy": Greedy(), "sampled": Constant(1)} {
+		for name, s := range map[string]condition.Schedule{"greedy": condition.Greedy(), "sampled": condition.ConstantT(1)} {
 			req := &Request{Prompt: prompt(f, 5, 1), MaxNew: 8, Schedule: s, Logprobs: true}
 			for _, r := range under(t, f, Options{Slots: 1, Capacity: 20}, nil, req, req) {
 				nan := math.NaN()
-				sameResults(t, name, Result{Finish: Nonfinite, TMin: nan, TMax: nan, TMean: nan}, r)
+				sameResults(t, name, Completion{Finish: Nonfinite, TMin: nan, TMax: nan, TMean: nan}, r)
 			}
 		}
 	}
@@ -206,7 +208,7 @@ func TestNonfiniteFromTheFirstToken(t *testing.T) {
 func TestNonfiniteEndsOneSequenceOnly(t *testing.T) {
 	f := load(t, "qwen2-untied-gqa1")
 	request := func(salt int) *Request {
-		return &Request{Prompt: prompt(f, 6, salt), MaxNew: 25, Schedule: Constant(1.5), SampleKey: 4, Logprobs: true}
+		return &Request{Prompt: prompt(f, 6, salt), MaxNew: 25, Schedule: condition.ConstantT(1.5), SampleKey: 4, Logprobs: true}
 	}
 	o := Options{Slots: 2, Capacity: 40}
 	reqs := []*Request{request(1), request(2), request(3), request(4)}
@@ -237,12 +239,12 @@ func TestNonfiniteEndsOneSequenceOnly(t *testing.T) {
 func TestNonfiniteByHugeWeightNoise(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	// Norms between layers would make huge weights harmless; the last one stands before the logits alone.
-	spec := noise.Spec{Kind: noise.Weight, WeightScale: 1e39, Include: []string{"model.norm.weight"}}
+	spec := condition.Noise{Kind: condition.Weight, Scale: 1e39, Include: []string{"model.norm.weight"}}
 	if err := spec.Check(); err != nil {
 		t.Fatal(err)
 	}
 	programWeights(t, f, spec, 0)
-	r := under(t, f, Options{Slots: 1, Capacity: 20}, nil, &Request{Prompt: prompt(f, 5, 1), MaxNew: 8, Schedule: Constant(1)})[0]
+	r := under(t, f, Options{Slots: 1, Capacity: 20}, nil, &Request{Prompt: prompt(f, 5, 1), MaxNew: 8, Schedule: condition.ConstantT(1)})[0]
 	if r.Finish != Nonfinite || len(r.IDs) != 0 {
 		t.Errorf("%s after %d tokens, want nonfinite after none", r.Finish, len(r.IDs))
 	}
@@ -252,9 +254,9 @@ func TestCancelledBetweenTwoSteps(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	for _, recompute := range []bool{false, true} {
 		reqs := []*Request{
-			{Prompt: prompt(f, 8, 1), MaxNew: 40, Schedule: Constant(1), SampleKey: 1},
-			{Prompt: prompt(f, 5, 2), MaxNew: 40, Schedule: Constant(1), SampleKey: 2},
-			{Prompt: prompt(f, 3, 3), MaxNew: 40, Schedule: Constant(1), SampleKey: 3},
+			{Prompt: prompt(f, 8, 1), MaxNew: 40, Schedule: condition.ConstantT(1), SampleKey: 1},
+			{Prompt: prompt(f, 5, 2), MaxNew: 40, Schedule: condition.ConstantT(1), SampleKey: 2},
+			{Prompt: prompt(f, 3, 3), MaxNew: 40, Schedule: condition.ConstantT(1), SampleKey: 3},
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
@@ -266,7 +268,7 @@ func TestCancelledBetweenTwoSteps(t *testing.T) {
 			}
 			return false
 		}})
-		err := e.Generate(ctx, nil, list(reqs...), func(any, Result) error {
+		err := Generate(ctx, e, nil, list(reqs...), func(any, Completion) error {
 			t.Error("an unfinished sequence was handed over")
 			return nil
 		})
@@ -277,9 +279,9 @@ func TestCancelledBetweenTwoSteps(t *testing.T) {
 			t.Errorf("%d tokens were chosen, %d of them after the step that was cancelled in", n, n-enough)
 		}
 		want := generate(t, f.worker, f.model, Options{Slots: 3, Capacity: 50, Recompute: recompute}, reqs...)
-		var again []Result
+		var again []Completion
 		order := map[int]int{}
-		if err := e.Generate(t.Context(), nil, list(reqs...), func(tag any, r Result) error {
+		if err := Generate(t.Context(), e, nil, list(reqs...), func(tag any, r Completion) error {
 			order[tag.(int)] = len(again)
 			again = append(again, r)
 			return nil
@@ -298,17 +300,17 @@ func TestCancelledBetweenTwoSteps(t *testing.T) {
 		ctx, cancel = context.WithCancel(context.Background())
 		defer cancel()
 		asked := 0
-		err = e.Generate(ctx, nil, func() (*Request, any, bool) {
+		err = Generate(ctx, e, nil, func() (*Request, any, bool) {
 			asked++
 			if asked == 2 {
 				cancel()
 			}
 			return reqs[0], nil, true
-		}, func(any, Result) error { return nil })
+		}, func(any, Completion) error { return nil })
 		if !errors.Is(err, context.Canceled) || asked != 2 {
 			t.Errorf("error %v after %d requests, want context.Canceled after 2", err, asked)
 		}
-		if err := e.Generate(ctx, nil, func() (*Request, any, bool) {
+		if err := Generate(ctx, e, nil, func() (*Request, any, bool) {
 			t.Error("a cancelled generation asked for a request")
 			return nil, nil, false
 		}, nil); !errors.Is(err, context.Canceled) {
@@ -321,7 +323,7 @@ func TestImpossibleRequestsAreErrors(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	v := f.model.Config.VocabSize
 	e := engine(t, f, Options{Slots: 2, Capacity: 20})
-	good := &Request{Prompt: []int{0, v - 1}, MaxNew: 18, Schedule: Constant(1)}
+	good := &Request{Prompt: []int{0, v - 1}, MaxNew: 18, Schedule: condition.ConstantT(1)}
 	want := collect(t, e, good)
 	for name, c := range map[string]struct {
 		req  Request
@@ -335,7 +337,7 @@ func TestImpossibleRequestsAreErrors(t *testing.T) {
 		"id too large":        {Request{Prompt: []int{1, v, 2}, MaxNew: 1}, "token id 160 is outside the model's vocabulary of 160"},
 		"negative id":         {Request{Prompt: []int{-1}, MaxNew: 1}, "token id -1"},
 	} {
-		err := e.Generate(context.Background(), nil, list(good, &c.req), func(any, Result) error { return nil })
+		err := Generate(context.Background(), e, nil, list(good, &c.req), func(any, Completion) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
@@ -354,28 +356,30 @@ func TestImpossibleRequestsAreErrors(t *testing.T) {
 func TestSinkEndsTheGeneration(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	e := engine(t, f, Options{Slots: 2, Capacity: 20})
-	req := func(n int) *Request { return &Request{Prompt: prompt(f, 3, n), MaxNew: n, Schedule: Constant(1)} }
+	req := func(n int) *Request {
+		return &Request{Prompt: prompt(f, 3, n), MaxNew: n, Schedule: condition.ConstantT(1)}
+	}
 	full := errors.New("no space left on device")
 	taken := 0
-	if err := e.Generate(context.Background(), nil, list(req(9), req(4), req(5), req(2)), func(any, Result) error {
+	if err := Generate(context.Background(), e, nil, list(req(9), req(4), req(5), req(2)), func(any, Completion) error {
 		taken++
 		return full
 	}); !errors.Is(err, full) || taken != 1 {
 		t.Errorf("error %v after %d results, want the sink's after 1", err, taken)
 	}
-	if err := e.Generate(context.Background(), nil, list(), nil); err != nil {
+	if err := Generate(context.Background(), e, nil, list(), nil); err != nil {
 		t.Errorf("no requests: %v", err)
 	}
 	tags := map[any]int{}
 	names := []string{"a", "b", "c", "d", "e"}
 	i := 0
-	if err := e.Generate(context.Background(), nil, func() (*Request, any, bool) {
+	if err := Generate(context.Background(), e, nil, func() (*Request, any, bool) {
 		if i == len(names) {
 			return nil, nil, false
 		}
 		i++
 		return req(2 + (i*5)%7), names[i-1], true
-	}, func(tag any, r Result) error {
+	}, func(tag any, r Completion) error {
 		tags[tag] = len(r.IDs)
 		return nil
 	}); err != nil {
@@ -391,12 +395,12 @@ func TestSinkEndsTheGeneration(t *testing.T) {
 func TestFailedOperationIsTheSamples(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	e := engine(t, f, Options{Slots: 1, Capacity: 20})
-	good := &Request{Prompt: prompt(f, 4, 1), MaxNew: 16, Schedule: Constant(1), Logprobs: true}
+	good := &Request{Prompt: prompt(f, 4, 1), MaxNew: 16, Schedule: condition.ConstantT(1), Logprobs: true}
 	want := collect(t, e, good)[0]
 	e.opt.Capacity = 100 // more than was reserved
 	late := *good
 	late.MaxNew = 30
-	early := &Request{Prompt: prompt(f, 21, 2), MaxNew: 5, Schedule: Constant(1)}
+	early := &Request{Prompt: prompt(f, 21, 2), MaxNew: 5, Schedule: condition.ConstantT(1)}
 	got := collect(t, e, &late, good, early, good)
 	for i, tokens := range map[int]int{0: 17, 2: 0} { // the 17th token comes of position 19, the last that there is
 		r := got[i]
@@ -416,7 +420,7 @@ func BenchmarkDecodeStep(b *testing.B) {
 	}
 	f := &fixture{}
 	f.worker, f.model = open(b, dir, 0, model.Options{DType: torch.Float32, Device: torch.CPU})
-	spec := noise.Spec{Kind: noise.Activation, ActivationScale: 0.05}
+	spec := condition.Noise{Kind: condition.Activation, Scale: 0.05}
 	for _, c := range []struct {
 		name  string
 		slots int
@@ -433,7 +437,7 @@ func BenchmarkDecodeStep(b *testing.B) {
 			const length = 200
 			e := engine(b, f, Options{Slots: c.slots, Capacity: 50 + length})
 			for i := range c.slots {
-				req := &Request{Prompt: prompt(f, 50, i), MaxNew: length, Schedule: Constant(1), SampleKey: 1}
+				req := &Request{Prompt: prompt(f, 50, i), MaxNew: length, Schedule: condition.ConstantT(1), SampleKey: 1}
 				if err := e.start(i, req, nil, c.in, nil); err != nil {
 					b.Fatal(err)
 				}
@@ -452,3 +456,6 @@ func BenchmarkDecodeStep(b *testing.B) {
 		})
 	}
 }
+
+// draws are the keys of a sample whose noise has one key in every place.
+func draws(key philox.Key) noise.Draws { return noise.Draws{Inputs: key, Outputs: key, KV: key} }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
@@ -53,14 +54,14 @@ func TestMemoryStaysFlatOver20000Steps(t *testing.T) {
 	e := engine(t, f, Options{Slots: slots, Capacity: 300 + length})
 	tokens, read, started := 0, 0, 0
 	var base, top int64
-	if err := e.Generate(t.Context(), noise.NewInjector(activation, false), func() (*Request, any, bool) {
+	if err := Generate(t.Context(), e, noise.NewInjector(activation, false), func() (*Request, any, bool) {
 		if tokens >= slots*steps {
 			return nil, nil, false
 		}
 		p := f.golden.Last[started%len(f.golden.Last)].Prompt
 		started++
-		return &Request{Prompt: p, MaxNew: length, Schedule: Constant(1), SampleKey: philox.Key(started), NoiseKey: philox.Key(started)}, nil, true
-	}, func(_ any, r Result) error {
+		return &Request{Prompt: p, MaxNew: length, Schedule: condition.ConstantT(1), SampleKey: philox.Key(started), Draws: draws(philox.Key(started))}, nil, true
+	}, func(_ any, r Completion) error {
 		tokens += len(r.IDs) - 1 // the first comes from the prompt's pass
 		if done := tokens / slots; done >= warm && done/1000 > read {
 			read = done / 1000

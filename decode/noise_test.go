@@ -14,17 +14,18 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
 // programWeights perturbs the weights until the test ends.
-func programWeights(t testing.TB, f *fixture, spec noise.Spec, replicate int) noise.Effect {
+func programWeights(t testing.TB, f *fixture, spec condition.Noise, replicate int) condition.Effect {
 	t.Helper()
-	var effect noise.Effect
+	var effect condition.Effect
 	if err := f.worker.Do(func(s *torch.Scope) (err error) {
-		effect, err = f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
+		effect, err = f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 			return noise.PerturbWeights(s, spec, params, func(name string) philox.Key {
 				return philox.NewKey(philox.Weight, 42, replicate, name)
 			}, false)
@@ -56,18 +57,18 @@ func hashes(t testing.TB, f *fixture) map[string]uint64 {
 	return h
 }
 
-var activation = noise.Spec{Kind: noise.Activation, ActivationScale: 0.1}
+var activation = condition.Noise{Kind: condition.Activation, Scale: 0.1}
 
 // TestNoiseIsUndoneBitExactly hashes every parameter before, during and after each kind of noise.
 func TestNoiseIsUndoneBitExactly(t *testing.T) {
-	specs := map[string]noise.Spec{
-		"weight":         {Kind: noise.Weight, WeightScale: 0.1},
-		"weight, tiny":   {Kind: noise.Weight, WeightScale: 1e-6},
-		"weight, rows":   {Kind: noise.Weight, WeightScale: 0.1, PerRow: true, AbsMax: true},
-		"weight, filter": {Kind: noise.Weight, WeightScale: 0.1, Include: []string{"mlp"}, Exclude: []string{"up_proj"}},
-		"combined":       {Kind: noise.Combined, WeightScale: 0.1, ActivationScale: 0.1},
+	specs := map[string]condition.Noise{
+		"weight":         {Kind: condition.Weight, WeightScale: 0.1},
+		"weight, tiny":   {Kind: condition.Weight, WeightScale: 1e-6},
+		"weight, rows":   {Kind: condition.Weight, WeightScale: 0.1, PerRow: true, AbsMax: true},
+		"weight, filter": {Kind: condition.Weight, WeightScale: 0.1, Include: []string{"mlp"}, Exclude: []string{"up_proj"}},
+		"combined":       {Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1},
 		"activation":     activation,
-		"output":         {Kind: noise.Output, ActivationScale: 0.1},
+		"output":         {Kind: condition.Output, ActivationScale: 0.1},
 	}
 	for _, name := range parityCases(t) {
 		f := load(t, name)
@@ -75,7 +76,7 @@ func TestNoiseIsUndoneBitExactly(t *testing.T) {
 		if len(before) < 14 { // phi3 has q, k and v in one
 			t.Fatalf("%s: %d parameters", name, len(before))
 		}
-		req := &Request{Prompt: prompt(f, 6, 1), MaxNew: 4, Schedule: Constant(1), Logprobs: true}
+		req := &Request{Prompt: prompt(f, 6, 1), MaxNew: 4, Schedule: condition.ConstantT(1), Logprobs: true}
 		clean := under(t, f, Options{Slots: 1, Capacity: 20}, nil, req)
 		for kind, spec := range specs {
 			if spec.OnWeights() {
@@ -104,7 +105,7 @@ func TestNoiseIsUndoneBitExactly(t *testing.T) {
 func TestWeightNoiseReplacesWeightNoise(t *testing.T) {
 	f := load(t, "qwen2-untied-gqa1")
 	before := hashes(t, f)
-	spec := noise.Spec{Kind: noise.Weight, WeightScale: 0.1}
+	spec := condition.Noise{Kind: condition.Weight, Scale: 0.1}
 	programWeights(t, f, spec, 1)
 	want := hashes(t, f)
 	programWeights(t, f, spec, 0)
@@ -118,7 +119,7 @@ func TestWeightNoiseReplacesWeightNoise(t *testing.T) {
 	// A perturbation that fails half way is undone like any other.
 	failed := errors.New("half way")
 	if err := f.worker.Do(func(s *torch.Scope) error {
-		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
+		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 			params[3].Change(s, func(w torch.Tensor) { s.WeightNoise(w, 1, false, false, 1, false) })
 			return nil, failed
 		})
@@ -160,8 +161,8 @@ func TestWeightNoiseIsUndoneInHalfPrecision(t *testing.T) {
 			}
 			defer m.Free()
 			before := m.Hashes(s)
-			effect, err := m.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
-				return noise.PerturbWeights(s, noise.Spec{Kind: noise.Weight, WeightScale: 0.1}, params, func(string) philox.Key { return 1 }, false)
+			effect, err := m.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
+				return noise.PerturbWeights(s, condition.Noise{Kind: condition.Weight, Scale: 0.1}, params, func(string) philox.Key { return 1 }, false)
 			})
 			if err != nil {
 				return err
@@ -191,8 +192,8 @@ func TestNoiseTouchesEveryLinearAndEveryWeight(t *testing.T) {
 		f := load(t, name)
 		c := f.model.Config
 		n, q, kv := int64(7), c.NumHeads*c.HeadDim, c.NumKVHeads*c.HeadDim
-		for _, kind := range []noise.Kind{noise.Activation, noise.Output} {
-			want := noise.Effect{}
+		for _, kind := range []string{condition.Activation, condition.Output} {
+			want := condition.Effect{}
 			for layer := range c.NumLayers {
 				for _, l := range []struct {
 					name    string
@@ -206,18 +207,18 @@ func TestNoiseTouchesEveryLinearAndEveryWeight(t *testing.T) {
 					{"mlp.up_proj", c.HiddenSize, c.IntermediateSize},
 					{"mlp.down_proj", c.IntermediateSize, c.HiddenSize},
 				} {
-					width := map[noise.Kind]int{noise.Activation: l.in, noise.Output: l.out}[kind]
-					want = append(want, noise.SiteEffect{Name: fmt.Sprintf("model.layers.%d.%s", layer, l.name), Elements: n * int64(width)})
+					width := map[string]int{condition.Activation: l.in, condition.Output: l.out}[kind]
+					want = append(want, condition.SiteEffect{Name: fmt.Sprintf("model.layers.%d.%s", layer, l.name), Elements: n * int64(width)})
 				}
 			}
 			// Only the last row of the head is projected, and so perturbed.
-			want = append(want, noise.SiteEffect{Name: "lm_head", Elements: int64(map[noise.Kind]int{noise.Activation: c.HiddenSize, noise.Output: c.VocabSize}[kind])})
-			in := noise.NewInjector(noise.Spec{Kind: kind, ActivationScale: 0.1}, false)
+			want = append(want, condition.SiteEffect{Name: "lm_head", Elements: int64(map[string]int{condition.Activation: c.HiddenSize, condition.Output: c.VocabSize}[kind])})
+			in := noise.NewInjector(condition.Noise{Kind: kind, Scale: 0.1}, false)
 			r := under(t, f, Options{Slots: 3, Capacity: 20}, in, &Request{Prompt: prompt(f, int(n), 1), MaxNew: 1})[0]
 			got := in.Effect()
 			total := got.Total()
-			if r.Elements != total.Elements || math.Abs(r.Noise2/total.Noise2-1) > 1e-12 || math.Abs(r.Spread2/total.Spread2-1) > 1e-12 {
-				t.Errorf("%s, %s: the sequence reports %d elements, noise %v, spread %v, the sites %+v", name, kind, r.Elements, r.Noise2, r.Spread2, total)
+			if r.Effect.Elements != total.Elements || math.Abs(r.Effect.Noise2/total.Noise2-1) > 1e-12 || math.Abs(r.Effect.Spread2/total.Spread2-1) > 1e-12 {
+				t.Errorf("%s, %s: the sequence reports %d elements, noise %v, spread %v, the sites %+v", name, kind, r.Effect.Elements, r.Effect.Noise2, r.Effect.Spread2, total)
 			}
 			for i := range got {
 				if e := got[i]; math.Abs(e.Ratio()-0.1) > 0.1*max(0.01, 5/math.Sqrt(2*float64(e.Elements))) {
@@ -229,7 +230,7 @@ func TestNoiseTouchesEveryLinearAndEveryWeight(t *testing.T) {
 				t.Errorf("%s, %s: sites and elements (-want +got):\n%s", name, kind, diff)
 			}
 		}
-		effect := programWeights(t, f, noise.Spec{Kind: noise.Weight, WeightScale: 0.1}, 0)
+		effect := programWeights(t, f, condition.Noise{Kind: condition.Weight, Scale: 0.1}, 0)
 		var names []string
 		for _, e := range effect {
 			names = append(names, e.Name)
@@ -258,16 +259,16 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 	f := load(t, "qwen2-gqa7-theta1e6")
 	request := func(n, salt, limit int) *Request {
 		return &Request{
-			Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: Constant(0.8),
-			SampleKey: philox.Key(salt), NoiseKey: philox.Key(100 * salt),
+			Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: condition.ConstantT(0.8),
+			SampleKey: philox.Key(salt), Draws: draws(philox.Key(100 * salt)),
 		}
 	}
-	for _, kind := range []noise.Kind{noise.Activation, noise.Output} {
-		spec := noise.Spec{Kind: kind, ActivationScale: 0.1}
+	for _, kind := range []string{condition.Activation, condition.Output} {
+		spec := condition.Noise{Kind: kind, Scale: 0.1}
 		e := engine(t, f, Options{Slots: 5, Capacity: 120})
-		run := func(in *noise.Injector, reqs ...*Request) []Result {
-			out := make([]Result, len(reqs))
-			if err := e.Generate(t.Context(), in, list(reqs...), func(tag any, r Result) error {
+		run := func(in *noise.Injector, reqs ...*Request) []Completion {
+			out := make([]Completion, len(reqs))
+			if err := Generate(t.Context(), e, in, list(reqs...), func(tag any, r Completion) error {
 				out[tag.(int)] = r
 				return nil
 			}); err != nil {
@@ -277,11 +278,11 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 		}
 		in := noise.NewInjector(spec, false)
 		alone := run(in, request(23, 1, 40))[0]
-		if total := in.Effect().Total(); total.Elements != alone.Elements {
-			t.Errorf("%s: the sites count %d elements, the only sequence has %d: dead slots are counted", kind, total.Elements, alone.Elements)
+		if total := in.Effect().Total(); total.Elements != alone.Effect.Elements {
+			t.Errorf("%s: the sites count %d elements, the only sequence has %d: dead slots are counted", kind, total.Elements, alone.Effect.Elements)
 		}
 		clean := run(nil, request(23, 1, 40))[0]
-		if slices.Equal(clean.Logprobs, alone.Logprobs) || clean.Elements != 0 || clean.Noise2 != 0 {
+		if slices.Equal(clean.Logprobs, alone.Logprobs) || clean.Effect.Elements != 0 || clean.Effect.Noise2 != 0 {
 			t.Fatalf("%s: the noise does nothing", kind)
 		}
 		for round := range 3 {
@@ -296,7 +297,7 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 			sameResults(t, fmt.Sprintf("%s, round %d: the needle among its neighbours", kind, round), alone, got[at])
 			sum := int64(0)
 			for _, r := range got {
-				sum += r.Elements
+				sum += r.Effect.Elements
 			}
 			if total := in.Effect().Total(); total.Elements != sum {
 				t.Errorf("%s, round %d: the sites count %d elements, the sequences %d", kind, round, total.Elements, sum)
@@ -316,13 +317,13 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 func TestOnePassMeansWhatDecodingMeans(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	const n, limit, key = 19, 60, 12345
-	for _, kind := range []noise.Kind{noise.Activation, noise.Output} {
-		spec := noise.Spec{Kind: kind, ActivationScale: 0.1}
-		req := &Request{Prompt: prompt(f, n, 3), MaxNew: limit, Schedule: Constant(1), SampleKey: 1, NoiseKey: key, Logprobs: true}
+	for _, kind := range []string{condition.Activation, condition.Output} {
+		spec := condition.Noise{Kind: kind, Scale: 0.1}
+		req := &Request{Prompt: prompt(f, n, 3), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 1, Draws: draws(key), Logprobs: true}
 		r := under(t, f, Options{Slots: 4, Capacity: n + limit}, noise.NewInjector(spec, false), req)[0]
 		ids := append(slices.Clone(req.Prompt), r.IDs[:limit-1]...)
 		// logprobs of the generated tokens by one pass, with the spread over the first so many positions together.
-		force := func(together int) (logprobs []float64, total noise.SiteEffect) {
+		force := func(together int) (logprobs []float64, total condition.SiteEffect) {
 			in := noise.NewInjector(spec, false)
 			if err := f.worker.Do(func(s *torch.Scope) error {
 				kv, err := f.model.NewCache(s, 1, len(ids))
@@ -362,8 +363,8 @@ func TestOnePassMeansWhatDecodingMeans(t *testing.T) {
 		} else {
 			t.Logf("%s: %d log probabilities within %.1e", kind, limit, d)
 		}
-		if total.Elements != r.Elements || math.Abs(total.Noise2/r.Noise2-1) > 1e-4 || math.Abs(total.Spread2/r.Spread2-1) > 1e-4 {
-			t.Errorf("%s: one pass did %+v, decoding %d elements, noise %v, spread %v", kind, total, r.Elements, r.Noise2, r.Spread2)
+		if total.Elements != r.Effect.Elements || math.Abs(total.Noise2/r.Effect.Noise2-1) > 1e-4 || math.Abs(total.Spread2/r.Effect.Spread2-1) > 1e-4 {
+			t.Errorf("%s: one pass did %+v, decoding %d elements, noise %v, spread %v", kind, total, r.Effect.Elements, r.Effect.Noise2, r.Effect.Spread2)
 		}
 		// The grouping is what does it.
 		for _, together := range []int{1, len(ids)} {
@@ -379,9 +380,9 @@ func TestOnePassMeansWhatDecodingMeans(t *testing.T) {
 func TestRecomputingDrawsFreshNoise(t *testing.T) {
 	f := load(t, "qwen2-headdim")
 	const n, limit, key = 7, 12, 99
-	req := &Request{Prompt: prompt(f, n, 5), MaxNew: limit, Schedule: Constant(1), SampleKey: 2, NoiseKey: key, Logprobs: true}
+	req := &Request{Prompt: prompt(f, n, 5), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 2, Draws: draws(key), Logprobs: true}
 	// A second sequence uses the same place of the cache in turn.
-	other := &Request{Prompt: prompt(f, 4, 6), MaxNew: limit, Schedule: Constant(1), SampleKey: 3, NoiseKey: 100}
+	other := &Request{Prompt: prompt(f, 4, 6), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 3, Draws: draws(100)}
 	in := noise.NewInjector(activation, false)
 	r := under(t, f, Options{Slots: 2, Capacity: 30, Recompute: true}, in, req, other)[0]
 	stale := 0
@@ -433,7 +434,7 @@ func logprobUnder(t *testing.T, f *fixture, ids []int, key philox.Key, step uint
 
 func TestReferenceNoiseDecodesTheSame(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
-	req := &Request{Prompt: prompt(f, 15, 2), MaxNew: 30, NoiseKey: 8, Logprobs: true}
+	req := &Request{Prompt: prompt(f, 15, 2), MaxNew: 30, Draws: draws(8), Logprobs: true}
 	o := Options{Slots: 2, Capacity: 60}
 	fused := under(t, f, o, noise.NewInjector(activation, false), req)[0]
 	plain := under(t, f, o, noise.NewInjector(activation, true), req)[0]
@@ -449,20 +450,20 @@ func TestReferenceNoiseDecodesTheSame(t *testing.T) {
 
 func TestNoiseOnNothingHasNoEffect(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
-	spec := noise.Spec{Kind: noise.Combined, WeightScale: 0.1, ActivationScale: 0.1, Include: []string{"no_such_proj"}}
+	spec := condition.Noise{Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1, Include: []string{"no_such_proj"}}
 	if err := f.worker.Do(func(s *torch.Scope) error {
-		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
+		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 			return noise.PerturbWeights(s, spec, params, func(string) philox.Key { return 1 }, false)
 		})
 		return err
-	}); !errors.Is(err, noise.ErrNoEffect) {
+	}); !errors.Is(err, condition.ErrNoEffect) {
 		t.Errorf("weights: error %v, want ErrNoEffect", err)
 	}
 	restore(t, f)
 	in := noise.NewInjector(spec, false)
 	r := under(t, f, Options{Slots: 1, Capacity: 20}, in, &Request{Prompt: prompt(f, 5, 1), MaxNew: 5})[0]
-	if err := in.Effect().Check(); !errors.Is(err, noise.ErrNoEffect) || r.Elements != 0 {
-		t.Errorf("activations: error %v after %d elements, want ErrNoEffect after none", err, r.Elements)
+	if err := in.Effect().Check(); !errors.Is(err, condition.ErrNoEffect) || r.Effect.Elements != 0 {
+		t.Errorf("activations: error %v after %d elements, want ErrNoEffect after none", err, r.Effect.Elements)
 	}
 	// One site is enough.
 	spec.Include = []string{"model.layers.2.mlp.down_proj"}

@@ -16,8 +16,8 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
-	"github.com/gsmeval/gsmeval/noise"
 )
 
 // tolerance bounds max |difference| / max |logit| against transformers in float32.
@@ -139,7 +139,7 @@ func relative(want, got []float64) float64 {
 	return diff / top
 }
 
-func generate(t testing.TB, w *torch.Worker, m *model.Model, o Options, reqs ...*Request) []Result {
+func generate(t testing.TB, w *torch.Worker, m *model.Model, o Options, reqs ...*Request) []Completion {
 	t.Helper()
 	e, err := NewEngine(w, m, o)
 	if err != nil {
@@ -153,17 +153,17 @@ func generate(t testing.TB, w *torch.Worker, m *model.Model, o Options, reqs ...
 	return collect(t, e, reqs...)
 }
 
-func collect(t testing.TB, e *Engine, reqs ...*Request) []Result {
+func collect(t testing.TB, e *Engine, reqs ...*Request) []Completion {
 	t.Helper()
-	out := make([]Result, len(reqs))
+	out := make([]Completion, len(reqs))
 	i := 0
-	err := e.Generate(context.Background(), nil, func() (*Request, any, bool) {
+	err := Generate(context.Background(), e, nil, func() (*Request, any, bool) {
 		if i == len(reqs) {
 			return nil, nil, false
 		}
 		i++
 		return reqs[i-1], i - 1, true
-	}, func(tag any, r Result) error {
+	}, func(tag any, r Completion) error {
 		out[tag.(int)] = r
 		return nil
 	})
@@ -373,11 +373,11 @@ func computations() map[string]model.Options {
 
 // needle is a request that a test decodes among others.
 func needle(f *fixture, n, salt, limit int) *Request {
-	return &Request{Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: Constant(0.8), SampleKey: 77}
+	return &Request{Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: condition.ConstantT(0.8), SampleKey: 77}
 }
 
 // sameBits tells whether two sequences have the same tokens and the same bits of log probabilities.
-func sameBits(a, b Result) bool {
+func sameBits(a, b Completion) bool {
 	return slices.Equal(a.IDs, b.IDs) && slices.EqualFunc(a.Logprobs, b.Logprobs, func(x, y float64) bool {
 		return math.Float64bits(x) == math.Float64bits(y)
 	})
@@ -469,7 +469,7 @@ func laidLinearsKeepParity(t *testing.T, o model.Options) {
 			if got := generate(t, f.worker, f.model, Options{Slots: 3, Capacity: 400}, req)[0].IDs; !slices.Equal(f.golden.Greedy.IDs, got) {
 				t.Errorf("%s, round %d: greedy tokens differ from transformers':\nwant %v\ngot  %v", name, round, f.golden.Greedy.IDs, got)
 			}
-			programWeights(t, f, noise.Spec{Kind: noise.Weight, WeightScale: 0.2}, 0)
+			programWeights(t, f, condition.Noise{Kind: condition.Weight, Scale: 0.2}, 0)
 			noisy := hashes(t, f)
 			for p, h := range before {
 				if strings.Contains(p, "weight") && !strings.Contains(p, "norm") && noisy[p] == h {
@@ -495,7 +495,7 @@ func TestNeighboursDoNotMatterAnywhere(t *testing.T) {
 			name := filepath.Base(filepath.Dir(file))
 			f := loadWith(t, name, 2, model.Options{DType: dt, Device: torch.CPU})
 			request := func(n, salt, limit int) *Request {
-				return &Request{Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: Constant(0.8), SampleKey: 77}
+				return &Request{Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: condition.ConstantT(0.8), SampleKey: 77}
 			}
 			e := engine(t, f, Options{Slots: 5, Capacity: 160})
 			alone := collect(t, e, request(23, 1, 30))[0]
@@ -508,7 +508,7 @@ func TestNeighboursDoNotMatterAnywhere(t *testing.T) {
 }
 
 func ExampleSchedule_At() {
-	s := Schedule{T: []float64{1.3, 1.2, 1.1}}
+	s := condition.Schedule{T: []float64{1.3, 1.2, 1.1}}
 	fmt.Println(s.At(0), s.At(2), s.At(500))
 	// Output: 1.3 1.1 1.1
 }

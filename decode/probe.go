@@ -10,8 +10,10 @@ import (
 	"sync"
 
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -26,7 +28,7 @@ type Probe struct {
 
 // Probing says what noise the probes are put under.
 type Probing struct {
-	Spec  noise.Spec
+	Noise condition.Noise
 	Draws int
 	Seed  uint64
 }
@@ -36,7 +38,7 @@ type Probing struct {
 type Visit func(probe, draw, row int, clean, noisy []float32)
 
 // Probe computes every probe once without noise and Draws times under noise, from the calibration's own random numbers.
-func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit) (noise.Effect, error) {
+func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit) (condition.Effect, error) {
 	longest := 0
 	for i, pr := range probes {
 		if len(pr.IDs) == 0 || pr.From < 0 || pr.From >= len(pr.IDs) || pr.Together < 1 || pr.Together > len(pr.IDs) {
@@ -58,13 +60,13 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 	}
 	defer lm.Worker.Do(func(*torch.Scope) error { cache.Free(); return nil }) //nolint:errcheck // freeing memory does not fail
 
-	pass := func(pr Probe, key philox.Key, in *noise.Injector, use func(z []float32) error) error {
+	pass := func(pr Probe, draws noise.Draws, in *noise.Injector, use func(z []float32) error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		b := Prefix(pr.IDs, 0)
 		b.From = pr.From
-		b.Rows = NoiseRows(key, len(pr.IDs), pr.Step)
+		b.Rows = NoiseRows(draws, len(pr.IDs), pr.Step)
 		b.Rows.Together(pr.Together)
 		return lm.Worker.Do(func(s *torch.Scope) error {
 			z := s.FloatView(s.Host(lm.Model.Forward(s, b, cache, in)))
@@ -77,18 +79,18 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 	first := make([]int, len(probes)) // row of the spool where a probe's logits begin
 	for i, pr := range probes {
 		first[i] = spool.rows
-		if err := pass(pr, 0, nil, spool.append); err != nil {
+		if err := pass(pr, noise.Draws{}, nil, spool.append); err != nil {
 			return nil, err
 		}
 	}
 	v := lm.Model.Config.VocabSize
-	var effect noise.Effect
-	in := noise.NewInjector(p.Spec, false)
+	var effect condition.Effect
+	in := noise.NewInjector(p.Noise, false)
 	for draw := range p.Draws {
 		restore := func() error { return nil }
-		if p.Spec.OnWeights() {
+		if p.Noise.On(operation.Weights) {
 			if err := lm.Worker.Do(func(s *torch.Scope) (err error) {
-				effect, err = lm.PerturbWeights(s, p.Spec, philox.CalibrationWeight, p.Seed, draw)
+				effect, err = lm.PerturbWeights(s, p.Noise, philox.CalibrationWeight, p.Seed, draw)
 				return err
 			}); err != nil {
 				return nil, err
@@ -98,7 +100,7 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 		for i, pr := range probes {
 			clean, err := spool.read(first[i], len(pr.IDs)-pr.From)
 			if err == nil {
-				err = pass(pr, philox.NewKey(calibrationDomain(p.Spec.Kind), p.Seed, draw, pr.Sample), in, func(z []float32) error {
+				err = pass(pr, noise.CalibrationDraws(p.Seed, draw, pr.Sample), in, func(z []float32) error {
 					parallel(len(pr.IDs)-pr.From, func(row int) {
 						visit(i, draw, row, clean[row*v:(row+1)*v], z[row*v:(row+1)*v])
 					})
@@ -114,16 +116,16 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 			return nil, err
 		}
 	}
-	if p.Spec.OnActivations() {
+	if in != nil {
 		effect = append(effect, in.Effect()...)
 	}
 	return effect, effect.Check()
 }
 
 // PerturbWeights programs one chip: the weight noise of a seed and replicate. Model.Restore undoes it.
-func (lm *LM) PerturbWeights(s *torch.Scope, spec noise.Spec, domain philox.Domain, seed uint64, replicate int) (noise.Effect, error) {
-	return lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
-		return noise.PerturbWeights(s, spec, params, func(name string) philox.Key {
+func (lm *LM) PerturbWeights(s *torch.Scope, n condition.Noise, domain philox.Domain, seed uint64, replicate int) (condition.Effect, error) {
+	return lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
+		return noise.PerturbWeights(s, n, params, func(name string) philox.Key {
 			return philox.NewKey(domain, seed, replicate, name)
 		}, false)
 	})
@@ -146,30 +148,23 @@ func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool
 	defer e.Close() //nolint:errcheck // freeing memory does not fail
 	out := make([][]int, len(prompts))
 	i := 0
-	err = e.Generate(ctx, nil, func() (*Request, any, bool) {
+	err = Generate(ctx, e, nil, func() (*Request, int, bool) {
 		if i == len(prompts) {
-			return nil, nil, false
+			return nil, 0, false
 		}
 		i++
 		return &Request{Prompt: prompts[i-1], MaxNew: n}, i - 1, true
-	}, func(tag any, r Result) error {
-		if r.Err != nil {
-			return r.Err
+	}, func(prompt int, c Completion) error {
+		if c.Err != nil {
+			return c.Err
 		}
-		if r.Finish == Nonfinite {
-			return fmt.Errorf("the clean logits of prompt %d are not finite", tag)
+		if c.Finish == Nonfinite {
+			return fmt.Errorf("the clean logits of prompt %d are not finite", prompt)
 		}
-		out[tag.(int)] = r.IDs
+		out[prompt] = c.IDs
 		return nil
 	})
 	return out, err
-}
-
-func calibrationDomain(k noise.Kind) philox.Domain {
-	if k == noise.Output {
-		return philox.CalibrationOutput
-	}
-	return philox.CalibrationActivation
 }
 
 // parallel calls f(0), ..., f(n-1) from as many goroutines as there are processors.

@@ -14,6 +14,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -378,13 +379,13 @@ func TestLogProb(t *testing.T) {
 
 func TestScheduleSHA256(t *testing.T) {
 	t.Parallel()
-	sha := func(v ...float64) string { return Schedule{T: v}.SHA256() }
-	if sha() != "" || Greedy().SHA256() != "" {
+	sha := func(v ...float64) string { return condition.Schedule{T: v}.SHA256() }
+	if sha() != "" || condition.Greedy().SHA256() != "" {
 		t.Error("greedy decoding has a schedule")
 	}
 	for _, same := range [][2]string{
 		{sha(1), sha(1, 1, 1)},
-		{sha(1), Constant(1).SHA256()},
+		{sha(1), condition.ConstantT(1).SHA256()},
 		{sha(1.3, 1.2), sha(1.3, 1.2, 1.2, 1.2)},
 	} {
 		if same[0] != same[1] {
@@ -399,7 +400,7 @@ func TestScheduleSHA256(t *testing.T) {
 		}
 		seen[h] = v
 	}
-	s := Schedule{T: []float64{2, 1, 1}}
+	s := condition.Schedule{T: []float64{2, 1, 1}}
 	s.SHA256()
 	if diff := cmp.Diff([]float64{2, 1, 1}, s.T); diff != "" {
 		t.Errorf("hashing changed the schedule:\n%s", diff)
@@ -408,13 +409,13 @@ func TestScheduleSHA256(t *testing.T) {
 
 func TestScheduleAt(t *testing.T) {
 	t.Parallel()
-	s := Schedule{T: []float64{1.3, 1.2, 1.1}}
+	s := condition.Schedule{T: []float64{1.3, 1.2, 1.1}}
 	for step, want := range map[int]float64{0: 1.3, 1: 1.2, 2: 1.1, 3: 1.1, 1 << 40: 1.1} {
 		if got := s.At(step); got != want {
 			t.Errorf("T(%d) = %v, want %v", step, got, want)
 		}
 	}
-	if !math.IsNaN(Greedy().At(0)) || !Greedy().IsGreedy() || s.IsGreedy() || Constant(0.7).At(9) != 0.7 {
+	if !math.IsNaN(condition.Greedy().At(0)) || !condition.Greedy().IsGreedy() || s.IsGreedy() || condition.ConstantT(0.7).At(9) != 0.7 {
 		t.Error("greedy or constant schedules are not what they say")
 	}
 }

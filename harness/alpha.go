@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/internal/config"
-	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
@@ -31,24 +31,15 @@ var (
 	lastTokens   = []int{5, 20, 50}               // of the control's contexts
 )
 
-// NamedNoise is a noise and what tables call it.
-type NamedNoise struct {
-	Label string
-	Spec  noise.Spec
-}
-
 // NotebookNoises are the noises of the notebook's experiment 6.
-func NotebookNoises() []NamedNoise {
-	return []NamedNoise{
-		{"activation 0.05", noise.Spec{Kind: noise.Activation, ActivationScale: 0.05}},
-		{"weight 0.05", noise.Spec{Kind: noise.Weight, WeightScale: 0.05}},
-	}
+func NotebookNoises() []condition.Noise {
+	return []condition.Noise{{Kind: condition.Activation, Scale: 0.05}, {Kind: condition.Weight, Scale: 0.05}}
 }
 
 // AlphaOptions describe experiments 6a, 6b and 6c.
 type AlphaOptions struct {
 	Prompts   [][]int // token ids
-	Noises    []NamedNoise
+	Noises    []condition.Noise
 	Positions int // generated tokens
 	Draws     int // of each noise, for each prompt
 	KVCache   bool
@@ -73,14 +64,8 @@ func (s *Session) AlphaOptions(ctx context.Context) (AlphaOptions, error) {
 }
 
 // noises are the config's that do something.
-func (s *Session) noises() []NamedNoise {
-	var list []NamedNoise
-	for _, n := range s.cfg.Noise {
-		if n.Kind != config.NoiseNone {
-			list = append(list, NamedNoise{n.Label(), noiseSpec(n)})
-		}
-	}
-	return list
+func (s *Session) noises() []condition.Noise {
+	return slices.DeleteFunc(slices.Clone(s.cfg.Noise), condition.Noise.Empty)
 }
 
 // AlphaReport is what experiments 6a, 6b and 6c measured.
@@ -181,11 +166,11 @@ func MeasureAlpha(ctx context.Context, lm *decode.LM, o AlphaOptions, logf func(
 		return nil, fmt.Errorf("continuing the prompts without noise: %w", err)
 	}
 	for i, n := range o.Noises {
-		logf("alpha under %s (%d of %d): %d prompts, %d draws, %d positions", n.Label, i+1, len(o.Noises), len(o.Prompts), o.Draws, o.Positions)
+		logf("alpha under %s (%d of %d): %d prompts, %d draws, %d positions", n.Label(), i+1, len(o.Noises), len(o.Prompts), o.Draws, o.Positions)
 		m := alphaMeasurement{AlphaOptions: o, lm: lm, continuations: r.Continuations}
 		a, err := m.measure(ctx, n)
 		if err != nil {
-			return nil, fmt.Errorf("alpha under %q: %w", n.Label, err)
+			return nil, fmt.Errorf("alpha under %q: %w", n.Label(), err)
 		}
 		r.Noises = append(r.Noises, *a)
 	}
@@ -199,10 +184,10 @@ type alphaMeasurement struct {
 	continuations [][]int
 }
 
-func (m *alphaMeasurement) measure(ctx context.Context, n NamedNoise) (*NoiseAlpha, error) {
+func (m *alphaMeasurement) measure(ctx context.Context, n condition.Noise) (*NoiseAlpha, error) {
 	var set, fixed probeSet
 	collector := alpha.NewCollector(lengths(m.continuations), m.Draws, m.Base, false)
-	collector.Chips = n.Spec.OnWeights()
+	collector.Chips = n.Chips()
 	set.teacherForcing(m.Prompts, m.continuations, m.KVCache, collector.Add)
 	var reference, contexts []*sample
 	for _, l := range m.fixedLengths() {
@@ -215,7 +200,7 @@ func (m *alphaMeasurement) measure(ctx context.Context, n NamedNoise) (*NoiseAlp
 	}
 	control := m.addControl(&set)
 
-	probing := decode.Probing{Spec: n.Spec, Draws: m.Draws, Seed: m.Seed}
+	probing := decode.Probing{Noise: n, Draws: m.Draws, Seed: m.Seed}
 	if _, err := set.run(ctx, m.lm, probing); err != nil {
 		return nil, err
 	}
@@ -235,7 +220,7 @@ func (m *alphaMeasurement) measure(ctx context.Context, n NamedNoise) (*NoiseAlp
 			return nil, err
 		}
 	}
-	out := &NoiseAlpha{Noise: n.Label, SharedDraws: n.Spec.OnWeights(), ByPosition: m.byPosition(collector, curve)}
+	out := &NoiseAlpha{Noise: n.Label(), SharedDraws: n.Chips(), ByPosition: m.byPosition(collector, curve)}
 	out.FixedContext = fixedContext(m.fixedLengths(), contexts, reference, out.ByPosition.Ratio)
 	if out.LastTokens, err = control.report(); err != nil {
 		return nil, err
@@ -501,10 +486,10 @@ func MeasureAlphaCurve(ctx context.Context, lm *decode.LM, o AlphaOptions) (*Alp
 		return nil, fmt.Errorf("continuing the prompt without noise: %w", err)
 	}
 	curve, _, err := alphaCurve(ctx, lm, o.Prompts[:1], continuations, decode.Probing{
-		Spec: o.Noises[0].Spec, Draws: o.Draws, Seed: o.Seed,
+		Noise: o.Noises[0], Draws: o.Draws, Seed: o.Seed,
 	}, o.KVCache, 1, false)
 	if err != nil {
-		return nil, fmt.Errorf("alpha under %q: %w", o.Noises[0].Label, err)
+		return nil, fmt.Errorf("alpha under %q: %w", o.Noises[0].Label(), err)
 	}
 	out := &AlphaCurve{IDs: continuations[0], Alpha: curve.Alphas(), AlphaMean: curve.Mean()}
 	for _, p := range curve.Points {

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
@@ -78,12 +78,7 @@ type byPosition map[int]alpha.Point
 func (g alphaGolden) measure(t *testing.T, lm *decode.LM, c alphaCase, kvCache bool) byPosition {
 	t.Helper()
 	prompt, continuation := g.Prompts[c.Prompt], g.Continuations[c.Prompt]
-	probing := decode.Probing{Spec: noise.Spec{Kind: noise.Kind(c.Noise)}, Draws: g.Draws, Seed: 7}
-	if probing.Spec.OnWeights() {
-		probing.Spec.WeightScale = g.Scale
-	} else {
-		probing.Spec.ActivationScale = g.Scale
-	}
+	probing := decode.Probing{Noise: condition.Noise{Kind: c.Noise, Scale: g.Scale}, Draws: g.Draws, Seed: 7}
 	points := byPosition{}
 	curve := func(prompt, continuation []int, at int) {
 		got, _, err := alphaCurve(t.Context(), lm, [][]int{prompt}, [][]int{continuation}, probing, kvCache, 1, false)
@@ -178,7 +173,7 @@ func TestWeightNoiseIgnoresTheCache(t *testing.T) {
 	for _, g := range readAlphaGoldens(t)[:1] {
 		lm := g.open(t)
 		g.Draws = 3
-		c := alphaCase{Noise: string(noise.Weight), Positions: []int{0, 1, 2, 3, 4}}
+		c := alphaCase{Noise: string(condition.Weight), Positions: []int{0, 1, 2, 3, 4}}
 		with, without := g.measure(t, lm, c, true), g.measure(t, lm, c, false)
 		for _, at := range c.Positions {
 			a, b := with[at].Alpha, without[at].Alpha

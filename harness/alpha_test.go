@@ -16,8 +16,8 @@ import (
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
-	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -253,10 +253,10 @@ func TestAlphaCurveOfOnePrompt(t *testing.T) {
 
 func TestAlphaNeedsANoiseThatActs(t *testing.T) {
 	t.Parallel()
-	nothing := NamedNoise{"nothing", noise.Spec{Kind: noise.Weight, WeightScale: 0.1, Include: []string{"no_such_name"}}}
-	o := AlphaOptions{Prompts: [][]int{{5}}, Noises: []NamedNoise{nothing}, Positions: 3, Draws: 1, Base: 1}
+	nothing := condition.Noise{Kind: condition.Weight, Scale: 0.1, Include: []string{"no_such_name"}}
+	o := AlphaOptions{Prompts: [][]int{{5}}, Noises: []condition.Noise{nothing}, Positions: 3, Draws: 1, Base: 1}
 	lm := parity(t, "qwen2-untied-gqa1")
-	if _, err := MeasureAlpha(t.Context(), lm, o, t.Logf); err == nil || !strings.Contains(err.Error(), `"nothing"`) {
+	if _, err := MeasureAlpha(t.Context(), lm, o, t.Logf); err == nil || !strings.Contains(err.Error(), `"weight 0.1 include no_such_name"`) {
 		t.Errorf("error %v", err)
 	}
 	o.Noises, o.Positions = NotebookNoises(), 2000
@@ -285,7 +285,7 @@ func TestTempsFindTheTemperatureOfLeastKL(t *testing.T) {
 			prompts, continuations = prompts[:1], continuations[:1]
 		}
 		r := &TempsReport{Prompts: len(prompts), Draws: 3, KVCache: true, Base: 1}
-		n := NamedNoise{"activation 0.4", noise.Spec{Kind: noise.Activation, ActivationScale: 0.4}}
+		n := condition.Noise{Kind: condition.Activation, Scale: 0.4}
 		if r.Rows, err = r.measure(t.Context(), lm, n, prompts, continuations, []float64{0.4, 1, 1.1, 3}); err != nil {
 			t.Fatal(err)
 		}

@@ -21,9 +21,9 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/files"
-	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -39,7 +39,7 @@ type Calibration struct {
 	Parts       map[string]string `json:"parts"` // what the fingerprint is made of
 	MeanAlpha   float64           `json:"mean_alpha"`
 	Curve       alpha.Curve       `json:"curve"`
-	Effect      noise.Effect      `json:"effect"`
+	Effect      condition.Effect  `json:"effect"`
 }
 
 // calibrator measures alpha(t) for the noises of a config, or finds what was measured before.
@@ -57,12 +57,12 @@ type calibrator struct {
 	found   map[string]*Calibration
 }
 
-// curve returns the calibration of a noise at a base temperature; fit asks for the fitted form.
-func (c *calibrator) curve(ctx context.Context, n config.Noise, base float64, fit bool) (*Calibration, error) {
+// curve returns what is asked for.
+func (c *calibrator) curve(ctx context.Context, of condition.Calibration) (*Calibration, error) {
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
-	parts := c.parts(n, base, fit)
+	parts := c.parts(of)
 	canonical, err := json.Marshal(parts)
 	if err != nil {
 		return nil, fmt.Errorf("making the calibration's fingerprint: %w", err)
@@ -72,9 +72,9 @@ func (c *calibrator) curve(ctx context.Context, n config.Noise, base float64, fi
 	if cal, ok := c.found[fingerprint]; ok {
 		return cal, nil
 	}
-	cal, err := c.find(n, base, fit, fingerprint)
+	cal, err := c.find(of, fingerprint)
 	if cal == nil && err == nil {
-		cal, err = c.once(ctx, n, base, fit, fingerprint, parts)
+		cal, err = c.once(ctx, of, fingerprint, parts)
 	}
 	if err != nil {
 		return nil, err
@@ -88,8 +88,8 @@ func (c *calibrator) curve(ctx context.Context, n config.Noise, base float64, fi
 
 // once measures a calibration unless another process is at it. Of several shards that need one, the first measures it and
 // the others wait: were they to measure too, on machines that round differently, their temperatures would differ.
-func (c *calibrator) once(ctx context.Context, n config.Noise, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
-	_, shared := c.paths(n, base, fit, fingerprint)
+func (c *calibrator) once(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
+	_, shared := c.paths(of, fingerprint)
 	if err := os.MkdirAll(filepath.Dir(shared), 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder of calibrations: %w", err)
 	}
@@ -100,11 +100,11 @@ func (c *calibrator) once(ctx context.Context, n config.Noise, base float64, fit
 		if err != nil && !held {
 			return nil, err
 		}
-		cal, err := c.find(n, base, fit, fingerprint)
+		cal, err := c.find(of, fingerprint)
 		switch {
 		case held && cal == nil && err == nil:
 			if !waited {
-				c.logf("waiting for the calibration under %s by %s", n.Label(), locked.Owner)
+				c.logf("waiting for the calibration under %s by %s", of.Noise.Label(), locked.Owner)
 			}
 			select {
 			case <-time.After(2 * time.Second):
@@ -115,19 +115,19 @@ func (c *calibrator) once(ctx context.Context, n config.Noise, base float64, fit
 		case held:
 			return cal, err
 		case cal == nil && err == nil:
-			cal, err = c.measure(ctx, n, base, fit, fingerprint, parts)
+			cal, err = c.measure(ctx, of, fingerprint, parts)
 		}
 		return cal, errors.Join(err, release())
 	}
 }
 
 // parts are what may change a calibration.
-func (c *calibrator) parts(n config.Noise, base float64, fit bool) map[string]string {
+func (c *calibrator) parts(of condition.Calibration) map[string]string {
 	cal := c.cfg.Calibration
 	parts := map[string]string{
-		"noise": n.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
+		"noise": of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
 		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws), "prompts": shortSHA(fmt.Sprint(c.prompts)),
-		"base": strconv.FormatFloat(base, 'g', -1, 64), "fitted": strconv.FormatBool(fit),
+		"base": strconv.FormatFloat(of.Base, 'g', -1, 64), "fitted": strconv.FormatBool(of.Fit),
 		"dtype": c.cfg.Model.DType, "linears": c.cfg.Model.Linears, "device": c.id.device, "threads": strconv.Itoa(c.id.threads),
 	}
 	for k, v := range c.id.hashes {
@@ -143,17 +143,17 @@ func (c *calibrator) parts(n config.Noise, base float64, fit bool) map[string]st
 
 // paths are where a calibration lies: in the run, under a name that a person reads, and beside all runs, under its
 // fingerprint, where other runs find it.
-func (c *calibrator) paths(n config.Noise, base float64, fit bool, fingerprint string) (run, shared string) {
+func (c *calibrator) paths(of condition.Calibration, fingerprint string) (run, shared string) {
 	name := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", r) {
 			return r
 		}
 		return '-'
-	}, c.place(n)+"-"+n.Label())
-	if base != 1 {
-		name += fmt.Sprintf("-base-%g", base)
+	}, c.place(of.Noise)+"-"+of.Noise.Label())
+	if of.Base != 1 {
+		name += fmt.Sprintf("-base-%g", of.Base)
 	}
-	if fit {
+	if of.Fit {
 		name += "-fitted"
 	}
 	return filepath.Join(c.cfg.Output, "calibration", name+".json"), filepath.Join(filepath.Dir(c.cfg.Output), "calibrations", fingerprint+".json")
@@ -167,13 +167,16 @@ func (c *calibrator) place(n config.Noise) string {
 			return fmt.Sprintf("%02d", i)
 		}
 	}
-	i := slices.IndexFunc(c.cfg.Temperature, func(t config.Temperature) bool { return t.From.Kind != "" && t.From.Label() == n.Label() })
+	i := slices.IndexFunc(c.cfg.Temperature, func(t config.Temperature) bool {
+		from, ok := t.From()
+		return ok && from.Label() == n.Label()
+	})
 	return fmt.Sprintf("t%02d", i)
 }
 
 // find looks for a stored calibration: nil where there is none. One in the run directory that is another is refused.
-func (c *calibrator) find(n config.Noise, base float64, fit bool, fingerprint string) (*Calibration, error) {
-	run, shared := c.paths(n, base, fit, fingerprint)
+func (c *calibrator) find(of condition.Calibration, fingerprint string) (*Calibration, error) {
+	run, shared := c.paths(of, fingerprint)
 	for _, path := range []string{run, shared} {
 		cal, err := readCalibration(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -184,7 +187,7 @@ func (c *calibrator) find(n config.Noise, base float64, fit bool, fingerprint st
 		}
 		if cal.Fingerprint != fingerprint {
 			return nil, fmt.Errorf("%s is the calibration of another experiment:\n  %s\nremove it, or choose another output",
-				path, strings.Join(differences(cal.Parts, c.parts(n, base, fit)), "\n  "))
+				path, strings.Join(differences(cal.Parts, c.parts(of)), "\n  "))
 		}
 		if path == shared {
 			return cal, cal.write(run)
@@ -321,23 +324,23 @@ func (c *calibrator) continuations(ctx context.Context) (clean [][]int, err erro
 }
 
 // measure runs the calibration: teacher forcing along the clean greedy continuations.
-func (c *calibrator) measure(ctx context.Context, n config.Noise, base float64, fit bool, fingerprint string, parts map[string]string) (*Calibration, error) {
+func (c *calibrator) measure(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
 	clean, err := c.continuations(ctx)
 	if err != nil {
 		return nil, err
 	}
-	label := n.Label()
+	label := of.Noise.Label()
 	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.prompts), c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
 	curve, effect, err := alphaCurve(ctx, c.lm, c.prompts, clean, decode.Probing{
-		Spec: noiseSpec(n), Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
-	}, c.cfg.Generation.KVCache, base, fit)
+		Noise: of.Noise, Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
+	}, c.cfg.Generation.KVCache, of.Base, of.Fit)
 	if err != nil {
 		return nil, fmt.Errorf("calibrating under %q: %w", label, err)
 	}
 	cal := &Calibration{
 		Schema: calibrationSchema, Fingerprint: fingerprint, Noise: label, Parts: parts, MeanAlpha: curve.Mean(), Curve: *curve, Effect: effect,
 	}
-	run, shared := c.paths(n, base, fit, fingerprint)
+	run, shared := c.paths(of, fingerprint)
 	if cal, err = cal.publish(shared); err != nil {
 		return nil, err
 	}
@@ -345,9 +348,9 @@ func (c *calibrator) measure(ctx context.Context, n config.Noise, base float64, 
 }
 
 // alphaCurve measures alpha(t) along the continuations of prompts.
-func alphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, fit bool) (*alpha.Curve, noise.Effect, error) {
+func alphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, fit bool) (*alpha.Curve, condition.Effect, error) {
 	collector := alpha.NewCollector(lengths(continuations), p.Draws, base, fit)
-	collector.Chips = p.Spec.OnWeights()
+	collector.Chips = p.Noise.Chips()
 	var set probeSet
 	set.teacherForcing(prompts, continuations, kvCache, collector.Add)
 	effect, err := set.run(ctx, lm, p)
@@ -377,23 +380,13 @@ func lengths(sequences [][]int) []int {
 	return n
 }
 
-// schedule returns the temperatures of conditions, measuring alpha where a policy needs it.
-func (c *calibrator) schedule(ctx context.Context) scheduler {
-	return func(n int, t config.Temperature) (decode.Schedule, float64, error) {
-		if s, mean, known := fixedSchedule(c.cfg, n, t); known {
-			return s, mean, nil
-		}
-		cal := c.cfg.Calibrated(t)
-		form := alpha.Form(cal.Form)
-		measured, err := c.curve(ctx, t.Source(c.cfg.Noise[n]), cal.Base, form == alpha.Fitted)
+// measurer measures alpha where a policy needs it.
+func (c *calibrator) measurer(ctx context.Context) measurer {
+	return func(cal condition.Calibration) (*alpha.Curve, error) {
+		m, err := c.curve(ctx, cal)
 		if err != nil {
-			return decode.Schedule{}, 0, err
+			return nil, err
 		}
-		if t.Policy == config.PolicyConstantTStar {
-			constant, err := measured.Curve.Constant(form)
-			return decode.Constant(constant), measured.MeanAlpha, err
-		}
-		dynamic, err := measured.Curve.Dynamic(form, alpha.Smoothing(cal.Smooth), cal.Window)
-		return decode.Schedule{T: dynamic}, measured.MeanAlpha, err
+		return &m.Curve, nil
 	}
 }

@@ -3,46 +3,38 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
-	"github.com/gsmeval/gsmeval/noise"
-	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
 // Calibrate measures, or finds, the calibration of every noise of the config that the config's temperatures ask for; where
 // none asks for one, that of the config's calibration section.
 func Calibrate(ctx context.Context, s *Session) ([]*Calibration, error) {
 	c := s.calibrator()
-	var wanted []config.Temperature
-	for _, t := range s.cfg.Temperature {
-		if t.Policy == config.PolicyConstantTStar || t.Policy == config.PolicyDynamicTStar {
-			wanted = append(wanted, t)
-		}
-	}
+	wanted := slices.DeleteFunc(slices.Clone(s.cfg.Temperature), func(t config.Temperature) bool { return !t.IsCalibrated() })
 	if len(wanted) == 0 {
-		wanted = []config.Temperature{{Policy: config.PolicyDynamicTStar}}
+		wanted = []config.Temperature{condition.NewTemperature(&condition.DynamicTStar{})}
 	}
 	var out []*Calibration
-	seen := map[*Calibration]bool{}
-	for _, under := range s.cfg.Noise {
+	for n := range s.cfg.Noise {
 		for _, t := range wanted {
-			source := t.Source(under)
-			if source.Kind == config.NoiseNone {
+			cal, needed := t.Calibration(s.cfg.Under(n))
+			if !needed {
 				continue
 			}
-			cal := s.cfg.Calibrated(t)
-			m, err := c.curve(ctx, source, cal.Base, alpha.Form(cal.Form) == alpha.Fitted)
+			m, err := c.curve(ctx, cal)
 			if err != nil {
 				return nil, err
 			}
-			if !seen[m] {
-				seen[m] = true
+			if !slices.Contains(out, m) {
 				out = append(out, m)
 			}
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("the config has no noise to calibrate: %w", noise.ErrNoEffect)
+		return nil, fmt.Errorf("the config has no noise to calibrate: %w", condition.ErrNoEffect)
 	}
 	return out, nil
 }

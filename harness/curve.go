@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/plots"
 	"github.com/gsmeval/gsmeval/results"
@@ -97,18 +98,18 @@ func ReadCurve(dir string) (*CurveReport, error) {
 }
 
 // add puts a condition in its place; t is its temperature where it is constant.
-func (c *NoiseCurve) add(row *results.Row, policy string, t float64) {
+func (c *NoiseCurve) add(row *results.Row, policy condition.Policy, t float64) {
 	p := CurvePoint{
 		Temperature: row.Temperature, T: results.Float(t), N: row.N, Accuracy: row.Accuracy, CI: row.CI, NewChips: row.NewChips,
 		BestShare: results.Float(math.NaN()), index: row.TempIndex,
 	}
-	switch policy {
-	case config.PolicyGreedy:
+	switch policy.(type) {
+	case *condition.GreedyPolicy:
 		p.T = results.Float(math.NaN())
 		c.Greedy = &p
-	case config.PolicyConstantTStar:
+	case *condition.ConstantTStar:
 		c.TStar = append(c.TStar, p)
-	case config.PolicyConstant:
+	case *condition.Constant:
 		if !slices.ContainsFunc(c.Points, func(q CurvePoint) bool { return q.T == p.T }) {
 			c.Points = append(c.Points, p)
 		}

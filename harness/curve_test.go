@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -12,7 +12,7 @@ import (
 func curveOf(points ...[2]float64) *NoiseCurve {
 	c := &NoiseCurve{Noise: "activation 0.2"}
 	for i, p := range points {
-		c.add(&results.Row{TempIndex: i, N: 10, Accuracy: results.Float(p[1])}, config.PolicyConstant, p[0])
+		c.add(&results.Row{TempIndex: i, N: 10, Accuracy: results.Float(p[1])}, &condition.Constant{}, p[0])
 	}
 	return c
 }
@@ -57,9 +57,9 @@ func TestCurveChoosesTheBestTemperature(t *testing.T) {
 func TestCurveKeepsKindsApart(t *testing.T) {
 	t.Parallel()
 	c := curveOf([2]float64{1, 0.5}, [2]float64{1, 0.5}, [2]float64{0.5, 0.4})
-	c.add(&results.Row{Accuracy: 0.9}, config.PolicyConstantTStar, 1.1)
-	c.add(&results.Row{Accuracy: 0.8}, config.PolicyGreedy, 0)
-	c.add(&results.Row{Accuracy: 0.7}, config.PolicyDynamicTStar, 0)
+	c.add(&results.Row{Accuracy: 0.9}, &condition.ConstantTStar{}, 1.1)
+	c.add(&results.Row{Accuracy: 0.8}, &condition.GreedyPolicy{}, 0)
+	c.add(&results.Row{Accuracy: 0.7}, &condition.DynamicTStar{}, 0)
 	if len(c.Points) != 2 || len(c.TStar) != 1 || c.Greedy == nil || !math.IsNaN(float64(c.Greedy.T)) {
 		t.Errorf("%d points, %d T*, greedy %v", len(c.Points), len(c.TStar), c.Greedy)
 	}

@@ -6,26 +6,27 @@ import (
 	"strings"
 
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
-// decoder turns requests into sequences and sequences into text. It is the model, or a stub in tests of runs.
+// decoder turns requests into completions. It is the model, or a stub in tests of runs.
 type decoder interface {
 	// decode produces what next hands out under one noise and gives it to sink.
-	decode(ctx context.Context, u under, next decode.Source, sink decode.Sink) error
-	text(ids []int) string
+	decode(ctx context.Context, p pass, next decode.Source[todo], sink decode.Sink[todo]) error
 	close() error
 }
 
-// under is the noise of one pass.
-type under struct {
-	spec      noise.Spec
+// pass is the noise of one pass over samples that share their weights.
+type pass struct {
+	noise     condition.Noise
 	seed      uint64
 	replicate int // of the weights
 	// programmed is told what the weight noise did, before the first sample.
-	programmed func(noise.Effect)
+	programmed func(condition.Effect)
 }
 
 // lmDecoder decodes with a model.
@@ -55,16 +56,14 @@ func roomOn(lm *decode.LM, o decode.Options) string {
 	return fitting(lm.GPU.Free, weights, slot, logits, o.Slots)
 }
 
-func (d *lmDecoder) text(ids []int) string { return d.lm.Completion(ids) }
-
 func (d *lmDecoder) close() error { return d.engine.Close() }
 
-// decode programs the chip, decodes and restores the weights. Activation noise that changed nothing is noise.ErrNoEffect.
-func (d *lmDecoder) decode(ctx context.Context, u under, next decode.Source, sink decode.Sink) (err error) {
-	if u.spec.OnWeights() {
-		var effect noise.Effect
+// decode programs the chip, decodes and restores the weights. Activation noise that changed nothing is condition.ErrNoEffect.
+func (d *lmDecoder) decode(ctx context.Context, p pass, next decode.Source[todo], sink decode.Sink[todo]) (err error) {
+	if p.noise.On(operation.Weights) {
+		var effect condition.Effect
 		if err := d.lm.Worker.Do(func(s *torch.Scope) (err error) {
-			effect, err = d.lm.PerturbWeights(s, u.spec, philox.Weight, u.seed, u.replicate)
+			effect, err = d.lm.PerturbWeights(s, p.noise, philox.Weight, p.seed, p.replicate)
 			return err
 		}); err != nil {
 			return err
@@ -74,16 +73,16 @@ func (d *lmDecoder) decode(ctx context.Context, u under, next decode.Source, sin
 				err = fmt.Errorf("undoing the weight noise: %w", restoreErr)
 			}
 		}()
-		u.programmed(effect)
+		p.programmed(effect)
 	}
-	injector := noise.NewInjector(u.spec, false)
-	return d.engine.Generate(ctx, injector, next, func(tag any, r decode.Result) error {
+	injector := noise.NewInjector(p.noise, false)
+	return decode.Generate(ctx, d.engine, injector, next, func(t todo, c decode.Completion) error {
 		// Checked before a sample is kept: what the journal holds is not decoded, and so not checked, again.
-		if u.spec.OnActivations() && r.Err == nil && r.Noise2 == 0 {
+		if injector != nil && c.Err == nil && c.Effect.Noise2 == 0 {
 			if err := injector.Effect().Check(); err != nil {
 				return err
 			}
 		}
-		return sink(tag, r)
+		return sink(t, c)
 	})
 }

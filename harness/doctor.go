@@ -15,6 +15,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/decode/tokenizer"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
@@ -270,7 +271,7 @@ func trial(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	g, err := Generate(ctx, lm, GenerateOptions{PromptIDs: prompt.IDs, MaxNewTokens: 8, Schedule: decode.Greedy()})
+	g, err := Generate(ctx, lm, GenerateOptions{PromptIDs: prompt.IDs, MaxNewTokens: 8, Schedule: condition.Greedy()})
 	if err != nil {
 		return "", err
 	}

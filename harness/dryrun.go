@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"strings"
 	"time"
@@ -105,7 +104,7 @@ func Foresee(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Foreca
 		return nil, fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model; lower generation.max_new_tokens",
 			cfg.Generation.MaxNewTokens, positions)
 	}
-	p, err := newPlan(cfg, unmeasured(cfg))
+	p, err := newPlan(cfg, unmeasured)
 	if err != nil {
 		return nil, err
 	}
@@ -153,35 +152,15 @@ func (f *Forecast) measurePrompts(prompts []Prompt, maxNew, positions int) (capa
 	return capacity
 }
 
-// unmeasured gives the schedules that are known before alpha is. Those that are not get a stand-in, each another one, which
-// nothing decodes with.
-func unmeasured(cfg *config.Config) scheduler {
-	standIns := 0
-	return func(n int, t config.Temperature) (decode.Schedule, float64, error) {
-		switch {
-		case t.Policy == config.PolicyGreedy:
-			return decode.Greedy(), math.NaN(), nil
-		case t.Policy == config.PolicyConstant:
-			return decode.Constant(t.Constant(n)), math.NaN(), nil
-		case t.Source(cfg.Noise[n]).Kind == config.NoiseNone:
-			return decode.Constant(cfg.Calibrated(t).Base), 0, nil
-		}
-		standIns++
-		return decode.Constant(-float64(standIns)), math.NaN(), nil
-	}
-}
-
 // layOut fills in conditions, samples and calibrations.
 func (f *Forecast) layOut(cfg *config.Config, p *plan) {
 	sources := map[string]bool{}
 	for _, c := range p.cells {
 		t := cfg.Temperature[c.temp]
 		pc := PlannedCondition{Noise: cfg.Noise[c.noise].Label(), Temperature: c.label, Replicates: c.replicates}
-		if t.Policy == config.PolicyConstantTStar || t.Policy == config.PolicyDynamicTStar {
-			if source := t.Source(cfg.Noise[c.noise]); source.Kind != config.NoiseNone {
-				pc.Calibrated = true
-				sources[source.Label()] = true
-			}
+		if cal, needed := t.Calibration(cfg.Under(c.noise)); needed {
+			pc.Calibrated = true
+			sources[cal.Noise.Label()] = true
 		}
 		if c.samplesOf >= 0 {
 			pc.SamplesOf = cfg.Temperature[c.samplesOf].Label()

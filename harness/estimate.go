@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/noise"
-	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
 // The measurement of a dry run: so many decode steps, and again while it is quick, since the machine may be busy.
@@ -35,7 +35,7 @@ func estimate(ctx context.Context, cfg *config.Config, dir string, p *plan, f *F
 		return nil, err
 	}
 	defer e.Close() //nolint:errcheck // freeing memory does not fail
-	s := stopwatch{ctx, e, costliest(p.noises), philox.NewKey(philox.CalibrationActivation, cfg.Seed, 0, "dry run")}
+	s := stopwatch{ctx, e, costliest(cfg.Noise), noise.CalibrationDraws(cfg.Seed, 0, "dry run")}
 	prompt := middling(prompts, capacity-cfg.Generation.MaxNewTokens)
 	if _, err := s.once(1, prompt, 1); err != nil { // the first pass sets libtorch up
 		return nil, err
@@ -62,8 +62,8 @@ func estimate(ctx context.Context, cfg *config.Config, dir string, p *plan, f *F
 type stopwatch struct {
 	ctx    context.Context //nolint:containedctx // of one measurement
 	engine *decode.Engine
-	noise  noise.Spec
-	key    philox.Key
+	noise  condition.Noise
+	draws  noise.Draws
 }
 
 // best is the shortest time of some.
@@ -81,14 +81,14 @@ func (s stopwatch) best(sequences int, prompt []int, maxNew int) (float64, error
 
 // once decodes equal sequences and returns the seconds that it took.
 func (s stopwatch) once(sequences int, prompt []int, maxNew int) (float64, error) {
-	r := &decode.Request{Prompt: prompt, MaxNew: maxNew, Schedule: decode.Greedy(), NoiseKey: s.key}
+	r := &decode.Request{Prompt: prompt, MaxNew: maxNew, Schedule: condition.Greedy(), Draws: s.draws}
 	var failed error
 	begin := time.Now()
-	err := s.engine.Generate(s.ctx, noise.NewInjector(s.noise, false), func() (*decode.Request, any, bool) {
+	err := decode.Generate(s.ctx, s.engine, noise.NewInjector(s.noise, false), func() (*decode.Request, int, bool) {
 		sequences--
-		return r, nil, sequences >= 0
-	}, func(_ any, res decode.Result) error {
-		failed = errors.Join(failed, res.Err)
+		return r, sequences, sequences >= 0
+	}, func(_ int, c decode.Completion) error {
+		failed = errors.Join(failed, c.Err)
 		return nil
 	})
 	return time.Since(begin).Seconds(), errors.Join(err, failed)
@@ -126,11 +126,11 @@ func middling(prompts []Prompt, most int) []int {
 }
 
 // costliest is the noise that a step takes longest with: one on activations, where there is one.
-func costliest(noises []noise.Spec) noise.Spec {
-	for _, s := range noises {
-		if s.OnActivations() {
-			return s
+func costliest(noises []condition.Noise) condition.Noise {
+	for _, n := range noises {
+		if n.OnRows() {
+			return n
 		}
 	}
-	return noise.Spec{Kind: noise.None}
+	return condition.Noise{Kind: condition.None}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -15,8 +17,8 @@ type GenerateOptions struct {
 	PromptIDs    []int
 	MaxNewTokens int
 	Seed         uint64
-	Schedule     decode.Schedule
-	Noise        noise.Spec
+	Schedule     condition.Schedule
+	Noise        condition.Noise
 	Recompute    bool
 	Stop         []string // strings that end the text
 }
@@ -37,12 +39,12 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 		capacity = longest // the model's context ends the text earlier
 		o.MaxNewTokens = longest - len(o.PromptIDs)
 	}
-	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: 1, Capacity: capacity, Recompute: o.Recompute, Ends: lm.Ends.Has})
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: 1, Capacity: capacity, Recompute: o.Recompute, Ends: lm.Ends.Has, Text: lm.Completion})
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close() //nolint:errcheck // freeing memory does not fail
-	if o.Noise.OnWeights() {
+	if o.Noise.On(operation.Weights) {
 		if err := lm.Worker.Do(func(s *torch.Scope) error {
 			_, err := lm.PerturbWeights(s, o.Noise, philox.Weight, o.Seed, 0)
 			return err
@@ -52,20 +54,19 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 		defer lm.Worker.Do(lm.Model.Restore) //nolint:errcheck // the model is not used again under this noise
 	}
 	in := noise.NewInjector(o.Noise, false)
-	stops, inThink := lm.Stops(o.Stop), decode.InThink(lm.Tokenizer.Decode(o.PromptIDs, false))
 	req := &decode.Request{
 		Prompt: o.PromptIDs, MaxNew: o.MaxNewTokens, Schedule: o.Schedule, Logprobs: true,
 		SampleKey: philox.NewKey(philox.Sample, o.Seed, 0, "0"),
-		NoiseKey:  philox.NewKey(activationDomain(o.Noise.Kind), o.Seed, 0, "0"),
-		Stops:     stops, InThink: inThink,
+		Draws:     noise.RunDraws(o.Seed, 0, "0"),
+		Stops:     lm.Stops(o.Stop), InThink: decode.InThink(lm.Tokenizer.Decode(o.PromptIDs, false)),
 	}
-	var out decode.Result
-	if err := e.Generate(ctx, in, func() (*decode.Request, any, bool) {
+	var out decode.Completion
+	if err := decode.Generate(ctx, e, in, func() (*decode.Request, struct{}, bool) {
 		next := req
 		req = nil
-		return next, nil, next != nil
-	}, func(_ any, r decode.Result) error {
-		out = r
+		return next, struct{}{}, next != nil
+	}, func(_ struct{}, c decode.Completion) error {
+		out = c
 		return nil
 	}); err != nil {
 		return nil, err
@@ -73,11 +74,10 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 	if out.Err != nil {
 		return nil, out.Err
 	}
-	if o.Noise.OnActivations() {
+	if in != nil {
 		if err := in.Effect().Check(); err != nil {
 			return nil, err
 		}
 	}
-	text, _ := stops.Cut(lm.Completion(out.IDs), inThink)
-	return &Generated{PromptIDs: o.PromptIDs, IDs: out.IDs, Text: text, Finish: out.Finish, Logprobs: out.Logprobs}, nil
+	return &Generated{PromptIDs: o.PromptIDs, IDs: out.IDs, Text: out.Text, Finish: out.Finish, Logprobs: out.Logprobs}, nil
 }

@@ -3,9 +3,7 @@ package harness
 import (
 	"context"
 	"io"
-	"math"
 
-	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -19,14 +17,7 @@ func Layout(ctx context.Context, cfg *config.Config, stderr io.Writer) (*results
 	if err != nil {
 		return nil, err
 	}
-	unmeasured := math.Inf(-1) // no temperature that a config can ask for
-	p, err := newPlan(cfg, func(n int, t config.Temperature) (decode.Schedule, float64, error) {
-		if s, alpha, known := fixedSchedule(cfg, n, t); known {
-			return s, alpha, nil
-		}
-		unmeasured = math.Nextafter(unmeasured, 0)
-		return decode.Constant(unmeasured), math.NaN(), nil
-	})
+	p, err := newPlan(cfg, unmeasured)
 	if err != nil {
 		return nil, err
 	}
@@ -38,24 +29,10 @@ func Layout(ctx context.Context, cfg *config.Config, stderr io.Writer) (*results
 func NeedsCalibration(cfg *config.Config) bool {
 	for n := range cfg.Noise {
 		for _, t := range cfg.Temperature {
-			if _, _, known := fixedSchedule(cfg, n, t); !known {
+			if _, needed := t.Calibration(cfg.Under(n)); needed {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// fixedSchedule is the schedule of a condition that needs no calibration, with its mean alpha, and whether it is one.
-func fixedSchedule(cfg *config.Config, n int, t config.Temperature) (s decode.Schedule, alpha float64, known bool) {
-	switch t.Policy {
-	case config.PolicyGreedy:
-		return decode.Greedy(), math.NaN(), true
-	case config.PolicyConstant:
-		return decode.Constant(t.Constant(n)), math.NaN(), true
-	}
-	if t.Source(cfg.Noise[n]).Kind == config.NoiseNone {
-		return decode.Constant(cfg.Calibrated(t).Base), 0, true // alpha is 0: nothing to correct, nothing to measure
-	}
-	return decode.Schedule{}, 0, false
 }

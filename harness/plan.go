@@ -1,46 +1,21 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
+	"math"
 
-	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
-	"github.com/gsmeval/gsmeval/noise"
-	"github.com/gsmeval/gsmeval/noise/philox"
+	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
 )
-
-// noiseSpec is a noise condition as package noise takes it.
-func noiseSpec(n config.Noise) noise.Spec {
-	s := noise.Spec{
-		Kind: noise.Kind(n.Kind), AbsMax: n.RelativeTo == "absmax", PerRow: n.Per == "row",
-		Include: n.Include, Exclude: n.Exclude,
-	}
-	switch s.Kind {
-	case noise.Weight:
-		s.WeightScale = n.Scale
-	case noise.Activation, noise.Output:
-		s.ActivationScale = n.Scale
-	case noise.Combined:
-		s.WeightScale, s.ActivationScale = n.WeightScale, n.ActivationScale
-	case noise.None:
-	}
-	return s
-}
-
-// activationDomain is where the activation noise of a kind draws from.
-func activationDomain(k noise.Kind) philox.Domain {
-	if k == noise.Output {
-		return philox.Output
-	}
-	return philox.Activation
-}
 
 // cell is one (noise, temperature) of the grid.
 type cell struct {
 	noise, temp int
 	label       string // of the temperature
-	schedule    decode.Schedule
+	schedule    condition.Schedule
 	alpha       float64 // mean alpha; NaN where none was measured
 	replicates  int
 	samplesOf   int // temperature index whose samples are shared, or -1
@@ -48,32 +23,35 @@ type cell struct {
 
 // plan is the grid of a run, in canonical order: noise, then temperature.
 type plan struct {
-	cfg    *config.Config
-	noises []noise.Spec
-	cells  []cell
+	cfg   *config.Config
+	cells []cell
 }
 
-// scheduler gives the temperatures of a condition and the mean alpha behind them.
-type scheduler func(n int, t config.Temperature) (decode.Schedule, float64, error)
+// measurer measures what a temperature follows from.
+type measurer func(condition.Calibration) (*alpha.Curve, error)
+
+// errUnmeasured is a measurer's answer where nothing is to be measured: the grid is laid out all the same, with a stand-in for each
+// schedule, which nothing decodes with.
+var errUnmeasured = errors.New("not measured")
+
+func unmeasured(condition.Calibration) (*alpha.Curve, error) { return nil, errUnmeasured }
 
 // newPlan lays out the grid. Conditions with the same noise and the same T(t) share their samples, and what no random
 // number enters, greedy decoding without noise, runs once.
-func newPlan(cfg *config.Config, schedule scheduler) (*plan, error) {
+func newPlan(cfg *config.Config, measure measurer) (*plan, error) {
 	p := &plan{cfg: cfg}
 	for n, nc := range cfg.Noise {
-		spec := noiseSpec(nc)
-		if err := spec.Check(); err != nil {
-			return nil, fmt.Errorf("noise[%d]: %w", n, err)
-		}
-		p.noises = append(p.noises, spec)
 		first := map[string]int{} // schedule's hash -> temperature index
 		for t, tc := range cfg.Temperature {
-			s, alpha, err := schedule(n, tc)
+			s, mean, err := tc.Resolve(cfg.Under(n), measure)
+			if errors.Is(err, errUnmeasured) {
+				s, mean, err = condition.ConstantT(-float64(1+len(p.cells))), math.NaN(), nil
+			}
 			if err != nil {
 				return nil, fmt.Errorf("temperature[%d] (%s) under noise %q: %w", t, tc.Label(), nc.Label(), err)
 			}
-			c := cell{noise: n, temp: t, label: tc.Label(), schedule: s, alpha: alpha, replicates: cfg.NoiseSeeds, samplesOf: -1}
-			if spec.Kind == noise.None && s.IsGreedy() {
+			c := cell{noise: n, temp: t, label: tc.Label(), schedule: s, alpha: mean, replicates: cfg.NoiseSeeds, samplesOf: -1}
+			if !nc.Random() && s.IsGreedy() {
 				c.replicates = 1
 			}
 			if of, ok := first[s.SHA256()]; ok {
@@ -100,8 +78,8 @@ func (p *plan) cell(b block) *cell {
 // meta describes the grid to tables and comparisons.
 func (p *plan) meta(fingerprint string, examples int, settings map[string]string) results.Meta {
 	m := results.Meta{Name: p.cfg.Name, Fingerprint: fingerprint, Examples: examples, Settings: settings}
-	for n, spec := range p.noises {
-		m.Noises = append(m.Noises, results.Noise{Label: p.cfg.Noise[n].Label(), Kind: string(spec.Kind), Chips: spec.OnWeights()})
+	for _, n := range p.cfg.Noise {
+		m.Noises = append(m.Noises, results.Noise{Label: n.Label(), Kind: n.Family(), Chips: n.Chips()})
 	}
 	for _, t := range p.cfg.Temperature {
 		m.Temps = append(m.Temps, results.Temp{Label: t.Label()})
@@ -109,11 +87,12 @@ func (p *plan) meta(fingerprint string, examples int, settings map[string]string
 	for _, c := range p.cells {
 		rc := results.Condition{
 			NoiseIndex: c.noise, TempIndex: c.temp, Replicates: c.replicates,
-			Deterministic: c.replicates == 1 && c.schedule.IsGreedy() && p.noises[c.noise].Kind == noise.None,
+			Deterministic: c.replicates == 1 && c.schedule.IsGreedy() && !p.cfg.Noise[c.noise].Random(),
 			MeanAlpha:     results.Float(c.alpha), TSHA: c.schedule.SHA256(),
 		}
-		if t := p.cfg.Temperature[c.temp]; t.Name != "" && t.From.Kind != "" {
-			rc.Notes = append(rc.Notes, "the temperatures are those calibrated under "+t.From.Label()+".")
+		t := p.cfg.Temperature[c.temp]
+		if from, ok := t.From(); ok && t.Name != "" {
+			rc.Notes = append(rc.Notes, "the temperatures are those calibrated under "+from.Label()+".")
 		}
 		if c.samplesOf >= 0 {
 			of := c.samplesOf

@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/internal/condition"
 )
 
 // probeSet is probes of several measurements, which share each draw of the weights, and what takes their logits.
@@ -19,7 +19,7 @@ func (s *probeSet) add(p decode.Probe, visit func(draw, row int, clean, noisy []
 }
 
 // run computes the probes under a noise.
-func (s *probeSet) run(ctx context.Context, lm *decode.LM, p decode.Probing) (noise.Effect, error) {
+func (s *probeSet) run(ctx context.Context, lm *decode.LM, p decode.Probing) (condition.Effect, error) {
 	return lm.Probe(ctx, s.probes, p, func(probe, draw, row int, clean, noisy []float32) {
 		s.visits[probe](draw, row, clean, noisy)
 	})

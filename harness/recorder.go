@@ -2,11 +2,11 @@ package harness
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -19,8 +19,8 @@ const (
 // recorder scores finished sequences and writes them to the journal, beside the decoding.
 type recorder struct {
 	r       *runner
-	spec    noise.Spec
-	weights noise.Effect
+	noise   condition.Noise
+	weights condition.Effect
 	in      chan finished
 	done    chan struct{}
 	err     error
@@ -29,22 +29,22 @@ type recorder struct {
 
 type finished struct {
 	todo   todo
-	result decode.Result
+	result decode.Completion
 }
 
-func newRecorder(r *runner, spec noise.Spec) *recorder {
-	rec := &recorder{r: r, spec: spec, in: make(chan finished, maxBatch), done: make(chan struct{}), broken: make(chan struct{})}
+func newRecorder(r *runner, n condition.Noise) *recorder {
+	rec := &recorder{r: r, noise: n, in: make(chan finished, maxBatch), done: make(chan struct{}), broken: make(chan struct{})}
 	go rec.loop()
 	return rec
 }
 
 // programmed keeps the effect of the pass's weight noise. It is called before the first sample.
-func (rec *recorder) programmed(e noise.Effect) { rec.weights = e }
+func (rec *recorder) programmed(e condition.Effect) { rec.weights = e }
 
 // sink takes a finished sequence from the engine.
-func (rec *recorder) sink(tag any, res decode.Result) error {
+func (rec *recorder) sink(t todo, c decode.Completion) error {
 	select {
-	case rec.in <- finished{tag.(todo), res}:
+	case rec.in <- finished{t, c}:
 		return nil
 	case <-rec.broken:
 		return rec.err
@@ -100,22 +100,21 @@ func (rec *recorder) fail(err error) {
 func (rec *recorder) record(f finished) (results.Record, error) {
 	r, k, res := rec.r, f.todo.key, f.result
 	example, prompt := r.Data.Examples[k.Order], r.prompts[k.Order]
-	text, _ := r.stops.Cut(r.decoder.text(res.IDs), prompt.inThink())
-	verdict := r.ladder.Score(scoring.Completion{Text: text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0, InThink: prompt.inThink()}, example.Gold)
+	verdict := r.ladder.Score(scoring.Completion{Text: res.Text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0, InThink: prompt.inThink()}, example.Gold)
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
 		Temperature: f.todo.cell.label, TempIndex: k.TempIndex,
 		ID: example.ID, Order: k.Order, QuestionSHA: shortSHA(example.Question), PromptSHA: prompt.SHA(),
-		Text: text, Tokens: len(res.IDs), Finish: results.Finish(res.Finish),
+		Text: res.Text, Tokens: len(res.IDs), Finish: results.Finish(res.Finish),
 		Answer: verdict.Answer.Value, Rung: verdict.Answer.Rung, Status: verdict.Status, Correct: verdict.Correct,
 		TMin: results.Float(res.TMin), TMax: results.Float(res.TMax), TMean: results.Float(res.TMean),
 		TSHA: f.todo.cell.schedule.SHA256(),
 	}
 	switch {
 	case res.Finish == decode.Failed:
-	case rec.spec.OnActivations():
-		out.Effect = &results.Effect{Elements: res.Elements, RMSRatio: results.Float(math.Sqrt(res.Noise2 / res.Spread2))}
-	case rec.spec.OnWeights():
+	case rec.noise.OnRows():
+		out.Effect = &results.Effect{Elements: res.Effect.Elements, RMSRatio: results.Float(res.Effect.Ratio())}
+	case rec.noise.On(operation.Weights):
 		total := rec.weights.Total()
 		out.Effect = &results.Effect{Sites: len(rec.weights), Elements: total.Elements, RMSRatio: results.Float(total.Ratio())}
 	}

@@ -24,11 +24,11 @@ type stubDecoder struct {
 	fail      func(k decode.Request) error
 }
 
-func (d *stubDecoder) decode(ctx context.Context, _ under, next decode.Source, sink decode.Sink) error {
+func (d *stubDecoder) decode(ctx context.Context, _ pass, next decode.Source[todo], sink decode.Sink[todo]) error {
 	const slots = 3
 	type entry struct {
 		req *decode.Request
-		tag any
+		tag todo
 	}
 	for {
 		var batch []entry
@@ -48,13 +48,13 @@ func (d *stubDecoder) decode(ctx context.Context, _ under, next decode.Source, s
 			}
 			e := batch[i]
 			text := fmt.Sprintf("x%x\n#### %d", uint64(e.req.SampleKey)>>48, len(e.req.Prompt)%7)
-			r := decode.Result{IDs: []int{1, 2}, Finish: decode.Stop, TMin: 1, TMax: 1, TMean: 1}
+			r := decode.Completion{Text: text, IDs: []int{1, 2}, Finish: decode.Stop, TMin: 1, TMax: 1, TMean: 1}
 			for _, c := range []byte(text) {
 				r.IDs = append(r.IDs, int(c))
 			}
 			if d.fail != nil {
 				if err := d.fail(*e.req); err != nil {
-					r = decode.Result{Finish: decode.Failed, Err: err}
+					r = decode.Completion{Finish: decode.Failed, Err: err}
 				}
 			}
 			if err := sink(e.tag, r); err != nil {
@@ -65,14 +65,6 @@ func (d *stubDecoder) decode(ctx context.Context, _ under, next decode.Source, s
 			}
 		}
 	}
-}
-
-func (d *stubDecoder) text(ids []int) string {
-	var b strings.Builder
-	for _, id := range ids[min(2, len(ids)):] {
-		b.WriteByte(byte(id))
-	}
-	return b.String()
 }
 
 func (d *stubDecoder) close() error { return nil }

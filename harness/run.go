@@ -19,6 +19,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -120,7 +121,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	r.open = func(slots, capacity int) (decoder, error) {
 		return newLMDecoder(r.LM, decode.Options{
 			Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has, Eager: !r.cfg.Model.Graphs,
-			Noise: r.plan.noises,
+			Text: r.LM.Completion, Noise: r.cfg.Noise,
 		})
 	}
 	return r.openRun(ctx)
@@ -154,7 +155,7 @@ func (r *runner) openRun(ctx context.Context) error {
 	}
 	c := r.calibrator()
 	if err := r.timed("calibrate", func() error {
-		r.plan, err = newPlan(cfg, c.schedule(ctx))
+		r.plan, err = newPlan(cfg, c.measurer(ctx))
 		return err
 	}); err != nil {
 		return err
@@ -396,34 +397,35 @@ func (r *runner) decode(ctx context.Context, list []todo, total int) error {
 
 // samePass tells whether two samples may stand in one batch: equal weights, and one kind of noise.
 func (r *runner) samePass(a, b results.Key) bool {
-	return a.NoiseIndex == b.NoiseIndex && (a.Replicate == b.Replicate || !r.plan.noises[a.NoiseIndex].OnWeights())
+	return a.NoiseIndex == b.NoiseIndex && (a.Replicate == b.Replicate || !r.cfg.Noise[a.NoiseIndex].Chips())
 }
 
 // pass decodes samples of one pass.
 func (r *runner) pass(ctx context.Context, list []todo) error {
 	n, replicate := list[0].key.NoiseIndex, list[0].key.Replicate
-	spec, label := r.plan.noises[n], r.cfg.Noise[n].Label()
+	under := r.cfg.Noise[n]
+	label := under.Label()
 	r.debugf("decoding %d samples under %s from noise seed %d on", len(list), label, replicate)
-	rec := newRecorder(r, spec)
+	rec := newRecorder(r, under)
 	i := 0
-	err := r.decoder.decode(ctx, under{spec, r.cfg.Seed, replicate, rec.programmed}, func() (*decode.Request, any, bool) {
+	err := r.decoder.decode(ctx, pass{under, r.cfg.Seed, replicate, rec.programmed}, func() (*decode.Request, todo, bool) {
 		for ; i < len(list); i++ {
 			t := list[i]
 			if n := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; n > r.positions {
 				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d (%s)", n, r.positions, r.limit)
 				// A full journal ends the generation through the next sink.
-				_ = rec.sink(t, decode.Result{Finish: decode.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
+				_ = rec.sink(t, decode.Completion{Finish: decode.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
 				continue
 			}
 			i++
-			return r.request(t, spec), t, true
+			return r.request(t), t, true
 		}
-		return nil, nil, false
+		return nil, todo{}, false
 	}, rec.sink)
 	if closeErr := rec.close(); closeErr != nil {
 		return closeErr // the cause of an ended generation
 	}
-	if errors.Is(err, noise.ErrNoEffect) {
+	if errors.Is(err, condition.ErrNoEffect) {
 		return fmt.Errorf("noise %q: %w", label, err)
 	}
 	return err
@@ -436,14 +438,14 @@ type todo struct {
 }
 
 // request says what a sample is drawn for. Equal replicates share their random numbers across noises and temperatures.
-func (r *runner) request(t todo, spec noise.Spec) *decode.Request {
+func (r *runner) request(t todo) *decode.Request {
 	g := r.cfg.Generation
 	example := strconv.Itoa(r.Data.Examples[t.key.Order].ID)
 	return &decode.Request{
 		Prompt: r.prompts[t.key.Order].IDs, MaxNew: g.MaxNewTokens, Schedule: t.cell.schedule,
 		Filter:    decode.Filter{TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty},
 		SampleKey: philox.NewKey(philox.Sample, r.cfg.Seed, t.key.Replicate, example),
-		NoiseKey:  philox.NewKey(activationDomain(spec.Kind), r.cfg.Seed, t.key.Replicate, example),
+		Draws:     noise.RunDraws(r.cfg.Seed, t.key.Replicate, example),
 		Stops:     r.stops, InThink: r.prompts[t.key.Order].inThink(),
 	}
 }

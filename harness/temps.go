@@ -11,8 +11,8 @@ import (
 	"strconv"
 
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/plots"
-	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -61,7 +61,7 @@ var tStars = []alpha.Form{alpha.Sqrt, alpha.Linear, alpha.Exact, alpha.Fitted}
 func MeasureTemps(ctx context.Context, s *Session, temperatures []float64) (*TempsReport, error) {
 	noises := s.noises()
 	if len(noises) == 0 {
-		return nil, fmt.Errorf("the config has no noise for temperatures to make up for: %w", noise.ErrNoEffect)
+		return nil, fmt.Errorf("the config has no noise for temperatures to make up for: %w", condition.ErrNoEffect)
 	}
 	c := s.calibrator()
 	if err := c.prepare(ctx); err != nil {
@@ -76,10 +76,10 @@ func MeasureTemps(ctx context.Context, s *Session, temperatures []float64) (*Tem
 		Schema: tempsSchema, Prompts: len(c.prompts), Draws: cal.Draws, KVCache: s.cfg.Generation.KVCache, Seed: s.cfg.Seed, Base: cal.Base,
 	}
 	for i, n := range noises {
-		s.logf("temperatures under %s (%d of %d): %d prompts, %d draws, up to %d positions", n.Label, i+1, len(noises), r.Prompts, r.Draws, cal.Positions)
+		s.logf("temperatures under %s (%d of %d): %d prompts, %d draws, up to %d positions", n.Label(), i+1, len(noises), r.Prompts, r.Draws, cal.Positions)
 		rows, err := r.measure(ctx, s.LM, n, c.prompts, clean, temperatures)
 		if err != nil {
-			return nil, fmt.Errorf("temperatures under %q: %w", n.Label, err)
+			return nil, fmt.Errorf("temperatures under %q: %w", n.Label(), err)
 		}
 		r.Rows = append(r.Rows, rows...)
 	}
@@ -88,22 +88,22 @@ func MeasureTemps(ctx context.Context, s *Session, temperatures []float64) (*Tem
 
 // measure goes along the continuations twice, under the same noise: once for alpha and what follows from it, and once for
 // the divergences at the temperatures that are then known.
-func (r *TempsReport) measure(ctx context.Context, lm *decode.LM, n NamedNoise, prompts, continuations [][]int, temperatures []float64) ([]TempsRow, error) {
-	p := decode.Probing{Spec: n.Spec, Draws: r.Draws, Seed: r.Seed}
+func (r *TempsReport) measure(ctx context.Context, lm *decode.LM, n condition.Noise, prompts, continuations [][]int, temperatures []float64) ([]TempsRow, error) {
+	p := decode.Probing{Noise: n, Draws: r.Draws, Seed: r.Seed}
 	curve, _, err := alphaCurve(ctx, lm, prompts, continuations, p, r.KVCache, r.Base, true)
 	if err != nil {
 		return nil, err
 	}
 	var rows []TempsRow
 	for _, t := range temperatures {
-		rows = append(rows, TempsRow{Noise: n.Label, Temperature: t})
+		rows = append(rows, TempsRow{Noise: n.Label(), Temperature: t})
 	}
 	for _, form := range tStars {
 		t, err := curve.Constant(form)
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, TempsRow{Noise: n.Label, Temperature: t, TStar: form})
+		rows = append(rows, TempsRow{Noise: n.Label(), Temperature: t, TStar: form})
 	}
 	slices.SortStableFunc(rows, func(a, b TempsRow) int {
 		switch {

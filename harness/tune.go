@@ -13,6 +13,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/noise"
 )
 
@@ -106,10 +107,10 @@ func decodeRate(ctx context.Context, lm *decode.LM, slots int) (rate float64, er
 		prompt[i] = (31*i + 5) % lm.Config.VocabSize
 	}
 	i := 0
-	in := noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: 0.05}, false)
-	err = e.Generate(ctx, in, func() (*decode.Request, any, bool) {
+	in := noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.05}, false)
+	err = decode.Generate(ctx, e, in, func() (*decode.Request, int, bool) {
 		i++
-		return &decode.Request{Prompt: prompt, MaxNew: 1 + tuneWarm + tuneSteps, Schedule: decode.Constant(1)}, nil, i <= slots
-	}, func(_ any, r decode.Result) error { return r.Err })
+		return &decode.Request{Prompt: prompt, MaxNew: 1 + tuneWarm + tuneSteps, Schedule: condition.ConstantT(1)}, i, i <= slots
+	}, func(_ int, c decode.Completion) error { return c.Err })
 	return float64(slots*tuneSteps) / end.Sub(begin).Seconds(), err
 }

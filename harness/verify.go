@@ -6,7 +6,8 @@ import (
 	"math"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
 // verifyDraws is how many draws verify-noise compares.
@@ -45,14 +46,13 @@ func VerifyNoise(ctx context.Context, s *Session) ([]Verified, error) {
 	probe := decode.Probe{IDs: ids, From: len(ids) - 1, Together: len(ids), Sample: "verify"}
 	var out []Verified
 	for _, n := range s.cfg.Noise {
-		spec := noiseSpec(n)
-		if spec.Kind == noise.None {
+		if n.Empty() {
 			continue
 		}
 		v := Verified{Noise: n.Label()}
 		draws := make([][]float32, verifyDraws)
 		var clean []float32
-		effect, err := s.LM.Probe(ctx, []decode.Probe{probe}, decode.Probing{Spec: spec, Draws: verifyDraws, Seed: s.cfg.Seed},
+		effect, err := s.LM.Probe(ctx, []decode.Probe{probe}, decode.Probing{Noise: n, Draws: verifyDraws, Seed: s.cfg.Seed},
 			func(_, draw, _ int, c, z []float32) {
 				clean = append([]float32{}, c...)
 				draws[draw] = append([]float32{}, z...)
@@ -63,31 +63,32 @@ func VerifyNoise(ctx context.Context, s *Session) ([]Verified, error) {
 			continue
 		}
 		v.FromClean, v.BetweenDraws = meanDistance(clean, draws[0]), meanDistance(draws[0], draws[1])
-		v.check(spec, effect)
+		v.check(n, effect)
 		out = append(out, v)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("the config has no noise to verify: %w", noise.ErrNoEffect)
+		return nil, fmt.Errorf("the config has no noise to verify: %w", condition.ErrNoEffect)
 	}
 	return out, nil
 }
 
 // check fills in the sites and the verdict.
-func (v *Verified) check(spec noise.Spec, effect noise.Effect) {
-	scale := map[bool]float64{true: spec.WeightScale, false: spec.ActivationScale}
+func (v *Verified) check(n condition.Noise, effect condition.Effect) {
 	for _, e := range effect {
 		s := VerifiedSite{Name: e.Name, Elements: e.Elements, Spread: e.Spread(), RMS: e.RMS(), Expected: true}
 		if e.Spread2 > 0 {
 			ratio, snr := e.Ratio(), e.SNR()
 			s.Ratio, s.SNR = &ratio, &snr
-			s.Expected = math.Abs(ratio/scale[e.Weight]-1) <= max(0.01, 4/math.Sqrt(2*float64(e.Elements)))
+			if scaled, ok := n.At(e.Place).(operation.Scaled); ok {
+				s.Expected = math.Abs(ratio/scaled.Ratio()-1) <= max(0.01, 4/math.Sqrt(2*float64(e.Elements)))
+			}
 		}
 		if !s.Expected {
 			v.Problem = fmt.Sprintf("the noise at %s is %.4g of its spread, not the scale that was asked for", e.Name, *s.Ratio)
 		}
 		v.Sites = append(v.Sites, s)
 	}
-	if !(v.FromClean > 0) || !(v.BetweenDraws > 0) {
+	if !(v.FromClean > 0) || n.Random() != (v.BetweenDraws > 0) {
 		v.Problem = fmt.Sprintf("the logits differ by %g from the clean ones and by %g between draws", v.FromClean, v.BetweenDraws)
 	}
 	v.OK = v.Problem == ""

@@ -4,20 +4,27 @@ import (
 	"fmt"
 
 	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
 // RowsAt is Rows on a device: what the noise of the rows is drawn for, and what was done to them, summed there until Gather fetches it.
 type RowsAt struct {
-	torch.NoiseRowsAt              // Sums is not set here: every site has a part of Sites
-	Sites             torch.Tensor // [sites, R, 2] float64: sums of squares of the noise and of the spread
+	torch.NoiseRowsAt // Keys and Sums are not set here: every place has keys, and every site a part of Sites
+
+	Keys  KeysAt
+	Sites torch.Tensor // [sites, R, 2] float64: sums of squares of the noise and of the spread
 
 	rows    int
-	touched []touch        // in the order of Sites
-	index   map[uint32]int // of a site in touched
+	touched []touch    // in the order of Sites
+	index   map[at]int // of a site in touched
 }
 
-// touch is a site whose rows [from, to) were perturbed, d elements each.
+// KeysAt is Keys on a device, int64 [R] each.
+type KeysAt struct{ Inputs, Outputs torch.Tensor }
+
+// touch is a site whose rows [from, to) were perturbed in a place, d elements each.
 type touch struct {
+	place    operation.Place
 	site     Site
 	d        int64
 	from, to int
@@ -25,23 +32,25 @@ type touch struct {
 
 // NewRowsAt makes room for n rows and so many sites at most; the tensors belong to the scope.
 func NewRowsAt(s *torch.Scope, d torch.Device, sites, n int) *RowsAt {
-	return &RowsAt{Sites: s.Zeros([]int64{int64(sites), int64(n), 2}, torch.Float64, d), rows: n, index: map[uint32]int{}}
+	return &RowsAt{Sites: s.Zeros([]int64{int64(sites), int64(n), 2}, torch.Float64, d), rows: n, index: map[at]int{}}
 }
 
 // PlaceRows copies rows to a device, for one forward pass with so many sites at most.
 func PlaceRows(s *torch.Scope, rows *Rows, d torch.Device, sites int) *RowsAt {
-	n := len(rows.Keys)
+	n := len(rows.Positions)
 	at := NewRowsAt(s, d, sites, n)
-	keys, positions, steps, groups := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, 2*n)
+	inputs, outputs, positions, steps, groups := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, 2*n)
 	for i := range n {
-		keys[i], positions[i], steps[i] = int64(rows.Keys[i]), int64(rows.Positions[i]), int64(rows.Steps[i])
+		inputs[i], outputs[i] = int64(rows.Keys.Inputs[i]), int64(rows.Keys.Outputs[i])
+		positions[i], steps[i] = int64(rows.Positions[i]), int64(rows.Steps[i])
 	}
 	for g := range len(rows.Groups) - 1 {
 		for r := rows.Groups[g]; r < rows.Groups[g+1]; r++ {
 			groups[2*r], groups[2*r+1] = int64(rows.Groups[g]), int64(rows.Groups[g+1])
 		}
 	}
-	at.Keys, at.Positions, at.Steps = s.Ints(keys, d), s.Ints(positions, d), s.Ints(steps, d)
+	at.Keys = KeysAt{s.Ints(inputs, d), s.Ints(outputs, d)}
+	at.Positions, at.Steps = s.Ints(positions, d), s.Ints(steps, d)
 	at.Groups = s.View(s.Ints(groups, d), int64(n), 2)
 	return at
 }
@@ -53,19 +62,26 @@ func (at *RowsAt) Forget() {
 }
 
 // perturbAt is Perturb on a device.
-func (in *Injector) perturbAt(s *torch.Scope, x, stats torch.Tensor, at *RowsAt, from, to int, site Site) torch.Tensor {
+func (in *Injector) perturbAt(s *torch.Scope, g *operation.Gaussian, p operation.Place, x, stats torch.Tensor, rowsAt *RowsAt, from, to int, site Site) torch.Tensor {
 	if s.Err() != nil {
 		return torch.Tensor{}
 	}
-	i, known := at.index[site.ID]
+	id := at{p, site.ID}
+	i, known := rowsAt.index[id]
 	if !known {
-		i = len(at.touched)
-		at.index[site.ID] = i
-		at.touched = append(at.touched, touch{site, x.Shape()[1], from, to})
+		i = len(rowsAt.touched)
+		rowsAt.index[id] = i
+		rowsAt.touched = append(rowsAt.touched, touch{p, site, x.Shape()[1], from, to})
 	}
-	rows := at.NoiseRowsAt
-	rows.Sums = s.View(s.Slice(s.Slice(at.Sites, 0, i, i+1), 1, from, to), int64(to-from), 2)
-	if from != 0 || to != at.rows {
+	rows := rowsAt.NoiseRowsAt
+	if rows.Keys = rowsAt.Keys.Inputs; p == operation.Outputs {
+		rows.Keys = rowsAt.Keys.Outputs
+	}
+	if g.PerToken() {
+		rows.Groups = torch.Tensor{}
+	}
+	rows.Sums = s.View(s.Slice(s.Slice(rowsAt.Sites, 0, i, i+1), 1, from, to), int64(to-from), 2)
+	if from != 0 || to != rowsAt.rows {
 		rows.Keys, rows.Positions = s.Slice(rows.Keys, 0, from, to), s.Slice(rows.Positions, 0, from, to)
 		for _, t := range []*torch.Tensor{&rows.Steps, &rows.Groups, &rows.Live} {
 			if t.Defined() {
@@ -73,7 +89,7 @@ func (in *Injector) perturbAt(s *torch.Scope, x, stats torch.Tensor, at *RowsAt,
 			}
 		}
 	}
-	return s.NoiseAt(x, stats, in.spec.AbsMax, in.spec.ActivationScale, site.ID, rows, in.reference)
+	return s.NoiseAt(x, stats, g.AbsMax(), g.Scale, site.ID, rows, in.reference)
 }
 
 // Gather fetches what was done to rows on a device since their sums were cleared, and adds it to rows and to the injector's
@@ -94,18 +110,13 @@ func (in *Injector) Gather(s *torch.Scope, rows *Rows, passes []int) {
 		return
 	}
 	for i, t := range at.touched {
-		e := in.effectOf(t.site)
+		e := in.effectOf(t.place, t.site)
 		for r := t.from; r < t.to; r++ {
 			if passes[r] == 0 {
 				continue
 			}
-			n2, s2, elements := sums[2*(i*at.rows+r)], sums[2*(i*at.rows+r)+1], int64(passes[r])*t.d
-			rows.Noise2[r] += n2
-			rows.Spread2[r] += s2
-			rows.Elements[r] += elements
-			e.Noise2 += n2
-			e.Spread2 += s2
-			e.Elements += elements
+			done := operation.Tally{Noise2: sums[2*(i*at.rows+r)], Spread2: sums[2*(i*at.rows+r)+1]}
+			rows.count(r, e, int64(passes[r])*t.d, done)
 		}
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"gonum.org/v1/gonum/stat"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -18,7 +20,8 @@ func pass(seed uint64, rows, d int) ([]float32, *Rows) {
 	r := random(seed)
 	rr := NewRows(rows)
 	for i := range rows {
-		rr.Keys[i], rr.Positions[i] = 0xabcdef0123456789, uint32(i)
+		rr.Keys.Set(i, Draws{Inputs: 0xabcdef0123456789, Outputs: 0xabcdef0123456789})
+		rr.Positions[i] = uint32(i)
 	}
 	x := make([]float32, 0, rows*d)
 	for i := range rows {
@@ -30,14 +33,19 @@ func pass(seed uint64, rows, d int) ([]float32, *Rows) {
 // perturb runs rows [from, to) of x through the injector at a site, and returns what was added.
 func perturb(t *testing.T, w *torch.Worker, in *Injector, x []float32, rows *Rows, from, to int, site Site) (added []float64, spread []float32) {
 	t.Helper()
-	n, d := len(rows.Keys), len(x)/len(rows.Keys)
+	n := len(rows.Positions)
+	d := len(x) / n
 	added = make([]float64, (to-from)*d)
 	do(t, w, func(s *torch.Scope) {
 		a := s.Floats(x, []int64{int64(n), int64(d)}, torch.CPU)
-		found := in.Spread(s, a, rows)
-		spread = found.rows
+		place := operation.Inputs
+		if in.On(operation.Outputs) {
+			place = operation.Outputs
+		}
+		var found *Spread
 		y := make([]float32, len(added))
-		s.ReadFloats(in.Perturb(s, s.Rows(a, from, to), found, rows, from, to, site), y)
+		s.ReadFloats(in.Perturb(s, place, a, &found, rows, from, to, site), y)
+		spread = found.rows
 		for i := range y {
 			added[i] = float64(y[i]) - float64(x[from*d+i])
 		}
@@ -58,7 +66,7 @@ func TestEverySiteHasADrawOfItsOwn(t *testing.T) {
 	const d = 4000
 	x, rows := pass(1, 3, d)
 	rows.Each()
-	in := NewInjector(Spec{Kind: Activation, ActivationScale: 0.1}, false)
+	in := NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false)
 	sites := []Site{{0, "q_proj"}, {1, "k_proj"}, {2, "v_proj"}, {math.MaxUint32, "lm_head"}}
 	noises := make([][]float64, len(sites))
 	for i, site := range sites {
@@ -99,7 +107,7 @@ func TestSpreadIsOverThePromptTogetherAndEachLaterRowAlone(t *testing.T) {
 	w := start(t, 1)
 	const n, d = 7, 33
 	x, rows := pass(2, n, d)
-	in := NewInjector(Spec{Kind: Activation, ActivationScale: 0.1}, false)
+	in := NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false)
 	row := func(from, to int) float64 { return spreadOf(x[from*d:to*d], false) }
 	for _, c := range []struct {
 		name   string
@@ -122,7 +130,7 @@ func TestSpreadIsOverThePromptTogetherAndEachLaterRowAlone(t *testing.T) {
 		}
 	}
 	rows.Together(n)
-	_, spread := perturb(t, w, NewInjector(Spec{Kind: Activation, ActivationScale: 0.1, AbsMax: true}, false), x, rows, 0, n, Site{})
+	_, spread := perturb(t, w, NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1, RelativeTo: "absmax"}, false), x, rows, 0, n, Site{})
 	near(t, "largest magnitude of the prompt", spreadOf(x, true), float64(spread[3]), 0)
 }
 
@@ -135,10 +143,10 @@ func TestHeadOfAPromptIsPerturbedByThePromptsSpread(t *testing.T) {
 	x, rows := pass(3, n, d)
 	rows.Together(n)
 	head := Site{math.MaxUint32, "lm_head"}
-	in := NewInjector(Spec{Kind: Activation, ActivationScale: 0.2}, false)
+	in := NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.2}, false)
 	all, _ := perturb(t, w, in, x, rows, 0, n, head)
 	rows.Reset()
-	in = NewInjector(in.spec, false)
+	in = NewInjector(in.noise, false)
 	last, spread := perturb(t, w, in, x, rows, n-1, n, head)
 	if !slices.Equal(all[(n-1)*d:], last) {
 		t.Error("the last row's noise is another when the row is projected alone")
@@ -152,7 +160,7 @@ func TestHeadOfAPromptIsPerturbedByThePromptsSpread(t *testing.T) {
 	}
 	// The draw is that of the row's own position, whatever its place in the tensor.
 	c := philox.Counter{0, n - 1, math.MaxUint32, 0}
-	want := 0.2 * float64(spread[n-1]) * philox.Normals(philox.Words(c, philox.Key(rows.Keys[n-1])))[0]
+	want := 0.2 * float64(spread[n-1]) * philox.Normals(philox.Words(c, philox.Key(rows.Keys.Inputs[n-1])))[0]
 	if d := math.Abs(last[0] - want); !(d <= 1e-5) {
 		t.Errorf("the first element's noise is %v, want %v", last[0], want)
 	}
@@ -166,10 +174,10 @@ func TestEffectIsAccountedForByRowAndSite(t *testing.T) {
 	rows.Each()
 	rows.Dead = []bool{false, true, false, true}
 	copy(x[2*d:3*d], make([]float32, d)) // a row without spread
-	in := NewInjector(Spec{Kind: Activation, ActivationScale: 0.3, Exclude: []string{"v_proj"}}, false)
+	in := NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.3, Exclude: []string{"v_proj"}}, false)
 	var noise2 [n]float64
 	for _, site := range []Site{{8, "q_proj"}, {9, "k_proj"}} {
-		if !in.Input(site) {
+		if !in.Acts(operation.Inputs, site) {
 			t.Fatalf("%s is not touched", site.Name)
 		}
 		added, _ := perturb(t, w, in, x, rows, 0, n, site)
@@ -177,7 +185,7 @@ func TestEffectIsAccountedForByRowAndSite(t *testing.T) {
 			noise2[i/d] += v * v
 		}
 	}
-	if in.Input(Site{10, "v_proj"}) {
+	if in.Acts(operation.Inputs, Site{10, "v_proj"}) {
 		t.Error("an excluded site is touched")
 	}
 	if diff := cmp.Diff([]int64{2 * d, 0, 2 * d, 0}, rows.Elements); diff != "" {
@@ -214,12 +222,12 @@ func TestInjectorAfterAnErrorCountsNothing(t *testing.T) {
 	w := start(t, 1)
 	x, rows := pass(5, 2, 8)
 	rows.Each()
-	in := NewInjector(Spec{Kind: Activation, ActivationScale: 1}, false)
+	in := NewInjector(condition.Noise{Kind: condition.Activation, Scale: 1}, false)
 	failed := errors.New("an earlier failure")
 	if err := w.Do(func(s *torch.Scope) error {
 		a := s.Floats(x, []int64{2, 8}, torch.CPU)
 		s.Fail(failed)
-		in.Perturb(s, a, in.Spread(s, a, rows), rows, 0, 2, Site{})
+		in.Perturb(s, operation.Inputs, a, nil, rows, 0, 2, Site{})
 		return nil
 	}); !errors.Is(err, failed) {
 		t.Errorf("error %v, want the earlier one", err)
@@ -234,7 +242,7 @@ func TestReferenceInjectorAgrees(t *testing.T) {
 	w := start(t, 1)
 	x, rows := pass(6, 5, 129)
 	rows.Together(3)
-	spec := Spec{Kind: Output, ActivationScale: 0.5}
+	spec := condition.Noise{Kind: condition.Output, Scale: 0.5}
 	fused, _ := perturb(t, w, NewInjector(spec, false), x, rows, 0, 5, Site{ID: 7})
 	plain, spread := perturb(t, w, NewInjector(spec, true), x, rows, 0, 5, Site{ID: 7})
 	for i := range fused {
@@ -277,12 +285,12 @@ func keyOf(replicate int) func(string) philox.Key {
 func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
-	for _, spec := range []Spec{
-		{Kind: Weight, WeightScale: 0.05},
-		{Kind: Combined, WeightScale: 0.5, ActivationScale: 1},
-		{Kind: Weight, WeightScale: 0.02, AbsMax: true},
-		{Kind: Weight, WeightScale: 0.05, PerRow: true},
-		{Kind: Weight, WeightScale: 0.02, AbsMax: true, PerRow: true},
+	for _, spec := range []condition.Noise{
+		{Kind: condition.Weight, Scale: 0.05},
+		{Kind: condition.Combined, WeightScale: 0.5, ActivationScale: 1},
+		{Kind: condition.Weight, Scale: 0.02, RelativeTo: "absmax"},
+		{Kind: condition.Weight, Scale: 0.05, Per: "row"},
+		{Kind: condition.Weight, Scale: 0.02, RelativeTo: "absmax", Per: "row"},
 	} {
 		for name, reference := range implementations {
 			do(t, w, func(s *torch.Scope) {
@@ -296,7 +304,7 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 					t.Errorf("%+v: %v", spec, err)
 					return
 				}
-				touched := map[string]SiteEffect{}
+				touched := map[string]condition.SiteEffect{}
 				for _, e := range effect {
 					touched[e.Name] = e
 				}
@@ -310,7 +318,7 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 						sum += math.Pow(float64(after[j])-float64(before[i][j]), 2)
 					}
 					e, ok := touched[p.Name]
-					flat := p.Name == "model.norm.weight" && !spec.AbsMax
+					flat := p.Name == "model.norm.weight" && spec.RelativeTo != "absmax"
 					switch {
 					case p.Name == "model.layers.0.self_attn.q_proj.bias":
 						if ok || sum != 0 {
@@ -330,14 +338,14 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 						t.Errorf("%s: %d elements are reported of %d", p.Name, e.Elements, len(after))
 					}
 					spread2, rows := 0.0, 1
-					if shape := held(s, p).Shape(); spec.PerRow && len(shape) > 1 {
+					if shape := held(s, p).Shape(); (spec.Per == "row") && len(shape) > 1 {
 						rows = int(shape[0])
 					}
 					for r := range rows {
-						spread2 += math.Pow(spreadOf(before[i][r*len(after)/rows:(r+1)*len(after)/rows], spec.AbsMax), 2) / float64(rows)
+						spread2 += math.Pow(spreadOf(before[i][r*len(after)/rows:(r+1)*len(after)/rows], spec.RelativeTo == "absmax"), 2) / float64(rows)
 					}
 					near(t, p.Name+": spread", math.Sqrt(spread2), e.Spread(), 1e-6)
-					if ratio := e.RMS() / (spec.WeightScale * math.Sqrt(spread2)); !(math.Abs(ratio-1) <= max(0.01, 4/math.Sqrt(2*n))) {
+					if ratio := e.RMS() / (max(spec.WeightScale, spec.Scale) * math.Sqrt(spread2)); !(math.Abs(ratio-1) <= max(0.01, 4/math.Sqrt(2*n))) {
 						t.Errorf("%s, %s: the RMS of the noise is %v of scale times spread over %v elements", name, p.Name, ratio, n)
 					}
 				}
@@ -349,8 +357,8 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 func TestWeightNoiseOfAParameterIsItsOwn(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
-	spec := Spec{Kind: Weight, WeightScale: 0.1}
-	run := func(order []int, spec Spec, replicate int) map[string][]float32 {
+	spec := condition.Noise{Kind: condition.Weight, Scale: 0.1}
+	run := func(order []int, spec condition.Noise, replicate int) map[string][]float32 {
 		out := map[string][]float32{}
 		do(t, w, func(s *torch.Scope) {
 			all := parameters(s)
@@ -370,7 +378,7 @@ func TestWeightNoiseOfAParameterIsItsOwn(t *testing.T) {
 	if diff := cmp.Diff(base, run([]int{4, 2, 0, 3, 1}, spec, 0)); diff != "" {
 		t.Error("the order of the parameters changes what is drawn")
 	}
-	alone := run([]int{0, 1, 2, 3, 4}, Spec{Kind: Weight, WeightScale: 0.1, Include: []string{"*.q_proj.weight"}}, 0)
+	alone := run([]int{0, 1, 2, 3, 4}, condition.Noise{Kind: condition.Weight, Scale: 0.1, Include: []string{"*.q_proj.weight"}}, 0)
 	const q = "model.layers.0.self_attn.q_proj.weight"
 	if !slices.Equal(alone[q], base[q]) {
 		t.Error("a parameter's noise depends on whether others are perturbed")
@@ -386,22 +394,182 @@ func TestWeightNoiseOfAParameterIsItsOwn(t *testing.T) {
 func TestNoiseWithoutEffectIsAnError(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
-	for name, spec := range map[string]Spec{
-		"nothing included":       {Kind: Weight, WeightScale: 0.1, Include: []string{"w_proj"}},
-		"everything excluded":    {Kind: Weight, WeightScale: 0.1, Exclude: []string{"model."}},
-		"only a bias included":   {Kind: Weight, WeightScale: 0.1, Include: []string{"bias"}},
-		"only a norm of ones":    {Kind: Weight, WeightScale: 0.1, Include: []string{"model.norm.weight"}},
-		"scale 0":                {Kind: Weight},
-		"a scale that underruns": {Kind: Weight, WeightScale: 1e-30},
+	for name, spec := range map[string]condition.Noise{
+		"nothing included":       {Kind: condition.Weight, Scale: 0.1, Include: []string{"w_proj"}},
+		"everything excluded":    {Kind: condition.Weight, Scale: 0.1, Exclude: []string{"model."}},
+		"only a bias included":   {Kind: condition.Weight, Scale: 0.1, Include: []string{"bias"}},
+		"only a norm of ones":    {Kind: condition.Weight, Scale: 0.1, Include: []string{"model.norm.weight"}},
+		"scale 0":                {Kind: condition.Weight},
+		"a scale that underruns": {Kind: condition.Weight, Scale: 1e-30},
 	} {
 		do(t, w, func(s *torch.Scope) {
-			if _, err := PerturbWeights(s, spec, parameters(s), keyOf(0), false); !errors.Is(err, ErrNoEffect) {
-				t.Errorf("%s: error %v, want ErrNoEffect", name, err)
+			if _, err := PerturbWeights(s, spec, parameters(s), keyOf(0), false); !errors.Is(err, condition.ErrNoEffect) {
+				t.Errorf("%s: error %v, want condition.ErrNoEffect", name, err)
 			}
 		})
 	}
-	in := NewInjector(Spec{Kind: Activation, ActivationScale: 0.1, Include: []string{"nowhere"}}, false)
-	if in.Input(Site{1, "q_proj"}) || !errors.Is(in.Effect().Check(), ErrNoEffect) {
+	in := NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1, Include: []string{"nowhere"}}, false)
+	if in.Acts(operation.Inputs, Site{1, "q_proj"}) || !errors.Is(in.Effect().Check(), condition.ErrNoEffect) {
 		t.Error("an activation noise that touches nothing is no error")
 	}
+}
+
+// TestKernelsAreTheDefinition holds the fused kernels against the operation as package operation writes it down.
+func TestKernelsAreTheDefinition(t *testing.T) {
+	t.Parallel()
+	w := start(t, 2)
+	const n, d, key = 5, 48, 0xabcdef0123456789
+	for _, per := range []string{"", "token"} {
+		for _, relative := range []string{"std", "absmax"} {
+			noise := condition.Noise{Kind: condition.Activation, Scale: 0.3, RelativeTo: relative, Per: per}
+			x, rows := pass(7, n, d)
+			rows.Together(3) // a prompt of three, and two decoded positions
+			site := Site{ID: 11}
+			added, _ := perturb(t, w, NewInjector(noise, false), x, rows, 0, n, site)
+			op := noise.At(operation.Inputs).(operation.OnRows)
+			noise2 := 0.0
+			for i := range n {
+				y, group := make([]float32, d), [2]int{0, 3}
+				if i >= 3 {
+					group = [2]int{i, i + 1}
+				}
+				tally := op.PerturbRow(y, operation.Rows{Values: x, D: d, Group: group, Key: key, Position: uint32(i), Site: site.ID}, i)
+				noise2 += tally.Noise2
+				for j := range d {
+					want := float64(y[j]) - float64(x[i*d+j])
+					if got := added[i*d+j]; math.Abs(want-got) > 2e-5*math.Max(1, math.Abs(want)) {
+						t.Fatalf("per %q, %s, row %d, element %d: noise %v, want %v", per, relative, i, j, got, want)
+					}
+				}
+				near(t, "the row's account", tally.Noise2, rows.Noise2[i], 1e-4)
+				near(t, "the row's spread", tally.Spread2, rows.Spread2[i], 1e-5)
+			}
+			if noise2 == 0 {
+				t.Error("nothing was added")
+			}
+		}
+	}
+	for _, c := range []struct{ relative, per string }{{"std", "tensor"}, {"std", "row"}, {"absmax", "tensor"}, {"absmax", "row"}} {
+		noise := condition.Noise{Kind: condition.Weight, Scale: 0.3, RelativeTo: c.relative, Per: c.per}
+		x, _ := pass(9, n, d)
+		want := slices.Clone(x)
+		tally := noise.At(operation.Weights).(operation.OnWeights).PerturbWeight(operation.Weight{Values: want, In: d, Key: key})
+		got := make([]float32, n*d)
+		do(t, w, func(s *torch.Scope) {
+			dense := s.Floats(x, []int64{n, d}, torch.CPU)
+			e, err := PerturbWeights(s, noise, []Param{{Name: "weight", Change: func(_ *torch.Scope, f func(torch.Tensor)) { f(dense) }}},
+				func(string) philox.Key { return key }, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, "the account of the weight", tally.Noise2, e[0].Noise2, 1e-4)
+			s.ReadFloats(dense, got)
+		})
+		for i := range want {
+			if math.Abs(float64(want[i]-got[i])) > 2e-5 {
+				t.Fatalf("%s per %s, element %d is %v, want %v", c.relative, c.per, i, got[i], want[i])
+			}
+		}
+	}
+}
+
+// negate is an operation without a kernel: it looks at the whole group and changes the sign of what is above its mean.
+type negate struct{ operation.Operation }
+
+func (negate) Label() string { return "negate" }
+func (negate) Random() bool  { return false }
+
+func (negate) PerturbRow(y []float32, x operation.Rows, i int) (t operation.Tally) {
+	mean := 0.0
+	for _, v := range x.Values[x.Group[0]*x.D : x.Group[1]*x.D] {
+		mean += float64(v) / float64((x.Group[1]-x.Group[0])*x.D)
+	}
+	for j, v := range x.Row(i) {
+		y[j] = v
+		if float64(v) > mean {
+			y[j] = -v
+			t.Changed++
+			t.Noise2 += 4 * float64(v) * float64(v)
+		}
+		t.Spread2 += float64(v) * float64(v)
+	}
+	return t
+}
+
+// TestOperationsWithoutAKernel takes an operation to inputs, outputs and the cache by the path that all but gaussian noise go.
+func TestOperationsWithoutAKernel(t *testing.T) {
+	t.Parallel()
+	w := start(t, 2)
+	const n, heads, d = 5, 3, 8
+	part := condition.Part{Kind: "negate", Operation: negate{}}
+	in := NewInjector(condition.Noise{Activations: part, KV: part}, false)
+	if !in.OnHost() || !in.On(operation.KV) || in.On(operation.Outputs) || in.Acts(operation.Outputs, Site{}) || !in.Acts(operation.Inputs, Site{}) {
+		t.Fatal("the injector does not act where the noise says")
+	}
+	x, rows := pass(3, n, heads*d)
+	rows.Together(3)
+	rows.Dead = []bool{false, false, false, false, true}
+	site := Site{ID: 2, Name: "q"}
+	got, cached := make([]float32, 2*heads*d), make([]float32, n*heads*d)
+	do(t, w, func(s *torch.Scope) {
+		a := s.Floats(x, []int64{n, heads * d}, torch.CPU)
+		s.ReadFloats(in.Perturb(s, operation.Inputs, a, nil, rows, 2, 4, site), got)
+		s.ReadFloats(in.PerturbKV(s, s.View(a, n, heads, d), rows, site), cached)
+	})
+	want := make([]float32, heads*d)
+	for i := range 2 {
+		group := [][2]int{{0, 3}, {3, 4}}[i]
+		negate{}.PerturbRow(want, operation.Rows{Values: x, D: heads * d, Group: group}, 2+i)
+		if !slices.Equal(want, got[i*heads*d:(i+1)*heads*d]) {
+			t.Errorf("row %d is %v, want %v", 2+i, got[i*heads*d:(i+1)*heads*d], want)
+		}
+	}
+	for r := range n * heads {
+		group := [2]int{0, 3 * heads}
+		if r >= 3*heads {
+			group = [2]int{r / heads * heads, (r/heads + 1) * heads}
+		}
+		negate{}.PerturbRow(want[:d], operation.Rows{Values: x, D: d, Group: group}, r)
+		if !slices.Equal(want[:d], cached[r*d:(r+1)*d]) {
+			t.Errorf("head %d of row %d is %v, want %v", r%heads, r/heads, cached[r*d:(r+1)*d], want[:d])
+		}
+	}
+	if e := in.Effect(); len(e) != 2 || e[0].Elements != 2*heads*d || e[1].Elements != 4*heads*d || e[0].Changed == 0 {
+		t.Errorf("effect %+v, want two places, and no dead row in them", e)
+	}
+}
+
+// TestWeightsWithoutAKernel takes an operation to parameters on the host, in the parameters' own type.
+func TestWeightsWithoutAKernel(t *testing.T) {
+	t.Parallel()
+	w := start(t, 1)
+	noise := condition.Noise{Weights: condition.Part{Kind: "half", Operation: half{}}}
+	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16} {
+		got := make([]float32, 6)
+		do(t, w, func(s *torch.Scope) {
+			dense := s.To(s.Floats([]float32{1, 2, 3, 4, 5, 6}, []int64{2, 3}, torch.CPU), dt)
+			e, err := PerturbWeights(s, noise, []Param{{Name: "a.weight", Change: func(_ *torch.Scope, f func(torch.Tensor)) { f(dense) }}},
+				func(string) philox.Key { return 0 }, false)
+			if err != nil || len(e) != 1 || e[0].Elements != 6 || e[0].Changed != 6 {
+				t.Errorf("effect %+v, %v", e, err)
+			}
+			s.ReadFloats(dense, got)
+		})
+		if want := []float32{0.5, 1, 1.5, 2, 2.5, 3}; !slices.Equal(want, got) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+}
+
+type half struct{ operation.Operation }
+
+func (half) Random() bool { return false }
+
+func (half) PerturbWeight(w operation.Weight) (t operation.Tally) {
+	for i, v := range w.Values {
+		w.Values[i] = v / 2
+		t.Changed++
+		t.Noise2 += float64(v) * float64(v) / 4
+	}
+	return t
 }

@@ -1,10 +1,17 @@
+// Package noise perturbs a model's weights and activations: it takes the operations of a noise (package operation) to its
+// parameters and to the rows of a forward pass, by fused kernels where there are some, and accounts for what they did.
+//
+// Every draw is a pure function of what it is drawn for (package philox). A noise that changes nothing is an error.
 package noise
 
 import (
 	"fmt"
 	"strings"
+	"unsafe"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -15,22 +22,28 @@ type Param struct {
 	Change func(s *torch.Scope, f func(dense torch.Tensor))
 }
 
-// PerturbWeights adds W' = W + scale * spread(W) * N in place to every parameter with "weight" in its name that the spec
-// touches; key gives the Philox key of a parameter. The caller restores the parameters, whatever is returned.
+// PerturbWeights applies the noise's operation in place to every parameter with "weight" in its name that the noise touches; key
+// gives the Philox key of a parameter. The caller restores the parameters, whatever is returned.
 // reference chooses plain libtorch operations over the fused kernel.
-func PerturbWeights(s *torch.Scope, spec Spec, params []Param, key func(name string) philox.Key, reference bool) (Effect, error) {
-	var effect Effect
+func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(name string) philox.Key, reference bool) (condition.Effect, error) {
+	op := n.At(operation.Weights)
+	var effect condition.Effect
 	for _, p := range params {
-		if !strings.Contains(p.Name, "weight") || !spec.Touches(p.Name) {
+		if !strings.Contains(p.Name, "weight") || !n.Touches(p.Name) {
 			continue
 		}
-		e := SiteEffect{Name: p.Name, Weight: true, Elements: 1}
+		e := condition.SiteEffect{Name: p.Name, Weight: true, Place: operation.Weights}
 		p.Change(s, func(w torch.Tensor) {
-			sumsq, spread := s.WeightNoise(w, spec.WeightScale, spec.AbsMax, spec.PerRow, uint64(key(p.Name)), reference)
+			elements := int64(1)
 			for _, d := range w.Shape() {
-				e.Elements *= d
+				elements *= d
 			}
-			e.Noise2, e.Spread2 = sumsq, spread*spread*float64(e.Elements)
+			if g, ok := op.(*operation.Gaussian); ok {
+				sumsq, spread := s.WeightNoise(w, g.Scale, g.AbsMax(), g.PerRow(), uint64(key(p.Name)), reference)
+				e.Add(elements, operation.Tally{Noise2: sumsq, Spread2: spread * spread * float64(elements)})
+				return
+			}
+			e.Add(elements, onHost(s, w, op, p.Name, key(p.Name)))
 		})
 		if err := s.Err(); err != nil {
 			return effect, fmt.Errorf("perturbing %s: %w", p.Name, err)
@@ -38,4 +51,23 @@ func PerturbWeights(s *torch.Scope, spec Spec, params []Param, key func(name str
 		effect = append(effect, e)
 	}
 	return effect, effect.Check()
+}
+
+// onHost applies an operation to a parameter in float32 on the host: drawn once for a pass over the data, it needs no kernel.
+func onHost(s *torch.Scope, w torch.Tensor, op operation.Operation, name string, key philox.Key) operation.Tally {
+	o, ok := op.(operation.OnWeights)
+	if !ok {
+		s.Fail(fmt.Errorf("%s cannot be applied to weights", op.Label()))
+		return operation.Tally{}
+	}
+	mark := s.Mark()
+	defer s.Release(mark)
+	values := s.FloatView(s.Host(s.To(w, torch.Float32)))
+	if s.Err() != nil {
+		return operation.Tally{}
+	}
+	shape := w.Shape()
+	t := o.PerturbWeight(operation.Weight{Name: name, Values: values, In: int(shape[len(shape)-1]), Key: key})
+	s.CopyBytes(w, 0, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values)), torch.Float32)
+	return t
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/internal/condition"
 )
 
 // alphaFlags are the flags of gsmeval alpha.
@@ -145,16 +146,12 @@ func (f *alphaFlags) options() (harness.AlphaOptions, error) {
 	o := harness.AlphaOptions{
 		Noises: harness.NotebookNoises(), Positions: f.positions, Draws: f.draws, KVCache: !f.noCache, Seed: f.seed, Base: 1,
 	}
-	spec, err := noiseFlags(f.kind, f.scale, f.weightScale)
+	n, err := noiseFlags(f.kind, f.scale, f.weightScale)
 	if err != nil {
 		return o, usageError{err}
 	}
 	if f.kind != "none" {
-		label := fmt.Sprintf("%s %g", f.kind, f.scale)
-		if spec.OnWeights() && spec.OnActivations() {
-			label = fmt.Sprintf("%s w%g a%g", f.kind, spec.WeightScale, spec.ActivationScale)
-		}
-		o.Noises = []harness.NamedNoise{{Label: label, Spec: spec}}
+		o.Noises = []condition.Noise{n}
 	}
 	return o, nil
 }
@@ -231,7 +228,7 @@ func (a *app) alphaOfIDs(ctx context.Context, f alphaFlags) error {
 		return a.printJSON(curve)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Mean alpha %.6g, T* %.6g under %s, %s.\n\n| t | id | alpha | se |\n|--:|--:|--:|--:|\n", curve.AlphaMean, curve.TStar, o.Noises[0].Label, plural(o.Draws, "draw"))
+	fmt.Fprintf(&b, "Mean alpha %.6g, T* %.6g under %s, %s.\n\n| t | id | alpha | se |\n|--:|--:|--:|--:|\n", curve.AlphaMean, curve.TStar, o.Noises[0].Label(), plural(o.Draws, "draw"))
 	for t, v := range curve.Alpha {
 		fmt.Fprintf(&b, "| %d | %d | %.6g | %.2g |\n", t, curve.IDs[t], v, curve.SE[t])
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/results/export"
@@ -34,7 +35,7 @@ var flagCompleters = map[string]completer{
 	"ladder":        oneOf(scoring.LadderNames()...),
 	"format":        oneOf("md", "csv", "json", "tex"),
 	"export format": oneOf(export.Formats()...),
-	"noise-kind":    oneOf(config.NoiseNone, config.NoiseWeight, config.NoiseActivation, config.NoiseCombined, config.NoiseOutput),
+	"noise-kind":    oneOf(condition.Kinds()...),
 	"dtype":         oneOf("float32", "bfloat16", "float16"),
 	"device":        oneOf("auto", "cpu", "cuda"),
 	"style":         oneOf("auto", "chat", "plain"),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,8 +17,9 @@ import (
 	"github.com/gsmeval/gsmeval/decode/chat"
 	"github.com/gsmeval/gsmeval/decode/chat/jinja"
 	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/files"
-	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
 func generateCommand(a *app) *cobra.Command {
@@ -48,16 +50,15 @@ and the log probability of every chosen token (untempered) are printed too.`,
 			case o.MaxNewTokens < 1:
 				return usageError{errors.New("--max-new-tokens must be at least 1")}
 			}
-			o.Schedule = decode.Constant(temperature)
+			o.Schedule = condition.ConstantT(temperature)
 			if greedy {
-				o.Schedule = decode.Greedy()
+				o.Schedule = condition.Greedy()
 			}
 			o.Recompute = noCache
-			spec, err := noiseFlags(kind, scale, weightScale)
-			if err != nil {
+			var err error
+			if o.Noise, err = noiseFlags(kind, scale, weightScale); err != nil {
 				return usageError{err}
 			}
-			o.Noise = spec
 			byIDs := cmd.Flags().Changed("ids")
 			if byIDs {
 				if o.PromptIDs, err = parseIDs(ids); err != nil {
@@ -110,30 +111,31 @@ func noiseFlagsOf(c *cobra.Command, kind *string, scale, weightScale *float64) {
 	c.Flags().Float64Var(weightScale, "noise-weight-scale", 0, "under combined: the weights' scale, if it is another")
 }
 
-func noiseFlags(kind string, scale, weightScale float64) (noise.Spec, error) {
-	ownWeightScale := weightScale != 0
-	if !ownWeightScale {
-		weightScale = scale
-	}
-	s := noise.Spec{Kind: noise.Kind(kind)}
-	if s.OnWeights() {
-		s.WeightScale = weightScale
-	}
-	if s.OnActivations() {
-		s.ActivationScale = scale
-	}
+func noiseFlags(kind string, scale, weightScale float64) (condition.Noise, error) {
+	n := condition.Noise{Kind: kind}
 	switch {
 	case math.IsInf(scale, 0) || math.IsInf(weightScale, 0):
-		return s, fmt.Errorf("--noise-scale %v is not finite", max(scale, weightScale))
-	case s.Kind == noise.None && scale != 0:
-		return s, errors.New("--noise-scale without --noise-kind")
-	case s.Kind != noise.Combined && ownWeightScale:
-		return s, errors.New("--noise-weight-scale is for --noise-kind combined")
+		return n, fmt.Errorf("--noise-scale %v is not finite", max(scale, weightScale))
+	case kind == condition.None && scale != 0:
+		return n, errors.New("--noise-scale without --noise-kind")
+	case kind != condition.Combined && weightScale != 0:
+		return n, errors.New("--noise-weight-scale is for --noise-kind combined")
+	case kind == condition.Combined:
+		n.WeightScale, n.ActivationScale = cmp.Or(weightScale, scale), scale
+	default:
+		n.Scale = scale
 	}
-	if err := s.Check(); err != nil {
-		return s, fmt.Errorf("--noise-kind %s --noise-scale %v: %w", kind, scale, err)
+	var problems []error
+	n.Check(keys.Report{
+		Bad: func(key, format string, args ...any) {
+			problems = append(problems, fmt.Errorf(key+": "+format, args...))
+		},
+		Given: func(string) bool { return true },
+	})
+	if len(problems) > 0 {
+		return n, fmt.Errorf("--noise-kind %s --noise-scale %v: %w", kind, scale, errors.Join(problems...))
 	}
-	return s, nil
+	return n, nil
 }
 
 func promptCommand(a *app) *cobra.Command {

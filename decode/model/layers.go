@@ -1,10 +1,12 @@
 package model
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
 // The Linears of a layer in their fixed order: site = 8 * layer + index. Architectures whose checkpoint has q, k and v (or
@@ -62,27 +64,27 @@ func (p *pass) linear(a *activation, l linear) torch.Tensor {
 	return p.linearRows(a, l, 0, len(p.b.Tokens))
 }
 
-// linearRows applies a Linear to rows [from, to). The spread of the noise is over all rows all the same.
+// linearRows applies a Linear to rows [from, to). What the noise is relative to is over all rows all the same.
 func (p *pass) linearRows(a *activation, l linear, from, to int) torch.Tensor {
-	x := a.x
-	if from != 0 || to != len(p.b.Tokens) {
-		x = p.s.Rows(x, from, to)
-	}
-	if p.in.Input(l.site) {
-		if a.spread == nil {
-			a.spread = p.in.Spread(p.s, a.x, p.b.Rows)
+	all := from == 0 && to == len(p.b.Tokens)
+	part := func(x torch.Tensor) torch.Tensor {
+		if all {
+			return x
 		}
-		x = p.in.Perturb(p.s, x, a.spread, p.b.Rows, from, to, l.site)
+		return p.s.Rows(x, from, to)
 	}
-	if !p.in.Output(l.site) {
-		return l.w.multiply(p.s, x, l.b)
+	if !p.in.Acts(operation.Outputs, l.site) {
+		if p.in.Acts(operation.Inputs, l.site) {
+			return l.w.multiply(p.s, p.in.Perturb(p.s, operation.Inputs, a.x, &a.spread, p.b.Rows, from, to, l.site), l.b)
+		}
+		return l.w.multiply(p.s, part(a.x), l.b)
 	}
-	all := l.w.multiply(p.s, a.x, l.b)
-	spread := p.in.Spread(p.s, all, p.b.Rows)
-	if from != 0 || to != len(p.b.Tokens) {
-		all = p.s.Rows(all, from, to)
+	// The outputs of all rows are needed to know what their noise is relative to.
+	x := a.x
+	if p.in.Acts(operation.Inputs, l.site) {
+		x = p.in.Perturb(p.s, operation.Inputs, x, &a.spread, p.b.Rows, 0, len(p.b.Tokens), l.site)
 	}
-	return p.in.Perturb(p.s, all, spread, p.b.Rows, from, to, l.site)
+	return p.in.Perturb(p.s, operation.Outputs, l.w.multiply(p.s, x, l.b), nil, p.b.Rows, from, to, l.site)
 }
 
 // heads splits [R, n*hd] into [R, n, hd].
@@ -101,6 +103,7 @@ func (p *pass) attendScaled(layer int, q, k, v torch.Tensor, scale, softcap floa
 	if at := p.at; at != nil {
 		s.RopeAt(q, p.m.rope.cos, p.m.rope.sin, at.Positions)
 		s.RopeAt(k, p.m.rope.cos, p.m.rope.sin, at.Positions)
+		k, v = p.cached(layer, siteK, k), p.cached(layer, siteV, v)
 		s.StoreKVAt(p.kv.k[layer], k, at.Slots, at.Positions)
 		s.StoreKVAt(p.kv.v[layer], v, at.Slots, at.Positions)
 		if at.Length > 0 {
@@ -110,9 +113,27 @@ func (p *pass) attendScaled(layer int, q, k, v torch.Tensor, scale, softcap floa
 	}
 	s.Rope(q, p.m.rope.cos, p.m.rope.sin, b.Positions)
 	s.Rope(k, p.m.rope.cos, p.m.rope.sin, b.Positions)
+	k, v = p.cached(layer, siteK, k), p.cached(layer, siteV, v)
 	s.StoreKV(p.kv.k[layer], k, b.Slots, b.Positions)
 	s.StoreKV(p.kv.v[layer], v, b.Slots, b.Positions)
 	return s.Attention(q, p.kv.k[layer], p.kv.v[layer], b.Slots, b.Positions, scale, softcap)
+}
+
+// cached is what keys or values x [R, KV, hd] of a layer become on their way into the cache. Their draws are told from those of the
+// Linears, which have the same sites, by their key.
+func (p *pass) cached(layer int, which uint32, x torch.Tensor) torch.Tensor {
+	if !p.in.On(operation.KV) {
+		return x
+	}
+	name := "k"
+	if which == siteV {
+		name = "v"
+	}
+	site := noise.Site{ID: uint32(sitesPerLayer*layer) + which, Name: fmt.Sprintf("model.layers.%d.self_attn.%s_cache", layer, name)}
+	if !p.in.Acts(operation.KV, site) {
+		return x
+	}
+	return p.in.PerturbKV(p.s, x, p.b.Rows, site)
 }
 
 // logits projects only the rows that are wanted: [To-From, V].

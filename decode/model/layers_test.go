@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -48,15 +49,16 @@ func TestNoiseOfLinears(t *testing.T) {
 	for i := range x {
 		x[i] = float32(float64(1+i/d) * r.NormFloat64())
 	}
-	for _, kind := range []noise.Kind{noise.Activation, noise.Output} {
+	for _, kind := range []string{condition.Activation, condition.Output} {
 		batch := &Batch{Tokens: make([]int64, rows), Rows: noise.NewRows(rows)}
 		for i := range rows {
-			batch.Rows.Keys[i], batch.Rows.Positions[i] = key, uint32(10+i)
+			batch.Rows.Keys.Set(i, noise.Draws{Inputs: key, Outputs: key})
+			batch.Rows.Positions[i] = uint32(10 + i)
 		}
 		batch.Rows.Together(4) // a prompt of four, and two decoded positions
 		spread := []float64{std(x[:4*d]), std(x[:4*d]), std(x[:4*d]), std(x[:4*d]), std(x[4*d : 5*d]), std(x[5*d:])}
 		if err := w.Do(func(s *torch.Scope) error {
-			p := &pass{s: s, b: batch, in: noise.NewInjector(noise.Spec{Kind: kind, ActivationScale: scale}, false)}
+			p := &pass{s: s, b: batch, in: noise.NewInjector(condition.Noise{Kind: kind, Scale: scale}, false)}
 			check := func(l linear, y torch.Tensor, from, to int) {
 				t.Helper()
 				if diff := cmp.Diff([]int64{int64(to - from), d}, y.Shape()); diff != "" {
@@ -119,7 +121,7 @@ func TestLinearWithoutNoise(t *testing.T) {
 			t.Errorf("logits of the last row (-want +got):\n%s", diff)
 		}
 		// An injector that does not touch the site changes nothing.
-		p.in = noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: 1, Include: []string{"other"}}, false)
+		p.in = noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 1, Include: []string{"other"}}, false)
 		l.site = noise.Site{ID: 1, Name: "q_proj"}
 		if diff := cmp.Diff([]float32{13, 27, 41}, s.FloatView(p.logits(x, l))); diff != "" {
 			t.Errorf("a site that is not included (-want +got):\n%s", diff)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/internal/torch/heap"
 	"github.com/gsmeval/gsmeval/noise"
@@ -218,8 +219,8 @@ func (m *Model) place(s *torch.Scope, b *Batch) *Placed {
 	return &Placed{Tokens: s.Ints(b.Tokens, m.Device), Slots: wide(b.Slots), Positions: wide(b.Positions)}
 }
 
-// Perturb adds weight noise in place; Restore undoes it. A noise that changes nothing is noise.ErrNoEffect.
-func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param) (noise.Effect, error)) (noise.Effect, error) {
+// Perturb adds weight noise in place; Restore undoes it. A noise that changes nothing is condition.ErrNoEffect.
+func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param) (condition.Effect, error)) (condition.Effect, error) {
 	if err := m.Restore(s); err != nil {
 		return nil, err
 	}
@@ -227,7 +228,7 @@ func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param
 	for i, p := range m.params {
 		params[i] = p.noisy()
 	}
-	var effect noise.Effect
+	var effect condition.Effect
 	err := heap.Returning(func() (err error) {
 		effect, err = perturb(s, params)
 		return err

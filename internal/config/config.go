@@ -12,6 +12,11 @@
 // command line, and not to the file.
 package config
 
+import (
+	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/noise/alpha"
+)
+
 // Config is a run. Every field has its key in the yaml tag.
 type Config struct {
 	Name string `yaml:"name"` // the file's base name by default
@@ -98,49 +103,12 @@ func (b BatchSize) MarshalYAML() (any, error) {
 // Device is an entry of devices: cpu, cuda, cuda:N, or N alone for cuda:N.
 type Device string
 
-// The kinds of noise.
-const (
-	NoiseNone       = "none"
-	NoiseWeight     = "weight"
-	NoiseActivation = "activation"
-	NoiseCombined   = "combined"
-	NoiseOutput     = "output"
-)
+// Noise is one noise condition.
+type Noise = condition.Noise
 
-// Noise is one noise condition. Scales are relative, see RelativeTo.
-type Noise struct {
-	Kind            string   `yaml:"kind"`
-	Scale           float64  `yaml:"scale,omitempty"`            // weight, activation, output
-	WeightScale     float64  `yaml:"weight_scale,omitempty"`     // combined
-	ActivationScale float64  `yaml:"activation_scale,omitempty"` // combined
-	RelativeTo      string   `yaml:"relative_to,omitempty"`      // std, absmax; "" for none
-	Per             string   `yaml:"per,omitempty"`              // tensor, row (of a weight); "" for none
-	Include         []string `yaml:"include,omitempty"`          // parameters and sites by name, empty for all
-	Exclude         []string `yaml:"exclude,omitempty"`
-}
-
-// The temperature policies.
-const (
-	PolicyConstant      = "constant"
-	PolicyConstantTStar = "constant_tstar"
-	PolicyDynamicTStar  = "dynamic_tstar"
-	PolicyGreedy        = "greedy"
-)
-
-// Temperature is one temperature condition. Form, Base and Smooth override the
-// calibration's; loading clears one that only repeats it.
-type Temperature struct {
-	Name   string    `yaml:"name,omitempty"` // label in tables, if the usual one will not do
-	Policy string    `yaml:"policy"`
-	Value  float64   `yaml:"value,omitempty"`  // constant
-	Values []float64 `yaml:"values,omitempty"` // constant, instead of value: one for each noise, in their order
-	Form   string    `yaml:"form,omitempty"`
-	Base   float64   `yaml:"base,omitempty"`
-	Smooth string    `yaml:"smooth,omitempty"` // dynamic_tstar
-	// From names the noise whose calibration gives T*, where it is not the one that the condition runs under. Without noise
-	// that is a placebo: the temperatures of a treatment, and nothing to treat.
-	From Noise `yaml:"from,omitempty"`
-}
+// Temperature is one temperature condition. What a policy may say of the calibration's theory (form, base, smooth) overrides it;
+// loading clears what only repeats it.
+type Temperature = condition.Temperature
 
 // Calibration says how alpha is measured and what temperature follows from it.
 type Calibration struct {
@@ -175,9 +143,9 @@ func defaults() *Config {
 		Generation: Generation{
 			MaxNewTokens: 512, BatchSize: 32, KVCache: true, TopP: 1, RepetitionPenalty: 1,
 		},
-		Noise:       []Noise{{Kind: NoiseNone}},
+		Noise:       []Noise{{Kind: condition.None}},
 		NoiseSeeds:  1,
-		Temperature: []Temperature{{Policy: PolicyConstant, Value: 1}},
+		Temperature: []Temperature{condition.NewTemperature(&condition.Constant{Value: 1})},
 		Calibration: Calibration{
 			Prompts: 16, Positions: 150, Draws: 3, Smooth: "none", Window: 10, Form: "sqrt", Base: 1, Split: "train",
 		},
@@ -187,34 +155,12 @@ func defaults() *Config {
 	}
 }
 
-// Constant is the temperature of policy constant under noise n.
-func (t Temperature) Constant(n int) float64 {
-	if len(t.Values) > 0 {
-		return t.Values[n]
-	}
-	return t.Value
+// Theory is what temperature follows from alpha, where a policy says nothing else.
+func (c Calibration) Theory() condition.Theory {
+	return condition.Theory{Form: alpha.Form(c.Form), Base: c.Base, Smooth: alpha.Smoothing(c.Smooth), Window: c.Window}
 }
 
-// Source is the noise whose calibration T* comes from, under a noise.
-func (t Temperature) Source(under Noise) Noise {
-	if t.From.Kind != "" {
-		return t.From
-	}
-	return under
-}
-
-// Calibrated returns the calibration that holds under a temperature condition: the
-// run's own with the condition's overrides.
-func (c *Config) Calibrated(t Temperature) Calibration {
-	cal := c.Calibration
-	if t.Form != "" {
-		cal.Form = t.Form
-	}
-	if t.Base != 0 {
-		cal.Base = t.Base
-	}
-	if t.Smooth != "" {
-		cal.Smooth = t.Smooth
-	}
-	return cal
+// Under is the noise of an index and the theory of the calibration.
+func (c *Config) Under(n int) condition.Under {
+	return condition.Under{Index: n, Noise: c.Noise[n], Theory: c.Calibration.Theory()}
 }

@@ -137,8 +137,8 @@ func TestStudyConfigsAgree(t *testing.T) {
 	}
 	borrowed := load("study_forms").Noise
 	for _, temp := range load("study_placebo").Temperature {
-		if temp.From.Kind != "" {
-			borrowed = append(borrowed, temp.From)
+		if from, ok := temp.From(); ok {
+			borrowed = append(borrowed, from)
 		}
 	}
 	for _, n := range borrowed {
@@ -270,14 +270,14 @@ func TestRefused(t *testing.T) {
 		{"from no noise", "temperature: [{policy: dynamic_tstar, from: {kind: none}}]", Options{}, []string{"temperature[0].from.kind", "no calibration without noise"}},
 		{"from without a scale", "temperature: [{policy: dynamic_tstar, from: {kind: weight}}]", Options{}, []string{"temperature[0].from.scale: the key is missing"}},
 		{"from by its label", "temperature: [{policy: dynamic_tstar, from: activation 0.2}]", Options{}, []string{"temperature[0].from: expected a mapping with the keys kind, scale", `the text "activation 0.2"`}},
-		{"from of a constant", "temperature: [{policy: constant, value: 1, from: {kind: weight, scale: 1}}]", Options{}, []string{"temperature[0].from: only constant_tstar and dynamic_tstar", "constant"}},
+		{"from of a constant", "temperature: [{policy: constant, value: 1, from: {kind: weight, scale: 1}}]", Options{}, []string{"temperature[0].from: only constant_tstar and dynamic_tstar have this key", "constant"}},
 		{"from twice", "temperature: [{policy: dynamic_tstar, from: {kind: weight, scale: 1}}, {policy: dynamic_tstar, from: {kind: weight, scale: 1.0, per: tensor}}]", Options{}, []string{"temperature[1]", "same condition as temperature[0]"}},
 		{"values and value", "temperature: [{policy: constant, value: 1, values: [1]}]", Options{}, []string{"temperature[0].values: value and values are both given"}},
 		{"too few values", "temperature: [{policy: constant, values: [1]}]\nnoise: [{kind: none}, {kind: weight, scale: 1}]", Options{}, []string{"temperature[0].values: expected a temperature for each noise, 2 in the order", "found 1"}},
 		{"no values", "temperature: [{policy: constant, values: []}]", Options{}, []string{"temperature[0].values: expected a temperature for each noise, 1 in the order", "found 0"}},
 		{"a value of 0", "temperature: [{policy: constant, values: [0]}]", Options{}, []string{"temperature[0].values[0]: expected a number above 0"}},
 		{"values of no number", "temperature: [{policy: constant, values: [hot]}]", Options{}, []string{"temperature[0].values[0]: expected a finite number", "hot"}},
-		{"values of greedy", "temperature: [{policy: greedy, values: [1]}]", Options{}, []string{"temperature[0].values: only policy constant has values, this is greedy"}},
+		{"values of greedy", "temperature: [{policy: greedy, values: [1]}]", Options{}, []string{"temperature[0].values: only constant has this key, and this is greedy"}},
 		{"null for text", "name:", Options{}, []string{"name: expected text, found nothing"}},
 		{"null for a section", "generation:", Options{}, []string{"generation: expected a mapping", "found nothing"}},
 		{"text for a section", "generation: fast", Options{}, []string{"generation: expected a mapping", "fast"}},
@@ -316,7 +316,7 @@ func TestRefused(t *testing.T) {
 		{"penalty", "", set("generation.repetition_penalty=0"), []string{"generation.repetition_penalty"}},
 		{"empty stop", "", set("generation.stop=['']"), []string{"generation.stop[0]", "found none"}},
 		{"stop in a block", "", set("generation.stop=['</think>']"), []string{"generation.stop[0]", "mark of a reasoning block"}},
-		{"stop twice", "", set("generation.stop=[a, a]"), []string{"generation.stop[1]", "already generation.stop[0]"}},
+		{"stop twice", "", set("generation.stop=[a, a]"), []string{"generation.stop[1]", "already entry 0"}},
 		{"no noise at all", "noise: []", Options{}, []string{"noise", "at least one"}},
 		{"noise without kind", "noise: [{scale: 1}]", Options{}, []string{"noise[0].kind", "missing", "activation"}},
 		{"noise kind", "noise: [{kind: gaussian}]", Options{}, []string{"noise[0].kind", "gaussian", "activation"}},
@@ -469,58 +469,6 @@ func TestLabels(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	for _, tc := range []struct {
-		noise Noise
-		want  string
-	}{
-		{Noise{Kind: NoiseNone}, "none"},
-		{Noise{Kind: NoiseActivation, Scale: 0.05}, "activation 0.05"},
-		{Noise{Kind: NoiseWeight, Scale: 1e-7, RelativeTo: "absmax", Per: "tensor"}, "weight 1e-07 absmax"},
-		{Noise{Kind: NoiseWeight, Scale: 0.1, RelativeTo: "std", Per: "row"}, "weight 0.1 std/row"},
-	} {
-		if got := tc.noise.Label(); got != tc.want {
-			t.Errorf("label %q, want %q", got, tc.want)
-		}
-	}
-	for _, tc := range []struct {
-		temp Temperature
-		want string
-	}{
-		{Temperature{Policy: PolicyConstant, Value: 1}, "T=1"},
-		{Temperature{Policy: PolicyGreedy}, "greedy"},
-		{Temperature{Policy: PolicyConstantTStar}, "T*"},
-		{Temperature{Policy: PolicyDynamicTStar}, "T*(t)"},
-		{Temperature{Policy: PolicyDynamicTStar, Form: "exact", Base: 0.8, Smooth: "none"}, "T*(t) exact base=0.8 smooth=none"},
-		{Temperature{Policy: PolicyConstant, Values: []float64{0.4, 1}}, "T by noise"},
-		{Temperature{Policy: PolicyDynamicTStar, Form: "exact", From: Noise{Kind: NoiseActivation, Scale: 0.2}}, "T*(t) exact from activation 0.2"},
-	} {
-		if got := tc.temp.Label(); got != tc.want {
-			t.Errorf("label %q, want %q", got, tc.want)
-		}
-	}
-}
-
-func TestCalibrated(t *testing.T) {
-	t.Parallel()
-	c, err := Load("testdata/full.yaml", Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := c.Calibration
-	if diff := cmp.Diff(want, c.Calibrated(c.Temperature[0])); diff != "" {
-		t.Error(diff)
-	}
-	want.Form = "linear"
-	if diff := cmp.Diff(want, c.Calibrated(c.Temperature[2])); diff != "" {
-		t.Error(diff)
-	}
-	want.Form, want.Smooth = "exact", "exponential"
-	if diff := cmp.Diff(want, c.Calibrated(c.Temperature[3])); diff != "" {
-		t.Error(diff)
-	}
-	if got := c.Calibrated(Temperature{Policy: PolicyConstantTStar, Base: 2}).Base; got != 2 {
-		t.Errorf("base %g", got)
-	}
 }
 
 func TestDiff(t *testing.T) {
@@ -637,7 +585,7 @@ func TestComplete(t *testing.T) {
 		"mod":                   "model.",
 		"model.p":               "model.path=",
 		"noise.":                "noise.0.",
-		"noise.3.wei":           "noise.3.weight_scale=",
+		"noise.3.wei":           "noise.3.weight_scale= noise.3.weights.",
 		"generation.stop.":      "generation.stop.0=",
 		"noise_":                "noise_seeds=",
 		"nothing":               "",

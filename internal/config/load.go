@@ -113,7 +113,7 @@ func fill(tree map[string]any) (*Config, error) {
 	err = v.UnmarshalExact(&c, func(dc *mapstructure.DecoderConfig) {
 		dc.TagName = "yaml"
 		dc.WeaklyTypedInput = false
-		dc.DecodeHook = twoTypes
+		dc.DecodeHook = mapstructure.ComposeDecodeHookFunc(twoTypes, choices)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("filling the config: %w", err)

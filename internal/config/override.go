@@ -111,14 +111,18 @@ func (o override) into(tree any, t reflect.Type, path string, keys []string) any
 	key, rest := keys[0], keys[1:]
 	switch {
 	case t.Kind() == reflect.Struct:
-		field, ok := fieldOf(t, key)
-		if !ok {
-			o.s.fail(o.place, shorten(join(path, key)), "unknown key%s", suggest(t, path, key))
-			return tree
-		}
 		section, ok := tree.(map[string]any)
 		if !ok {
 			section = map[string]any{}
+		}
+		own, kind := chosen(t, func(key string) string {
+			word, _ := section[key].(string)
+			return word
+		})
+		field, ok := fieldOf(own, key)
+		if !ok {
+			o.s.fail(o.place, shorten(join(path, key)), "%s", unknown(t, kind, path, key))
+			return tree
 		}
 		if value := o.into(section[key], field, join(path, key), rest); value != nil {
 			section[key] = value

@@ -65,10 +65,8 @@ func tree(v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Struct:
 		m := map[string]any{}
-		for i := range v.NumField() {
-			if f := v.Type().Field(i); !omitted(f, v.Field(i)) {
-				m[keyOf(f)] = tree(v.Field(i))
-			}
+		for _, f := range filled(v) {
+			m[keyOf(f.field)] = tree(f.value)
 		}
 		return m
 	case reflect.Slice:
@@ -152,7 +150,7 @@ func (f field) text() string {
 		}
 		return x
 	case float64:
-		return number(x)
+		return strconv.FormatFloat(x, 'g', -1, 64)
 	default:
 		return fmt.Sprint(x)
 	}
@@ -165,10 +163,8 @@ func flatten(c *Config) []field {
 	walk = func(path string, v reflect.Value) {
 		switch v.Kind() {
 		case reflect.Struct:
-			for i := range v.NumField() {
-				if f := v.Type().Field(i); !omitted(f, v.Field(i)) {
-					walk(join(path, keyOf(f)), v.Field(i))
-				}
+			for _, f := range filled(v) {
+				walk(join(path, keyOf(f.field)), f.value)
 			}
 		case reflect.Slice:
 			for i := range v.Len() {

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
 // checkFile checks the file's YAML against the structure: known keys, each once,
@@ -83,6 +85,7 @@ func (s *source) checkMapping(n *yaml.Node, t reflect.Type, path string, at func
 		return
 	}
 	seen := map[string]int{}
+	own, kind := chosen(t, scalarOf(n))
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		keyNode, value := n.Content[i], n.Content[i+1]
 		place := at(keyNode)
@@ -97,9 +100,9 @@ func (s *source) checkMapping(n *yaml.Node, t reflect.Type, path string, at func
 			continue
 		}
 		seen[key] = keyNode.Line
-		field, ok := fieldOf(t, key)
+		field, ok := fieldOf(own, key)
 		if !ok {
-			s.fail(place, shorten(child), "unknown key%s", suggest(t, path, key))
+			s.fail(place, shorten(child), "%s", unknown(t, kind, path, key))
 			continue
 		}
 		s.check(value, field, child, at)
@@ -218,18 +221,7 @@ func nodeName(n *yaml.Node) string {
 	}
 }
 
-// shorten cuts a long value for a message.
-func shorten(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "..."
-}
+func shorten(s string) string { return keys.Shorten(s) }
 
 func join(path, key string) string {
 	if path == "" {
@@ -245,17 +237,17 @@ func keyOf(f reflect.StructField) string {
 }
 
 func keysOf(t reflect.Type) []string {
-	keys := make([]string, t.NumField())
-	for i := range keys {
-		keys[i] = keyOf(t.Field(i))
+	var names []string
+	for _, f := range fieldsOf(t) {
+		names = append(names, keyOf(f))
 	}
-	return keys
+	return names
 }
 
 // fieldOf returns the type of a structure's key.
 func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
-	for i := range t.NumField() {
-		if f := t.Field(i); keyOf(f) == key {
+	for _, f := range fieldsOf(t) {
+		if keyOf(f) == key {
 			return f.Type, true
 		}
 	}
@@ -353,8 +345,7 @@ func cutLast(path string) (section, key string) {
 // find lists the paths that end in a key.
 func find(t reflect.Type, path, key string) []string {
 	var found []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range fieldsOf(t) {
 		child := join(path, keyOf(f))
 		if keyOf(f) == key {
 			found = append(found, child)

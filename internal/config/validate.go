@@ -4,19 +4,19 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/device"
+	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
 // The largest values believed: far above every use, low enough for arithmetic.
 const (
 	maxCount = 1 << 30
-	maxScale = 1000
 	maxTemp  = 1000
 )
 
@@ -179,7 +179,7 @@ func (s *source) generation(g Generation) {
 		s.bad("generation.min_p", "expected a number from 0 to below 1, found %g", g.MinP)
 	}
 	s.above("generation.repetition_penalty", g.RepetitionPenalty, 0, 100)
-	s.texts("generation.stop", g.Stop)
+	s.report("generation").Texts("stop", g.Stop)
 	for i, text := range g.Stop {
 		if strings.Contains(text, "<think>") || strings.Contains(text, "</think>") {
 			s.bad(fmt.Sprintf("generation.stop[%d]", i), "%q has a mark of a reasoning block, and stop strings act outside such blocks only", shorten(text))
@@ -187,14 +187,17 @@ func (s *source) generation(g Generation) {
 	}
 }
 
-// texts checks a list of texts: none empty, none twice.
-func (s *source) texts(path string, list []string) {
-	for i, text := range list {
-		if text == "" {
-			s.bad(fmt.Sprintf("%s[%d]", path, i), "expected text, found none")
-		} else if first := slices.Index(list, text); first < i {
-			s.bad(fmt.Sprintf("%s[%d]", path, i), "%q is already %s[%d]", shorten(text), path, first)
+// report is where a mapping of the config tells what is wrong with it.
+func (s *source) report(path string) keys.Report {
+	at := func(key string) string {
+		if key == "" {
+			return path
 		}
+		return join(path, key)
+	}
+	return keys.Report{
+		Bad:   func(key, format string, args ...any) { s.bad(at(key), format, args...) },
+		Given: func(key string) bool { return s.places[at(key)] != "" },
 	}
 }
 
@@ -206,11 +209,11 @@ func (s *source) noises(list []Noise) {
 	for i, n := range list {
 		path := fmt.Sprintf("noise[%d]", i)
 		before := len(s.problems)
-		s.noise(path, n)
+		n.Check(s.report(path))
 		if len(s.problems) > before {
 			continue
 		}
-		n.normalise()
+		n.Normalise()
 		if first, dup := labels[n.Label()]; dup {
 			s.bad(path, "the same condition as noise[%d], %s; remove one", first, n.Label())
 			continue
@@ -219,181 +222,47 @@ func (s *source) noises(list []Noise) {
 	}
 }
 
-func (s *source) noise(path string, n Noise) {
-	if n.Kind == "" {
-		s.bad(path+".kind", "the key is missing; expected one of none, weight, activation, combined, output")
-		return
-	}
-	s.oneOf(path+".kind", n.Kind, NoiseNone, NoiseWeight, NoiseActivation, NoiseCombined, NoiseOutput)
-	for _, scale := range []struct {
-		key    string
-		value  float64
-		wanted bool
-	}{
-		{"scale", n.Scale, n.Kind == NoiseWeight || n.Kind == NoiseActivation || n.Kind == NoiseOutput},
-		{"weight_scale", n.WeightScale, n.Kind == NoiseCombined},
-		{"activation_scale", n.ActivationScale, n.Kind == NoiseCombined},
-	} {
-		key := path + "." + scale.key
-		switch {
-		case scale.wanted && scale.value == 0 && s.places[key] == "":
-			s.bad(key, "the key is missing; %s noise needs a number above 0", n.Kind)
-		case scale.wanted:
-			s.above(key, scale.value, 0, maxScale)
-		case scale.value != 0:
-			s.bad(key, "%s noise has no %s; expected %s", n.Kind, scale.key, scalesOf(n.Kind))
-		}
-	}
-	if n.RelativeTo != "" {
-		s.oneOf(path+".relative_to", n.RelativeTo, "std", "absmax")
-	}
-	if n.Per != "" {
-		s.oneOf(path+".per", n.Per, "tensor", "row")
-		if n.Per == "row" && n.Kind != NoiseWeight && n.Kind != NoiseCombined {
-			s.bad(path+".per", "%s noise has no rows; expected tensor", n.Kind)
-		}
-	}
-	s.texts(path+".include", n.Include)
-	s.texts(path+".exclude", n.Exclude)
-	if n.Kind == NoiseNone && (n.RelativeTo != "" || n.Per != "" || len(n.Include) > 0 || len(n.Exclude) > 0) {
-		s.bad(path, "kind none takes no other key")
-	}
-}
-
-func scalesOf(kind string) string {
-	switch kind {
-	case NoiseNone:
-		return "none at all"
-	case NoiseCombined:
-		return "weight_scale and activation_scale"
-	default:
-		return "scale"
-	}
-}
-
 func (s *source) temperatures(c *Config) {
 	if len(c.Temperature) == 0 {
 		s.bad("temperature", "expected at least one condition; leave the key out for T = 1")
 	}
-	labels := map[string]int{}
+	labels, before := map[string]int{}, map[string]int{}
 	for i, t := range c.Temperature {
 		path := fmt.Sprintf("temperature[%d]", i)
-		before := len(s.problems)
-		s.temperature(path, t, len(c.Noise))
-		if len(s.problems) > before {
+		problems := len(s.problems)
+		s.line(path+".name", t.Name, 100)
+		t.Check(s.report(path), len(c.Noise))
+		if len(s.problems) > problems {
 			continue
 		}
-		t.normalise(c.Calibration)
-		same := slices.IndexFunc(c.Temperature[:i], func(other Temperature) bool {
-			other.normalise(c.Calibration)
-			other.Name = t.Name
-			return reflect.DeepEqual(other, t)
-		})
+		t.Normalise(c.Calibration.Theory())
+		meaning := t
+		meaning.Name = ""
+		spelled := fmt.Sprint(tree(reflect.ValueOf(meaning)))
+		same, again := before[spelled]
 		first, dup := labels[t.Label()]
 		switch {
-		case same >= 0:
+		case again:
 			s.bad(path, "the same condition as temperature[%d]; remove one", same)
 		case dup:
 			s.bad(path+".name", "%q is already the label of temperature[%d]", shorten(t.Label()), first)
 		default:
-			labels[t.Label()] = i
+			labels[t.Label()], before[spelled] = i, i
 		}
 	}
-}
-
-func (s *source) temperature(path string, t Temperature, noises int) {
-	s.line(path+".name", t.Name, 100)
-	if t.Policy == "" {
-		s.bad(path+".policy", "the key is missing; expected one of constant, constant_tstar, dynamic_tstar, greedy")
-		return
-	}
-	s.oneOf(path+".policy", t.Policy, PolicyConstant, PolicyConstantTStar, PolicyDynamicTStar, PolicyGreedy)
-	tstar := t.Policy == PolicyConstantTStar || t.Policy == PolicyDynamicTStar
-	s.constant(path, t, noises)
-	switch {
-	case t.Form == "":
-	case !tstar:
-		s.bad(path+".form", "only constant_tstar and dynamic_tstar have a form, this is %s", t.Policy)
-	default:
-		s.form(path+".form", t.Form)
-	}
-	switch {
-	case t.Base == 0 && s.places[path+".base"] == "":
-	case !tstar:
-		s.bad(path+".base", "only constant_tstar and dynamic_tstar have a base, this is %s", t.Policy)
-	default:
-		s.above(path+".base", t.Base, 0, maxTemp)
-	}
-	switch {
-	case t.Smooth == "":
-	case t.Policy != PolicyDynamicTStar:
-		s.bad(path+".smooth", "only dynamic_tstar is smoothed, this is %s", t.Policy)
-	default:
-		s.smooth(path+".smooth", t.Smooth)
-	}
-	s.from(path+".from", t, tstar)
-}
-
-// constant checks the temperatures of policy constant: one, or one for each noise.
-func (s *source) constant(path string, t Temperature, noises int) {
-	value, values := path+".value", path+".values"
-	hasValue := t.Value != 0 || s.places[value] != ""
-	hasValues := len(t.Values) > 0 || s.places[values] != ""
-	switch {
-	case t.Policy != PolicyConstant:
-		if t.Value != 0 {
-			s.bad(value, "only policy constant has a value, this is %s", t.Policy)
-		}
-		if hasValues {
-			s.bad(values, "only policy constant has values, this is %s", t.Policy)
-		}
-	case hasValue && hasValues:
-		s.bad(values, "value and values are both given; keep one")
-	case hasValues:
-		if len(t.Values) != noises {
-			s.bad(values, "expected a temperature for each noise, %d in the order of the list noise; found %d", noises, len(t.Values))
-		}
-		for i, v := range t.Values {
-			s.above(fmt.Sprintf("%s[%d]", values, i), v, 0, maxTemp)
-		}
-	case !hasValue:
-		s.bad(value, "the key is missing; policy constant needs a number above 0")
-	default:
-		s.above(value, t.Value, 0, maxTemp)
-	}
-}
-
-// from checks the noise whose calibration is borrowed.
-func (s *source) from(path string, t Temperature, tstar bool) {
-	switch {
-	case reflect.ValueOf(t.From).IsZero() && s.places[path] == "":
-	case !tstar:
-		s.bad(path, "only constant_tstar and dynamic_tstar have a calibration to take from elsewhere, this is %s", t.Policy)
-	case t.From.Kind == NoiseNone:
-		s.bad(path+".kind", "there is no calibration without noise; expected one of weight, activation, combined, output")
-	default:
-		s.noise(path, t.From)
-	}
-}
-
-func (s *source) form(path, form string) {
-	s.oneOf(path, form, "sqrt", "linear", "exact", "fitted")
-}
-
-func (s *source) smooth(path, smooth string) {
-	s.oneOf(path, smooth, "none", "moving_average", "exponential")
 }
 
 func (s *source) calibration(c Calibration) {
 	s.whole("calibration.prompts", c.Prompts, 1, 1_000_000)
 	s.whole("calibration.positions", c.Positions, 1, 1<<20)
 	s.whole("calibration.draws", c.Draws, 1, 1_000_000)
-	s.smooth("calibration.smooth", c.Smooth)
+	r := s.report("calibration")
+	condition.CheckSmooth(r, "smooth", c.Smooth)
 	s.whole("calibration.window", c.Window, 1, 1<<20)
-	s.form("calibration.form", c.Form)
+	condition.CheckForm(r, "form", c.Form)
 	s.above("calibration.base", c.Base, 0, maxTemp)
 	s.needed("calibration.split", c.Split, "the name of a split, such as train")
-	s.texts("calibration.prompt_list", c.PromptList)
+	s.report("calibration").Texts("prompt_list", c.PromptList)
 	if c.Data != "" && len(c.PromptList) > 0 {
 		s.bad("calibration.prompt_list", "data and prompt_list are both given; keep one")
 	}
@@ -402,45 +271,9 @@ func (s *source) calibration(c Calibration) {
 // normalise gives equal conditions one spelling.
 func (c *Config) normalise() {
 	for i := range c.Noise {
-		c.Noise[i].normalise()
+		c.Noise[i].Normalise()
 	}
 	for i := range c.Temperature {
-		c.Temperature[i].normalise(c.Calibration)
-	}
-}
-
-func (n *Noise) normalise() {
-	if len(n.Include) == 0 {
-		n.Include = nil
-	}
-	if len(n.Exclude) == 0 {
-		n.Exclude = nil
-	}
-	if n.Kind == NoiseNone {
-		return
-	}
-	if n.RelativeTo == "" {
-		n.RelativeTo = "std"
-	}
-	if n.Per == "" {
-		n.Per = "tensor"
-	}
-}
-
-func (t *Temperature) normalise(c Calibration) {
-	if t.Form == c.Form {
-		t.Form = ""
-	}
-	if t.Base == c.Base {
-		t.Base = 0
-	}
-	if t.Smooth == c.Smooth {
-		t.Smooth = ""
-	}
-	if len(t.Values) == 0 {
-		t.Values = nil
-	}
-	if t.From.Kind != "" {
-		t.From.normalise()
+		c.Temperature[i].Normalise(c.Calibration.Theory())
 	}
 }

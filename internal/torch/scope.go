@@ -60,6 +60,22 @@ type Tensor struct{ c lib.Ctensor }
 // Defined tells whether there is a tensor.
 func (t Tensor) Defined() bool { return t.c != nil }
 
+// Device is where the tensor lies.
+func (t Tensor) Device() Device {
+	if t.onGPU() {
+		return Device(int32(lib.AtDevice(t.c)))
+	}
+	return CPU
+}
+
+// DType is the type of the elements.
+func (t Tensor) DType() DType {
+	if !t.Defined() {
+		return Float32
+	}
+	return DType(lib.AtScalarType(t.c))
+}
+
 func (t Tensor) shim() C.gsm_tensor { return C.gsm_tensor(unsafe.Pointer(t.c)) }
 
 // Free frees a tensor that was kept; a zero Tensor is ignored. It must run on the worker's thread.

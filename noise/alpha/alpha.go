@@ -60,6 +60,9 @@ const (
 	Fitted Form = "fitted" // the T of least KL(softmax(clean/base) || softmax(noisy/T))
 )
 
+// Forms lists them.
+var Forms = []Form{Sqrt, Linear, Exact, Fitted}
+
 // Divergence compares softmax(clean/base) with softmax(noisy/T), in nats.
 type Divergence struct {
 	KL           float64 // KL(clean || noisy)

@@ -14,6 +14,9 @@ const (
 	Exponential   Smoothing = "exponential"    // least squares a exp(-b t) + c
 )
 
+// Smoothings lists them.
+var Smoothings = []Smoothing{None, MovingAverage, Exponential}
+
 // Smooth smooths a curve; window is the moving average's.
 func Smooth(y []float64, how Smoothing, window int) []float64 {
 	switch how {

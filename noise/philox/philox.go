@@ -31,10 +31,12 @@ const (
 	Weight                Domain = "weight"
 	Activation            Domain = "activation"
 	Output                Domain = "output"
+	KV                    Domain = "kv"
 	Sample                Domain = "sample"
 	CalibrationWeight     Domain = "calibration/weight"
 	CalibrationActivation Domain = "calibration/activation"
 	CalibrationOutput     Domain = "calibration/output"
+	CalibrationKV         Domain = "calibration/kv"
 )
 
 // NewKey derives the key of a stream from the run's seed, the noise seed (replicate) and the thing that is drawn for:

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/plots"
 	"github.com/gsmeval/gsmeval/results"
@@ -69,7 +70,7 @@ func doseOf(n config.Noise) dose {
 	rest := n
 	rest.Scale, rest.WeightScale, rest.ActivationScale = 0, 0, 0
 	d := dose{x: n.Scale, axis: "noise scale s (× " + unit + ")"}
-	if n.Kind != config.NoiseCombined {
+	if n.Kind != condition.Combined {
 		d.group = strings.Replace(rest.Label(), " 0", "", 1)
 		return d
 	}
@@ -102,9 +103,12 @@ func doseFigure(runs []*Run) *plots.Figure {
 			if row.N == 0 {
 				continue
 			}
-			if n.Kind == config.NoiseNone {
+			if n.Empty() {
 				clean = append(clean, row)
 				continue
+			}
+			if n.Kind == "" {
+				continue // a composition has no one scale
 			}
 			d := doseOf(n)
 			if groups[d.group] == nil {

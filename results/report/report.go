@@ -323,7 +323,7 @@ func (p *Report) differencesSection(b *browser) (*section, error) {
 // link leads to the samples that the second side of a pair gained or lost.
 func (b *browser) link(pair *results.Pair, outcome string) string {
 	find := func(run int, noise, temp string) int {
-		return slices.IndexFunc(b.Conds, func(c condition) bool {
+		return slices.IndexFunc(b.Conds, func(c pageCondition) bool {
 			return (run < 0 || c.Run == run) && c.Noise == noise && c.Temp == temp
 		})
 	}

@@ -28,26 +28,26 @@ const (
 // under all conditions stand side by side, which is how they compress. Columns have a value for each sample; texts are in
 // chunks of their own, which the script unpacks when it needs them.
 type browser struct {
-	Runs     []string    `json:"runs"`
-	Conds    []condition `json:"conds"`
-	Items    []item      `json:"items"`
-	Statuses []string    `json:"statuses"`
-	Rungs    []string    `json:"rungs"`
-	Answers  []string    `json:"answers"`
-	Item     []int       `json:"item"`
-	Cond     []int       `json:"cond"`
-	Rep      []int       `json:"rep"`
-	Status   []int       `json:"status"`
-	Correct  []int       `json:"correct"`
-	Rung     []int       `json:"rung"`
-	Answer   []int       `json:"answer"`
-	Tokens   []int       `json:"tokens"`
-	Chunks   []int       `json:"chunks"` // the first sample of each
+	Runs     []string        `json:"runs"`
+	Conds    []pageCondition `json:"conds"`
+	Items    []item          `json:"items"`
+	Statuses []string        `json:"statuses"`
+	Rungs    []string        `json:"rungs"`
+	Answers  []string        `json:"answers"`
+	Item     []int           `json:"item"`
+	Cond     []int           `json:"cond"`
+	Rep      []int           `json:"rep"`
+	Status   []int           `json:"status"`
+	Correct  []int           `json:"correct"`
+	Rung     []int           `json:"rung"`
+	Answer   []int           `json:"answer"`
+	Tokens   []int           `json:"tokens"`
+	Chunks   []int           `json:"chunks"` // the first sample of each
 
 	left int // questions that are left out
 }
 
-type condition struct {
+type pageCondition struct {
 	Run   int    `json:"run"`
 	Noise string `json:"noise"`
 	Temp  string `json:"temp"`
@@ -239,7 +239,7 @@ func (b *browser) conditions(run int, r *Run) map[[2]int]int {
 	for i := range r.Table.Rows {
 		row := &r.Table.Rows[i]
 		at[[2]int{row.NoiseIndex, row.TempIndex}] = len(b.Conds)
-		b.Conds = append(b.Conds, condition{Run: run, Noise: row.Noise, Temp: row.Temperature, Of: len(b.Conds)})
+		b.Conds = append(b.Conds, pageCondition{Run: run, Noise: row.Noise, Temp: row.Temperature, Of: len(b.Conds)})
 	}
 	for _, c := range r.Info.Meta.Conditions {
 		own := &b.Conds[at[[2]int{c.NoiseIndex, c.TempIndex}]]

@@ -8,6 +8,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/internal/torch/kernels"
 	"github.com/gsmeval/gsmeval/noise"
@@ -40,15 +41,15 @@ func TestDecodeOnEmulatedKernels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Do(func(*torch.Scope) error { m.Free(); return nil }) //nolint:errcheck // freeing memory does not fail
-	run := func() []decode.Result {
+	run := func() []decode.Completion {
 		e, err := decode.NewEngine(w, m, decode.Options{Slots: 2, Capacity: 160})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer e.Close() //nolint:errcheck // freeing memory does not fail
-		out, i := make([]decode.Result, 3), 0
-		in := noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: 0.1}, false)
-		if err := e.Generate(context.Background(), in, func() (*decode.Request, any, bool) {
+		out, i := make([]decode.Completion, 3), 0
+		in := noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false)
+		if err := decode.Generate(context.Background(), e, in, func() (*decode.Request, any, bool) {
 			if i == len(out) {
 				return nil, nil, false
 			}
@@ -57,12 +58,12 @@ func TestDecodeOnEmulatedKernels(t *testing.T) {
 				ids[p] = (31*p + 17*i + 5) % cfg.VocabSize
 			}
 			i++
-			req := &decode.Request{Prompt: ids, MaxNew: 6 + 4*i, SampleKey: philox.Key(i), NoiseKey: philox.Key(100 + i)}
+			req := &decode.Request{Prompt: ids, MaxNew: 6 + 4*i, SampleKey: philox.Key(i), Draws: noise.Draws{Inputs: philox.Key(100 + i)}}
 			if i > 1 {
-				req.Schedule = decode.Constant(0.9)
+				req.Schedule = condition.ConstantT(0.9)
 			}
 			return req, i - 1, true
-		}, func(tag any, r decode.Result) error {
+		}, func(tag any, r decode.Completion) error {
 			out[tag.(int)] = r
 			return r.Err
 		}); err != nil {
@@ -78,11 +79,11 @@ func TestDecodeOnEmulatedKernels(t *testing.T) {
 	}
 	for i, got := range run() {
 		want := plain[i]
-		if !slices.Equal(want.IDs, got.IDs) || want.Finish != got.Finish || want.Elements != got.Elements {
-			t.Errorf("sequence %d:\nwant %v, %s, %d elements\ngot  %v, %s, %d elements", i, want.IDs, want.Finish, want.Elements, got.IDs, got.Finish, got.Elements)
+		if !slices.Equal(want.IDs, got.IDs) || want.Finish != got.Finish || want.Effect.Elements != got.Effect.Elements {
+			t.Errorf("sequence %d:\nwant %v, %s, %d elements\ngot  %v, %s, %d elements", i, want.IDs, want.Finish, want.Effect.Elements, got.IDs, got.Finish, got.Effect.Elements)
 		}
-		if d := got.Noise2/want.Noise2 - 1; !(d > -1e-3 && d < 1e-3) {
-			t.Errorf("sequence %d: the noise's sum of squares is %v, want %v", i, got.Noise2, want.Noise2)
+		if d := got.Effect.Noise2/want.Effect.Noise2 - 1; !(d > -1e-3 && d < 1e-3) {
+			t.Errorf("sequence %d: the noise's sum of squares is %v, want %v", i, got.Effect.Noise2, want.Effect.Noise2)
 		}
 	}
 }

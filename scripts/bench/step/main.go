@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -196,16 +197,16 @@ func measure(lm *decode.LM, q request) (t timing, err error) {
 		defer func() { err = errors.Join(err, lm.Worker.Trace(nil)) }()
 	}
 	begin := time.Now()
-	err = e.Generate(ctx, injector(q), func() (*decode.Request, any, bool) {
+	err = decode.Generate(ctx, e, injector(q), func() (*decode.Request, int, bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.handed == q.Batch {
-			return nil, nil, false
+			return nil, 0, false
 		}
 		c.base = c.tokens
 		c.handed++
-		return newRequest(lm, q, c.handed, q.Prompt, maxNew), nil, true
-	}, func(_ any, r decode.Result) error { return r.Err })
+		return newRequest(lm, q, c.handed, q.Prompt, maxNew), c.handed, true
+	}, func(_ int, r decode.Completion) error { return r.Err })
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return t, err
 	}
@@ -243,10 +244,10 @@ func rate(lm *decode.LM, q request, eager bool) (t timing, err error) {
 	defer func() { err = errors.Join(err, e.Close()) }()
 	once := func(maxNew int) (time.Duration, error) {
 		handed, begin := 0, time.Now()
-		err := e.Generate(context.Background(), injector(q), func() (*decode.Request, any, bool) {
+		err := decode.Generate(context.Background(), e, injector(q), func() (*decode.Request, int, bool) {
 			handed++
-			return newRequest(lm, q, handed, q.Prompt, maxNew), nil, handed <= q.Batch
-		}, func(_ any, r decode.Result) error { return r.Err })
+			return newRequest(lm, q, handed, q.Prompt, maxNew), handed, handed <= q.Batch
+		}, func(_ int, r decode.Completion) error { return r.Err })
 		return time.Since(begin), err
 	}
 	if _, err := once(long); err != nil { // the first time libraries and kernels are loaded
@@ -278,10 +279,10 @@ func whole(lm *decode.LM, q request, eager bool) (c corpus, err error) {
 	pass := func(prompts, maxNew int) error {
 		handed, tokens := 0, 0
 		begin := time.Now()
-		err := e.Generate(context.Background(), injector(q), func() (*decode.Request, any, bool) {
+		err := decode.Generate(context.Background(), e, injector(q), func() (*decode.Request, int, bool) {
 			handed++
-			return newRequest(lm, q, handed, 1+(handed*37)%(2*q.Prompt), maxNew), nil, handed <= prompts
-		}, func(_ any, r decode.Result) error {
+			return newRequest(lm, q, handed, 1+(handed*37)%(2*q.Prompt), maxNew), handed, handed <= prompts
+		}, func(_ int, r decode.Completion) error {
 			tokens += len(r.IDs)
 			return r.Err
 		})
@@ -299,7 +300,7 @@ func injector(q request) *noise.Injector {
 	if q.Noise == 0 {
 		return nil
 	}
-	return noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: q.Noise}, false)
+	return noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: q.Noise}, false)
 }
 
 // newRequest is a prompt of n tokens drawn for number i.
@@ -309,11 +310,11 @@ func newRequest(lm *decode.LM, q request, i, n, maxNew int) *decode.Request {
 	for p := range ids {
 		ids[p] = 3 + rng.IntN(min(lm.Config.VocabSize, 1024)-3) // past the bundled tokenizer's control tokens
 	}
-	schedule := decode.Constant(1)
+	schedule := condition.ConstantT(1)
 	if q.Greedy {
-		schedule = decode.Greedy()
+		schedule = condition.Greedy()
 	}
-	return &decode.Request{Prompt: ids, MaxNew: maxNew, Schedule: schedule, SampleKey: philox.Key(i), NoiseKey: philox.Key(i)}
+	return &decode.Request{Prompt: ids, MaxNew: maxNew, Schedule: schedule, SampleKey: philox.Key(i), Draws: noise.Draws{Inputs: philox.Key(i)}}
 }
 
 // memory is a reading of the process's memory during a soak.
@@ -343,14 +344,14 @@ func soak(lm *decode.LM, q request) (readings []memory, err error) {
 	defer func() { err = errors.Join(err, e.Close()) }()
 	begin := time.Now()
 	var next time.Duration
-	err = e.Generate(context.Background(), injector(q), func() (*decode.Request, any, bool) {
+	err = decode.Generate(context.Background(), e, injector(q), func() (*decode.Request, int, bool) {
 		since := time.Since(begin)
 		if since.Seconds() >= q.Seconds {
-			return nil, nil, false
+			return nil, 0, false
 		}
 		started++
-		return newRequest(lm, q, started, 1+(started*37)%q.Prompt, 1+(started*53)%q.Steps), nil, true
-	}, func(_ any, r decode.Result) error {
+		return newRequest(lm, q, started, 1+(started*37)%q.Prompt, 1+(started*53)%q.Steps), started, true
+	}, func(_ int, r decode.Completion) error {
 		if since := time.Since(begin); since >= next {
 			next = since + time.Duration(q.Every*float64(time.Second))
 			anon, err := anonymous()

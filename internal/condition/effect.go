@@ -1,17 +1,36 @@
-package noise
+package condition
 
 import (
+	"errors"
 	"fmt"
 	"math"
+
+	"github.com/gsmeval/gsmeval/noise/operation"
 )
+
+// ErrNoEffect is returned where noise was asked for and nothing changed.
+var ErrNoEffect = errors.New("the noise changed nothing")
 
 // SiteEffect is what a noise did at one parameter or Linear.
 type SiteEffect struct {
-	Name     string  `json:"name"`
-	Weight   bool    `json:"weight,omitempty"` // a parameter, not a Linear's input or output
-	Elements int64   `json:"elements"`         // perturbed, draws counted
-	Spread2  float64 `json:"spread2"`          // sum over the elements of the squared spread of what was perturbed
-	Noise2   float64 `json:"noise2"`           // sum of the squares of what was added
+	Name     string          `json:"name"`
+	Weight   bool            `json:"weight,omitempty"` // a parameter, not a Linear's input or output
+	Place    operation.Place `json:"-"`
+	Elements int64           `json:"elements"` // perturbed, draws counted
+	Spread2  float64         `json:"spread2"`  // sum over the elements of the squared spread of what was perturbed
+	Noise2   float64         `json:"noise2"`   // sum of the squares of what was added
+	// Of operations other than gaussian: elements that are another number now, and that were out of a range.
+	Changed int64 `json:"changed,omitempty"`
+	Clipped int64 `json:"clipped,omitempty"`
+}
+
+// Add counts n elements in.
+func (e *SiteEffect) Add(n int64, t operation.Tally) {
+	e.Elements += n
+	e.Spread2 += t.Spread2
+	e.Noise2 += t.Noise2
+	e.Changed += t.Changed
+	e.Clipped += t.Clipped
 }
 
 // Spread is the root mean square of the spread (standard deviation or largest magnitude) that the scale refers to.
@@ -43,6 +62,8 @@ func (e Effect) Total() SiteEffect {
 		t.Elements += s.Elements
 		t.Spread2 += s.Spread2
 		t.Noise2 += s.Noise2
+		t.Changed += s.Changed
+		t.Clipped += s.Clipped
 	}
 	return t
 }
