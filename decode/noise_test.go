@@ -17,6 +17,7 @@ import (
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -62,13 +63,13 @@ var activation = condition.Noise{Kind: condition.Activation, Scale: 0.1}
 // TestNoiseIsUndoneBitExactly hashes every parameter before, during and after each kind of noise.
 func TestNoiseIsUndoneBitExactly(t *testing.T) {
 	specs := map[string]condition.Noise{
-		"weight":         {Kind: condition.Weight, WeightScale: 0.1},
-		"weight, tiny":   {Kind: condition.Weight, WeightScale: 1e-6},
-		"weight, rows":   {Kind: condition.Weight, WeightScale: 0.1, PerRow: true, AbsMax: true},
-		"weight, filter": {Kind: condition.Weight, WeightScale: 0.1, Include: []string{"mlp"}, Exclude: []string{"up_proj"}},
+		"weight":         {Kind: condition.Weight, Scale: 0.1},
+		"weight, tiny":   {Kind: condition.Weight, Scale: 1e-6},
+		"weight, rows":   {Kind: condition.Weight, Scale: 0.1, Per: "row", RelativeTo: "absmax"},
+		"weight, filter": {Kind: condition.Weight, Scale: 0.1, Include: []string{"mlp"}, Exclude: []string{"up_proj"}},
 		"combined":       {Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1},
 		"activation":     activation,
-		"output":         {Kind: condition.Output, ActivationScale: 0.1},
+		"output":         {Kind: condition.Output, Scale: 0.1},
 	}
 	for _, name := range parityCases(t) {
 		f := load(t, name)
@@ -79,7 +80,7 @@ func TestNoiseIsUndoneBitExactly(t *testing.T) {
 		req := &Request{Prompt: prompt(f, 6, 1), MaxNew: 4, Schedule: condition.ConstantT(1), Logprobs: true}
 		clean := under(t, f, Options{Slots: 1, Capacity: 20}, nil, req)
 		for kind, spec := range specs {
-			if spec.OnWeights() {
+			if spec.On(operation.Weights) {
 				programWeights(t, f, spec, 0)
 				for p, h := range hashes(t, f) {
 					// The bundled norms of these checkpoints are not constant: every weight that is touched changes.
@@ -305,7 +306,7 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 		}
 		// The same text for another example is under other noise.
 		other := request(23, 1, 40)
-		other.NoiseKey++
+		other.Draws = draws(1)
 		if slices.Equal(run(noise.NewInjector(spec, false), other)[0].Logprobs, alone.Logprobs) {
 			t.Errorf("%s: another noise key changes nothing", kind)
 		}
@@ -333,7 +334,7 @@ func TestOnePassMeansWhatDecodingMeans(t *testing.T) {
 				defer kv.Free()
 				b := Prefix(ids, 0)
 				b.From = n - 1
-				b.Rows = NoiseRows(key, len(ids), 0)
+				b.Rows = NoiseRows(draws(key), len(ids), 0)
 				b.Rows.Together(together)
 				z := s.FloatView(f.model.Forward(s, b, kv, in))
 				if s.Err() != nil {
@@ -418,7 +419,7 @@ func logprobUnder(t *testing.T, f *fixture, ids []int, key philox.Key, step uint
 		}
 		defer kv.Free()
 		b := Prefix(ids, 0)
-		b.Rows = NoiseRows(key, len(ids), step)
+		b.Rows = NoiseRows(draws(key), len(ids), step)
 		z := s.FloatView(f.model.Forward(s, b, kv, noise.NewInjector(activation, false)))
 		if s.Err() != nil {
 			return s.Err()

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gsmeval/gsmeval/internal/condition"
 )
 
 func TestCut(t *testing.T) {
@@ -94,7 +96,7 @@ func TestStopStrings(t *testing.T) {
 		t.Fatal(err)
 	}
 	req := func(stop ...string) *Request {
-		return &Request{Prompt: prompt, MaxNew: 60, Schedule: Constant(1), SampleKey: 3, Stops: lm.Stops(stop)}
+		return &Request{Prompt: prompt, MaxNew: 60, Schedule: condition.ConstantT(1), SampleKey: 3, Stops: lm.Stops(stop)}
 	}
 	o := Options{Slots: 3, Capacity: len(prompt) + 60}
 	whole := generate(t, lm.Worker, lm.Model, o, req())[0]
