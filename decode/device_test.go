@@ -19,7 +19,7 @@ import (
 
 // The decode loop of other devices, tested on the CPU by the plain operations: all but the kernels and the graphs.
 
-var plainDevice = model.Options{DType: torch.Float32, Device: torch.CPU, Linears: model.LinearsPlain, Plain: true}
+var plainDevice = model.Options{DType: torch.Float32, Device: torch.CPU, Plain: true}
 
 // mixed is requests of every kind of schedule, lengths that are and are not multiples of lookEvery, more than there are slots.
 func mixed(f *fixture, logprobs bool) []*Request {

@@ -106,17 +106,12 @@ type LoadOptions struct {
 	Device   string // auto, cpu, cuda, cuda:N
 	TF32     bool   // on a GPU, let products of float32 use TF32
 	Threads  int    // 0: libtorch's choice
-	Linears  string // auto, streamed, packed, plain
-	Batch    int    // sequences decoded together, if it is known
 	Progress func(done, total int64)
 }
 
 var computeTypes = map[string]torch.DType{
 	"": torch.Float32, "float32": torch.Float32, "bfloat16": torch.BFloat16, "float16": torch.Float16,
 }
-
-// Streams tells whether this processor can stream Linears in a dtype.
-func Streams(dtype string) bool { return torch.Streams(computeTypes[dtype]) }
 
 // Load opens a model directory and reads the weights.
 func Load(dir string, o LoadOptions) (*LM, error) {
@@ -139,7 +134,7 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 	if err == nil {
 		err = lm.Worker.Do(func(s *torch.Scope) (err error) {
 			lm.Model, err = model.Load(s, text.Config, lm.weights, model.Options{
-				DType: dt, Device: device, Linears: model.Linears(o.Linears), Batch: o.Batch, Progress: o.Progress,
+				DType: dt, Device: device, Progress: o.Progress,
 			})
 			return err
 		})

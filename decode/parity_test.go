@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -220,21 +221,21 @@ func TestParityWithTransformers(t *testing.T) {
 			if again := generate(t, f.worker, f.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
 				t.Errorf("greedy tokens without a cache differ from transformers':\nwant %v\ngot  %v", g.Greedy.IDs, again.IDs)
 			}
-			// The same on weights that are laid out in the other ways.
+			// The same by the other kernels, and by libtorch's own operations.
 			o.Recompute = false
-			for way, options := range computations() {
-				if options.DType != torch.Float32 {
+			for way, other := range computations() {
+				if other.DType != torch.Float32 {
 					continue
 				}
-				laid := loadWith(t, name, 1, options)
+				by := other.load(t, name, 1)
 				for _, c := range g.Last {
-					rel := relative(c.Logits, laid.forward(t, c.Prompt, len(c.Prompt)-1)[0])
+					rel := relative(c.Logits, by.forward(t, c.Prompt, len(c.Prompt)-1)[0])
 					worst = max(worst, rel)
 					if rel > tolerance {
 						t.Errorf("last logits of a prompt of %d tokens differ by %.2g of the largest, %s", len(c.Prompt), rel, way)
 					}
 				}
-				if again := generate(t, laid.worker, laid.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
+				if again := generate(t, by.worker, by.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
 					t.Errorf("greedy tokens differ from transformers', %s:\nwant %v\ngot  %v", way, g.Greedy.IDs, again.IDs)
 				}
 			}
@@ -258,7 +259,7 @@ func TestParityWithTransformers(t *testing.T) {
 			table = append(table, fmt.Sprintf("%-28s %-24.1e %-14s %-11s %-8d %-8d %s", name, worst, greedy, kind, longest, context, cfg.DType))
 		})
 	}
-	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (the largest error of all ways to compute Linears):\n%s", strings.Join(table, "\n"))
+	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (the largest error of all kernels):\n%s", strings.Join(table, "\n"))
 	for _, arch := range model.Supported() {
 		settings := slices.Sorted(maps.Keys(seen[arch]))
 		if len(settings) < 4 {
@@ -357,15 +358,46 @@ func leading(z []float64) (best int, lead float64) {
 	return best, (top - second) / largest
 }
 
+// computation is a dtype and the kernels that compute in it.
+type computation struct {
+	model.Options
+	kernels string
+}
+
+// load makes the kernels compute until the test is over, on a model of its own.
+func (c computation) load(t *testing.T, name string, threads int) *fixture {
+	t.Helper()
+	use(t, c.kernels)
+	return loadWith(t, name, threads, c.Options)
+}
+
+// use makes kernels compute until the test is over. The levels that this processor has are tested one after the other: no test of
+// this package is parallel.
+func use(t *testing.T, kernels string) {
+	t.Helper()
+	before := torch.Kernels()
+	if err := torch.UseKernels(kernels); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := torch.UseKernels(before); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// levels are the kernels that this processor has, the best last.
+func levels() []string {
+	best := torch.Kernels()
+	return torch.KernelLevels[:slices.Index(torch.KernelLevels, best)+1]
+}
+
 // computations are the ways a model is computed on this CPU.
-func computations() map[string]model.Options {
-	ways := map[string]model.Options{}
+func computations() map[string]computation {
+	ways := map[string]computation{}
 	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16, torch.Float16} {
-		for _, l := range []model.Linears{model.LinearsPlain, model.LinearsPacked, model.LinearsStreamed} {
-			if l == model.LinearsPacked && dt == torch.Float16 || l == model.LinearsStreamed && !torch.Streams(dt) {
-				continue
-			}
-			ways[fmt.Sprintf("%s %s", dt, l)] = model.Options{DType: dt, Device: torch.CPU, Linears: l}
+		for _, l := range levels() {
+			ways[fmt.Sprintf("%s %s", dt, l)] = computation{model.Options{DType: dt, Device: torch.CPU}, l}
 		}
 	}
 	return ways
@@ -384,11 +416,11 @@ func sameBits(a, b Completion) bool {
 }
 
 // TestNeighboursDoNotMatter decodes a needle alone and among changing neighbours, slots and orders: its tokens and the
-// bits of its log probabilities are the same at one number of slots, whatever Linears are computed with.
+// bits of its log probabilities are the same, whatever Linears are computed with.
 func TestNeighboursDoNotMatter(t *testing.T) {
-	for name, o := range computations() {
+	for name, c := range computations() {
 		t.Run(name, func(t *testing.T) {
-			f := loadWith(t, "qwen2-tied-gqa2", 2, o)
+			f := c.load(t, "qwen2-tied-gqa2", 2)
 			e := engine(t, f, Options{Slots: 5, Capacity: 400})
 			alone := collect(t, e, needle(f, 23, 1, 60))[0]
 			for round := range 4 {
@@ -406,14 +438,47 @@ func TestNeighboursDoNotMatter(t *testing.T) {
 	}
 }
 
-// TestAnotherShapeGivesOtherBits is the inverse of TestNeighboursDoNotMatter: where a decode step may have another number of rows,
-// the same needle comes out with other bits. So the test above can fail, and the fixed shape is what makes it pass.
-func TestAnotherShapeGivesOtherBits(t *testing.T) {
-	f := loadWith(t, "qwen2-tied-gqa2", 2, computations()["float32 plain"])
+// TestNeedleAtEverySlot sweeps: for every number of slots from 1 to 33 the needle stands in the first, the last and other slots, every
+// one of them up to 9 slots, all others live, and has the bits that it has with one slot.
+func TestNeedleAtEverySlot(t *testing.T) {
+	for name, c := range computations() {
+		t.Run(name, func(t *testing.T) {
+			f := c.load(t, "qwen2-tied-gqa2", 2)
+			want := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 40}, needle(f, 9, 1, 8))[0]
+			places := 0
+			for slots := 1; slots <= 33; slots++ {
+				e := engine(t, f, Options{Slots: slots, Capacity: 40})
+				for at := range slots {
+					if slots > 9 && at != 0 && at != slots-1 && at != slots/2 && at != slots/4*3 {
+						continue
+					}
+					reqs := make([]*Request, slots)
+					for i := range reqs {
+						reqs[i] = needle(f, 1+(5*i+slots)%12, 2+i, 8+i%3)
+					}
+					reqs[at] = needle(f, 9, 1, 8)
+					if got := collect(t, e, reqs...)[at]; !sameBits(want, got) {
+						t.Errorf("%d slots, the needle in slot %d:\nalone %v\ngot   %v", slots, at, want, got)
+					}
+					places++
+				}
+				if err := e.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Logf("%s: the needle has the same bits in %d places of 1 to 33 slots", name, places)
+		})
+	}
+}
+
+// TestAnotherSlotGivesOtherBits is the inverse: by libtorch's own products, which compute as other devices do, the same needle comes out
+// with other bits where a decode step has another number of rows. So the tests above can fail.
+func TestAnotherSlotGivesOtherBits(t *testing.T) {
+	f := loadWith(t, "qwen2-tied-gqa2", 2, plainDevice)
 	fixed := generate(t, f.worker, f.model, Options{Slots: 32, Capacity: 400}, needle(f, 23, 1, 60))[0]
 	other := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 400}, needle(f, 23, 1, 60))[0]
 	if sameBits(fixed, other) {
-		t.Error("1 row and 32 rows give the same bits; then nothing shows that the fixed shape is needed")
+		t.Error("1 row and 32 rows give the same bits; then nothing shows that the tests can fail")
 	}
 	for i := range min(20, len(other.Logprobs)) { // the same up to rounding
 		if d := math.Abs(other.Logprobs[i] - fixed.Logprobs[i]); d > 1e-3 {
@@ -422,42 +487,55 @@ func TestAnotherShapeGivesOtherBits(t *testing.T) {
 	}
 }
 
-// TestStreamedBitsDoNotDependOnTheShape: with streamed Linears every row is computed for itself, however many there are.
-func TestStreamedBitsDoNotDependOnTheShape(t *testing.T) {
-	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16} {
-		t.Run(fmt.Sprint(dt), func(t *testing.T) {
-			if !torch.Streams(dt) {
-				t.Skip("this processor has no instructions for streamed Linears")
-			}
-			f := loadWith(t, "qwen2-tied-gqa2", 2, model.Options{DType: dt, Device: torch.CPU, Linears: model.LinearsStreamed})
-			want := generate(t, f.worker, f.model, Options{Slots: 1, Capacity: 400}, needle(f, 23, 1, 60))[0]
-			for _, slots := range []int{2, 7, 16, 17, 33} {
-				got := generate(t, f.worker, f.model, Options{Slots: slots, Capacity: 400}, needle(f, 23, 1, 60))[0]
-				sameResults(t, fmt.Sprintf("%d slots", slots), want, got)
-			}
-		})
+// TestKernelsGiveTheSameBits: in float32 it does not matter which vector instructions compute, under activation noise either.
+func TestKernelsGiveTheSameBits(t *testing.T) {
+	all := levels()
+	vector := all[min(1, len(all)):]
+	if len(vector) < 2 {
+		t.Skipf("the best kernels of this processor are %s: there is nothing to compare with", all[len(all)-1])
+	}
+	var first Result
+	for i, kernels := range vector {
+		use(t, kernels)
+		f := load(t, "qwen2-tied-gqa2")
+		req := needle(f, 23, 1, 60)
+		req.NoiseKey = 5
+		got := under(t, f, Options{Slots: 3, Capacity: 400}, noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: 0.1}, false), req)[0]
+		if i == 0 {
+			first = got
+		} else if !sameBits(first, got) || first.Noise2 != got.Noise2 {
+			t.Errorf("%s: %v\n%s: %v", vector[0], first, kernels, got)
+		}
 	}
 }
 
-// TestPackedLinearsKeepParity holds oneDNN's Linears against transformers, and what they restore after weight noise against
-// what was loaded.
-func TestPackedLinearsKeepParity(t *testing.T) {
-	laidLinearsKeepParity(t, computations()["float32 packed"])
-}
-
-// TestStreamedLinearsKeepParity does the same with streamed Linears.
-func TestStreamedLinearsKeepParity(t *testing.T) {
-	o, ok := computations()["float32 streamed"]
-	if !ok {
-		t.Skip("this processor has no instructions for streamed Linears")
+// TestBelowTheBest runs the tests of neighbours where libtorch and its libraries, too, are kept to AVX2, on a processor that has more.
+func TestBelowTheBest(t *testing.T) {
+	if os.Getenv("GSMEVAL_TEST_BELOW") != "" {
+		isa, err := torch.CPUCapability()
+		if err != nil || isa != "AVX2" || torch.Kernels() != "avx2" {
+			t.Fatalf("libtorch computes with %s (%v), our kernels with %s; want AVX2", isa, err, torch.Kernels())
+		}
+		t.Logf("libtorch computes with %s, our kernels with %s", isa, torch.Kernels())
+		return
 	}
-	laidLinearsKeepParity(t, o)
+	if len(levels()) <= 2 {
+		t.Skipf("the best kernels of this processor are %s: the tests compute with no more as it is", torch.Kernels())
+	}
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run", "^(TestBelowTheBest|TestNeighboursDoNotMatter|TestNeighboursDoNotMatterAnywhere|"+
+		"TestNeighboursDoNotMatterUnderNoise|TestNeedleAtEverySlot|TestAnotherSlotGivesOtherBits)$")
+	cmd.Env = append(os.Environ(), "GSMEVAL_TEST_BELOW=1", "GSMEVAL_CPU_KERNELS=avx2", "ATEN_CPU_CAPABILITY=avx2",
+		"MKL_ENABLE_INSTRUCTIONS=AVX2", "ONEDNN_MAX_CPU_ISA=AVX2")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "libtorch computes with AVX2, our kernels with avx2") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
-func laidLinearsKeepParity(t *testing.T, o model.Options) {
-	t.Helper()
+// TestWeightsComeBack: what Linears read is what it was after weight noise, and parity holds before and after.
+func TestWeightsComeBack(t *testing.T) {
 	for _, name := range []string{"qwen2-tied-gqa2", "qwen2-untied-gqa1"} {
-		f := loadWith(t, name, 2, o)
+		f := load(t, name)
 		before := hashes(t, f)
 		for round := range 2 {
 			for _, c := range f.golden.Last {

@@ -50,11 +50,3 @@ func withBatch(cfg *config.Config, dir string, model checkpoint.Config, gpu *tor
 	resolved.Generation.BatchSize = config.BatchSize(n)
 	return &resolved, nil
 }
-
-// stepRows is the number of rows of a decode step, 0 where it is not known before the model is, or where every step is a whole prefix.
-func stepRows(cfg *config.Config) int {
-	if !cfg.Generation.KVCache {
-		return 0
-	}
-	return int(cfg.Generation.BatchSize)
-}

@@ -128,7 +128,7 @@ func (c *calibrator) parts(of condition.Calibration) map[string]string {
 		"noise": of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
 		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws), "prompts": shortSHA(fmt.Sprint(c.prompts)),
 		"base": strconv.FormatFloat(of.Base, 'g', -1, 64), "fitted": strconv.FormatBool(of.Fit),
-		"dtype": c.cfg.Model.DType, "linears": c.cfg.Model.Linears, "device": c.id.device, "threads": strconv.Itoa(c.id.threads),
+		"dtype": c.cfg.Model.DType, "device": c.id.device, "threads": strconv.Itoa(c.id.threads),
 	}
 	for k, v := range c.id.hashes {
 		if k != "data" {

@@ -22,8 +22,7 @@ const (
 // estimate measures prefill and decode steps and extrapolates to the whole run.
 func estimate(ctx context.Context, cfg *config.Config, dir string, p *plan, f *Forecast, prompts []Prompt, capacity int) (*TimeEstimate, error) {
 	lm, err := decode.Load(dir, decode.LoadOptions{
-		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears, Batch: stepRows(cfg),
-		TF32: cfg.Model.TF32,
+		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, TF32: cfg.Model.TF32,
 	})
 	if err != nil {
 		return nil, err

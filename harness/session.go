@@ -46,7 +46,7 @@ func (s *Session) open(ctx context.Context) (err error) {
 		return fmt.Errorf("model.path: %w", err)
 	}
 	if s.LM, err = decode.Load(dir, decode.LoadOptions{
-		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, Linears: cfg.Model.Linears, Batch: stepRows(cfg),
+		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads,
 		TF32:     cfg.Model.TF32,
 		Progress: loading(cfg.Model.Path, s.logf),
 	}); err != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/noise"
 )
@@ -20,14 +19,13 @@ import (
 // Tuning is one way to compute a model on this machine, and how fast it was.
 type Tuning struct {
 	Threads   int     `json:"threads"`
-	Linears   string  `json:"linears"`
 	BatchSize int     `json:"batch_size"`
 	Rate      float64 `json:"tokens_per_second"` // decoding under activation noise; prompts are not counted
 }
 
 // Keys are the config keys that choose it, as --set takes them.
 func (t Tuning) Keys() string {
-	return fmt.Sprintf("--set threads=%d --set model.linears=%s --set generation.batch_size=%d", t.Threads, t.Linears, t.BatchSize)
+	return fmt.Sprintf("--set threads=%d --set generation.batch_size=%d", t.Threads, t.BatchSize)
 }
 
 const (
@@ -43,37 +41,31 @@ func Tune(ctx context.Context, dir, dtype string, stderr io.Writer) ([]Tuning, e
 	for n := 2; n <= runtime.NumCPU(); n *= 2 {
 		threads = append(threads, n)
 	}
-	ways := []model.Linears{model.LinearsPlain, model.LinearsPacked}
-	if decode.Streams(dtype) {
-		ways = append(ways, model.LinearsStreamed)
-	}
 	var found []Tuning
 	for _, n := range threads {
-		for _, linears := range ways {
-			rates, err := tuneOne(ctx, dir, dtype, n, linears, stderr)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, rates...)
+		rates, err := tuneOne(ctx, dir, dtype, n, stderr)
+		if err != nil {
+			return nil, err
 		}
+		found = append(found, rates...)
 	}
 	slices.SortStableFunc(found, func(a, b Tuning) int { return cmp.Compare(b.Rate, a.Rate) })
 	return found, nil
 }
 
-// tuneOne measures the batch sizes of one way to load the model.
-func tuneOne(ctx context.Context, dir, dtype string, threads int, linears model.Linears, stderr io.Writer) (found []Tuning, err error) {
-	lm, err := decode.Load(dir, decode.LoadOptions{Device: "cpu", DType: dtype, Threads: threads, Linears: string(linears)})
+// tuneOne measures the batch sizes on so many threads.
+func tuneOne(ctx context.Context, dir, dtype string, threads int, stderr io.Writer) (found []Tuning, err error) {
+	lm, err := decode.Load(dir, decode.LoadOptions{Device: "cpu", DType: dtype, Threads: threads})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lm.Close()) }()
 	for _, batch := range []int{1, 8, 32, 64} {
-		t := Tuning{Threads: threads, Linears: string(linears), BatchSize: batch}
+		t := Tuning{Threads: threads, BatchSize: batch}
 		if t.Rate, err = decodeRate(ctx, lm, batch); err != nil {
-			return nil, fmt.Errorf("decoding %d sequences on %d threads with %s Linears: %w", batch, threads, linears, err)
+			return nil, fmt.Errorf("decoding %d sequences on %d threads: %w", batch, threads, err)
 		}
-		_, _ = fmt.Fprintf(stderr, "threads %d, linears %s, batch_size %d: %.0f tokens/s\n", threads, linears, batch, t.Rate)
+		_, _ = fmt.Fprintf(stderr, "threads %d, batch_size %d: %.0f tokens/s\n", threads, batch, t.Rate)
 		found = append(found, t)
 	}
 	return found, nil

@@ -20,8 +20,8 @@ func TestTuneMeasuresEveryWay(t *testing.T) {
 			t.Errorf("%s: %v tokens/s", f.Keys(), f.Rate)
 		}
 	}
-	if len(seen) < 8 || len(seen) != len(found) {
-		t.Errorf("%d ways, %d of them different; want at least 8", len(found), len(seen))
+	if len(seen) < 4 || len(seen) != len(found) {
+		t.Errorf("%d ways, %d of them different; want at least 4", len(found), len(seen))
 	}
 	if !slices.IsSortedFunc(found, func(a, b Tuning) int { return int(b.Rate - a.Rate) }) {
 		t.Error("the fastest does not come first")

@@ -65,7 +65,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 					return err
 				}
 			}
-			lm, err := a.load(cmd.Context(), o.Model, decode.LoadOptions{DType: dtype, Device: device, Batch: 1})
+			lm, err := a.load(cmd.Context(), o.Model, decode.LoadOptions{DType: dtype, Device: device})
 			if err != nil {
 				return err
 			}

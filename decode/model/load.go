@@ -16,7 +16,6 @@ type loader struct {
 	cfg     checkpoint.Config
 	weights *checkpoint.Weights
 	opt     Options
-	cpu     processor
 
 	params      []*param
 	seen        map[string]bool
@@ -76,7 +75,7 @@ func (l *loader) load(name string, dt torch.DType, shape ...int) *param {
 // linear loads the weight [out, in] of a Linear, and its bias [out] where it has one.
 func (l *loader) linear(id uint32, name string, out, in int, bias bool) linear {
 	p := l.load(name+".weight", l.opt.DType, out, in)
-	if l.lay(p, out, in) {
+	if l.stream(p, out) {
 		p.value.dense.Free() // the copy replaces it
 		p.value.dense = torch.Tensor{}
 	}
@@ -87,16 +86,13 @@ func (l *loader) linear(id uint32, name string, out, in int, bias bool) linear {
 	return lin
 }
 
-// lay adds the copy of a Linear's weight that the rule asks for, if any.
-func (l *loader) lay(p *param, out, in int) bool {
-	if l.err != nil || l.opt.Device != torch.CPU {
-		return false
-	}
-	if p.value.layout, l.err = l.opt.Linears.layout(l.opt.DType, out, in, l.opt.Batch, l.cpu); l.err != nil || p.value.layout == LinearsPlain {
+// stream adds the copy of a weight [out, in] that Linears read, where the CPU computes them.
+func (l *loader) stream(p *param, out int) bool {
+	if l.err != nil || l.opt.onDevice() {
 		return false
 	}
 	p.value.out = out
-	p.value.lay(l.s, p.value.dense)
+	p.value.stream(l.s, p.value.dense)
 	l.err = l.s.Err()
 	return l.err == nil
 }
@@ -111,7 +107,7 @@ func (l *loader) head(embed torch.Tensor) linear {
 	tied := linear{site: noise.Site{ID: headSite, Name: "lm_head"}, w: &weight{}}
 	for _, p := range l.params {
 		if p.value.dense == embed {
-			l.lay(p, l.cfg.VocabSize, l.cfg.HiddenSize)
+			l.stream(p, l.cfg.VocabSize)
 			tied.w = p.value
 		}
 	}

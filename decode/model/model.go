@@ -84,11 +84,11 @@ type Options struct {
 	// DType is what Linears compute in. On the CPU everything between them is float32 whatever it is.
 	DType    torch.DType
 	Device   torch.Device
-	Linears  Linears                 // on the CPU; "" is auto
 	Plain    bool                    // on the CPU: by the operations that other devices compute with, for tests of those
-	Batch    int                     // rows of a decode step, if it is known: one row is computed in other ways
 	Progress func(done, total int64) // if not nil, is told of bytes loaded and in all
 }
+
+func (o Options) onDevice() bool { return o.Device != torch.CPU || o.Plain }
 
 // Model is a loaded checkpoint. Its methods run on the torch worker's thread.
 type Model struct {
@@ -111,11 +111,7 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 	if err != nil {
 		return nil, err
 	}
-	isa, err := torch.CPUCapability()
-	if err != nil {
-		return nil, err
-	}
-	l := &loader{s: s, cfg: cfg, weights: w, opt: o, cpu: processor{avx512: isa == "AVX512", streams: torch.Streams}, seen: map[string]bool{}}
+	l := &loader{s: s, cfg: cfg, weights: w, opt: o, seen: map[string]bool{}}
 	for _, f := range w.Files() {
 		l.total += f.Size
 	}
@@ -167,7 +163,7 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 }
 
 // OnDevice tells whether the model computes by the operations for devices other than the CPU.
-func (m *Model) OnDevice() bool { return m.Device != torch.CPU || m.Plain }
+func (m *Model) OnDevice() bool { return m.onDevice() }
 
 // Sites is how many Linears the model has at most.
 func (m *Model) Sites() int { return sitesPerLayer*m.Config.NumLayers + 1 }

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
@@ -9,87 +8,32 @@ import (
 	"github.com/gsmeval/gsmeval/noise"
 )
 
-// Linears says how Linears are computed on the CPU.
-type Linears string
-
-// The ways to compute a Linear. What auto chooses depends on the dtype, the shape and the processor alone, never on a timing: the
-// same config computes the same bits on the same machine.
-const (
-	LinearsAuto     Linears = "auto"
-	LinearsStreamed Linears = "streamed" // our own, on weights in the order of reading: float32 with AVX-512, bfloat16 with AMX
-	LinearsPacked   Linears = "packed"   // oneDNN, on weights that were packed at load
-	LinearsPlain    Linears = "plain"    // libtorch's own
-)
-
-// packRows is the number of rows that packed weights are laid out for. oneDNN computes other numbers of rows from the same
-// layout, at full speed from 8 to 100 rows; laid out for one row it takes twice the time at 8.
-const packRows = 32
-
-// packFrom is the number of elements from which auto packs a float32 weight: below it the 10 us that oneDNN takes to look up
-// a kernel cost more than packing saves.
-const packFrom = 1 << 18
-
-// processor is what of a CPU the choice of a layout looks at.
-type processor struct {
-	avx512  bool                   // libtorch uses it
-	streams func(torch.DType) bool // whether Linears can be streamed
-}
-
-// layout is how the weight [out, in] of a Linear stands in memory, where a decode step has batch rows (0: not known): streamed,
-// packed or plain. float32 and bfloat16 are streamed wherever they can be.
-func (l Linears) layout(dt torch.DType, out, in, batch int, cpu processor) (Linears, error) {
-	if l == "" {
-		l = LinearsAuto
-	}
-	switch {
-	case l == LinearsStreamed && !cpu.streams(dt):
-		return "", errors.New("model.linears: streamed needs a processor with AVX-512 for float32 and with AMX for bfloat16 (float16 is never streamed); " +
-			"use auto, which chooses what this processor can do")
-	case l == LinearsStreamed, l == LinearsAuto && cpu.streams(dt):
-		return LinearsStreamed, nil
-	case l == LinearsPlain, dt == torch.Float16, dt == torch.BFloat16 && !cpu.avx512: // oneDNN has no float16 without AMX-FP16, no bfloat16 without AVX-512
-		return LinearsPlain, nil
-	case l == LinearsPacked, dt == torch.BFloat16, batch != 1 && out*in >= packFrom: // one row is all about reading the weights, which a plain product does faster
-		return LinearsPacked, nil
-	}
-	return LinearsPlain, nil
-}
-
-// weight is a parameter's value: dense, laid out for a Linear, or both, where a tied embedding is looked up and multiplied by.
+// weight is a parameter's value: dense, streamed for a Linear, or both, where a tied embedding is looked up and multiplied by.
 type weight struct {
-	dense, laid torch.Tensor
-	layout      Linears // of laid: streamed or packed
-	out         int     // outputs of the streamed Linear
+	dense, streamed torch.Tensor
+	out             int // outputs of the streamed Linear
 }
 
 // multiply is x w^T + b: x [R, in], b [out] or none.
 func (w *weight) multiply(s *torch.Scope, x, b torch.Tensor) torch.Tensor {
-	switch {
-	case !w.laid.Defined():
-		return s.Linear(x, w.dense, b)
-	case w.layout == LinearsStreamed:
-		return s.StreamedLinear(x, w.laid, w.out, b)
+	if w.streamed.Defined() {
+		return s.StreamedLinear(x, w.streamed, w.out, b)
 	}
-	return s.Linear(x, w.laid, b)
+	return s.Linear(x, w.dense, b)
 }
 
 func (w *weight) free() {
 	w.dense.Free()
-	w.laid.Free()
+	w.streamed.Free()
 	*w = weight{}
 }
 
-// lay makes or renews the copy for Linears from a dense tensor [out, in].
-func (w *weight) lay(s *torch.Scope, dense torch.Tensor) {
-	var laid torch.Tensor
-	if w.layout == LinearsStreamed {
-		laid = s.Keep(s.StreamWeight(dense))
-	} else {
-		laid = s.Keep(s.PackLinear(dense, packRows))
-	}
+// stream makes or renews the copy for Linears from a dense tensor [out, in].
+func (w *weight) stream(s *torch.Scope, dense torch.Tensor) {
+	streamed := s.Keep(s.StreamWeight(dense))
 	if s.Err() == nil {
-		w.laid.Free()
-		w.laid = laid
+		w.streamed.Free()
+		w.streamed = streamed
 	}
 }
 
@@ -151,8 +95,8 @@ func (p *param) restore(s *torch.Scope) error {
 	mark := s.Mark()
 	defer s.Release(mark)
 	dense, err := p.clean(s)
-	if err == nil && p.value.laid.Defined() {
-		p.value.lay(s, dense)
+	if err == nil && p.value.streamed.Defined() {
+		p.value.stream(s, dense)
 		err = s.Err()
 	}
 	if err != nil {
@@ -178,8 +122,8 @@ func (p *param) noisy() noise.Param {
 			}
 		}
 		f(dense)
-		if p.value.laid.Defined() {
-			p.value.lay(s, dense)
+		if p.value.streamed.Defined() {
+			p.value.stream(s, dense)
 		}
 	}}
 }
@@ -192,11 +136,8 @@ func (p *param) hash(s *torch.Scope) uint64 {
 	if p.value.dense.Defined() {
 		h = s.Hash(p.value.dense)
 	}
-	if laid := p.value.laid; laid.Defined() {
-		if p.value.layout == LinearsPacked {
-			laid = s.UnpackLinear(laid) // what oneDNN makes has no bytes to look at
-		}
-		h = 31*h + s.Hash(laid)
+	if p.value.streamed.Defined() {
+		h = 31*h + s.Hash(p.value.streamed)
 	}
 	return h
 }

@@ -46,7 +46,7 @@ type Model struct {
 	Revision string `yaml:"revision"` // of a hub id
 	DType    string `yaml:"dtype"`    // compute type: float32, bfloat16, float16
 	Device   string `yaml:"device"`   // auto, cpu, cuda, cuda:N
-	Linears  string `yaml:"linears"`  // on the CPU: auto, streamed (ours), packed (oneDNN), plain (libtorch's own)
+	Linears  string `yaml:"linears"`  // on the CPU: auto or streamed, which are the same
 	TF32     bool   `yaml:"tf32"`     // on CUDA: float32 products may use TF32
 	Graphs   bool   `yaml:"graphs"`   // on CUDA: decode steps are replayed as CUDA graphs
 }

@@ -191,7 +191,7 @@ func TestPrecedence(t *testing.T) {
 		{"byte order mark", "seed: 1", Options{}, func(c *Config) any { return c.Seed }, uint64(1)},
 		{"false over true", "", Options{Set: []string{"generation.kv_cache=false"}}, func(c *Config) any { return c.Generation.KVCache }, false},
 		{"whole number for a number", "", Options{Set: []string{"calibration.base=2"}}, func(c *Config) any { return c.Calibration.Base }, 2.0},
-		{"other variables", "", Options{Env: env{"HOME=/x", "GSMEVAL_SHARED=/x", "GSMEVAL_CUDA_KERNELS=0", "GSMEVAL_TEST_KILLS=50", "NOVALUE"}}, func(c *Config) any { return c.Name }, "test"},
+		{"other variables", "", Options{Env: env{"HOME=/x", "GSMEVAL_SHARED=/x", "GSMEVAL_CUDA_KERNELS=0", "GSMEVAL_CPU_KERNELS=avx2", "GSMEVAL_TEST_KILLS=50", "NOVALUE"}}, func(c *Config) any { return c.Name }, "test"},
 		{"output follows name", "", Options{Set: []string{"name=other"}}, func(c *Config) any { return c.Output }, "runs/other"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -294,7 +294,8 @@ func TestRefused(t *testing.T) {
 		{"name with a slash", "name: a/b", Options{}, []string{"test.yaml:3", "name", "without slashes"}},
 		{"name with a dot", "name: ..", Options{}, []string{"name", "leading dot"}},
 		{"name of two lines", "name: \"a\\nb\"", Options{}, []string{"name", "one line"}},
-		{"linears", "", set("model.linears=mkl"), []string{"--set model.linears", "auto, streamed, packed, plain", "mkl"}},
+		{"linears", "", set("model.linears=mkl"), []string{"--set model.linears", "auto, streamed", "mkl"}},
+		{"linears that are gone", "", set("model.linears=packed"), []string{"--set model.linears", "packed is gone", "leave the key out"}},
 		{"dtype", "", set("model.dtype=int8"), []string{"--set model.dtype", "float32, bfloat16, float16", "int8"}},
 		{"device", "", set("model.device=gpu"), []string{"model.device", "cuda:N", "gpu"}},
 		{"device number", "", set("model.device=cuda:x"), []string{"model.device", "cuda:x"}},
@@ -523,7 +524,7 @@ func TestFingerprintFields(t *testing.T) {
 		}
 	}
 	for _, changed := range []string{
-		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=packed", "model.tf32=true", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1",
+		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=streamed", "model.tf32=true", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1",
 		"generation.stop=[x]", "generation.batch_size=auto", "noise=[{kind: weight, scale: 1}]", "noise_seeds=2", "temperature.0.value=2",
 		"calibration.draws=1", "calibration.prompt_list=[x]", "scoring.ladder=robust", "threads=1", "fail_on_error=true",
 	} {

@@ -15,9 +15,10 @@ const envPrefix = "GSMEVAL_"
 // ReservedEnv reports whether a GSMEVAL_ variable has a meaning other than a
 // config key: GSMEVAL_CACHE is where the build keeps its dependencies,
 // GSMEVAL_SHARED names a folder of test inputs, GSMEVAL_TEST_* steer tests,
-// GSMEVAL_CUDA_KERNELS=0 leaves out the kernels of the CUDA library.
+// GSMEVAL_CUDA_KERNELS=0 leaves out the kernels of the CUDA library,
+// GSMEVAL_CPU_KERNELS says which instructions the CPU's kernels may use.
 func ReservedEnv(name string) bool {
-	return name == "GSMEVAL_CACHE" || name == "GSMEVAL_SHARED" || name == "GSMEVAL_CUDA_KERNELS" || strings.HasPrefix(name, "GSMEVAL_TEST_")
+	return name == "GSMEVAL_CACHE" || name == "GSMEVAL_SHARED" || name == "GSMEVAL_CUDA_KERNELS" || name == "GSMEVAL_CPU_KERNELS" || strings.HasPrefix(name, "GSMEVAL_TEST_")
 }
 
 // applyEnv lays the GSMEVAL_ variables over the tree, in the order of their names,

@@ -58,7 +58,11 @@ func (s *source) validate(c *Config) {
 	s.name(c.Name)
 	s.needed("model.path", c.Model.Path, "a model directory or a hub id")
 	s.oneOf("model.dtype", c.Model.DType, "float32", "bfloat16", "float16")
-	s.oneOf("model.linears", c.Model.Linears, "auto", "streamed", "packed", "plain")
+	if c.Model.Linears == "packed" || c.Model.Linears == "plain" {
+		s.bad("model.linears", "%s is gone: a sample depended on its neighbours there; leave the key out", c.Model.Linears)
+	} else {
+		s.oneOf("model.linears", c.Model.Linears, "auto", "streamed")
+	}
 	s.device("model.device", c.Model.Device)
 	s.devices(c)
 	s.dataset(c.Dataset)

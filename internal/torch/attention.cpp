@@ -136,13 +136,7 @@ INLINE void attend_any(const float* q, const E* k, const E* v, float* out, float
   }
 }
 
-CLONES static void attend(const float* q, const float* k, const float* v, float* out, float* scores, int64_t stride, int64_t group, int64_t hd, int64_t n, Scoring how) {
-  attend_any(q, k, v, out, scores, stride, group, hd, n, how);
-}
-
-CLONES static void attend(const float* q, const at::BFloat16* k, const at::BFloat16* v, float* out, float* scores, int64_t stride, int64_t group, int64_t hd, int64_t n, Scoring how) {
-  attend_any(q, k, v, out, scores, stride, group, hd, n, how);
-}
+LEVELS(attend)
 
 namespace {
 

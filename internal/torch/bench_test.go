@@ -39,24 +39,17 @@ func filled(s *Scope, dt DType, shape ...int64) Tensor {
 	return s.To(s.Floats(v, shape, CPU), dt)
 }
 
-// BenchmarkLinear is a Linear at the shapes of the bundled model and of Qwen2.5-0.5B: libtorch's own, oneDNN's on a packed weight and
-// ours on a streamed one.
+// BenchmarkLinear is a Linear at the shapes of the bundled model and of Qwen2.5-0.5B: libtorch's own and ours on a streamed weight.
 func BenchmarkLinear(b *testing.B) {
 	for _, shape := range []struct{ out, in int }{{128, 128}, {384, 128}, {1024, 128}, {896, 896}, {4864, 896}, {896, 4864}, {151936, 896}} {
-		for _, dt := range []DType{Float32, BFloat16} {
+		for _, dt := range []DType{Float32, BFloat16, Float16} {
 			for _, rows := range []int64{1, 8, 32, 256} {
-				for _, way := range []string{"plain", "packed", "streamed"} {
+				for _, way := range []string{"plain", "streamed"} {
 					b.Run(fmt.Sprintf("%dx%d/rows=%d/%s/%s", shape.out, shape.in, rows, dt, way), func(b *testing.B) {
-						if way == "streamed" && !Streams(dt) {
-							b.Skip("this processor has no instructions for it")
-						}
-						b.SetBytes(int64(shape.out*shape.in) * map[DType]int64{Float32: 4, BFloat16: 2}[dt])
+						b.SetBytes(int64(shape.out*shape.in) * map[DType]int64{Float32: 4, BFloat16: 2, Float16: 2}[dt])
 						bench(b, func(s *Scope) func() {
 							x, w := filled(s, Float32, rows, int64(shape.in)), filled(s, dt, int64(shape.out), int64(shape.in))
-							switch way {
-							case "packed":
-								w = s.PackLinear(w, 32)
-							case "streamed":
+							if way == "streamed" {
 								w = s.StreamWeight(w)
 								return func() { s.StreamedLinear(x, w, shape.out, Tensor{}) }
 							}

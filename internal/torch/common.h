@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -65,11 +66,35 @@ const gsm_device_ops* device_ops(gsm_tensor t);
 #define TRY_OP(tensor, op, ...) \
   if (const auto* ops = device_ops(tensor); ops != nullptr && ops->op != nullptr) return ops->op(__VA_ARGS__)
 
-// The hot loops are compiled for several instruction sets; the best one is chosen when the program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define X86
+#endif
+
+// What kernels compute with. Those of one level and of another give the same bits in float32 from kAvx2 on; kPortable has no fused
+// multiply-adds but in products.
+enum class Level : int { kPortable, kAvx2, kAvx512, kAmx };
+
+extern std::atomic<Level> gsm_level;  // levels.cpp
+
+inline Level level() { return gsm_level.load(std::memory_order_relaxed); }
+
+void check_level();
+
+// The hot loops are compiled for each level: LEVELS(name) makes name of the always-inline name_any.
+#ifdef X86
+#define LEVELS(NAME)                                                                                                        \
+  template <class... A> __attribute__((target("arch=x86-64-v4"))) static auto NAME##_v4(A... a) { return NAME##_any(a...); } \
+  template <class... A> __attribute__((target("arch=x86-64-v3"))) static auto NAME##_v3(A... a) { return NAME##_any(a...); } \
+  template <class... A> static auto NAME(A... a) {                                                                          \
+    switch (level()) {                                                                                                      \
+      case Level::kPortable: return NAME##_any(a...);                                                                       \
+      case Level::kAvx2: return NAME##_v3(a...);                                                                            \
+      default: return NAME##_v4(a...);                                                                                      \
+    }                                                                                                                       \
+  }
 #else
-#define CLONES
+#define LEVELS(NAME) \
+  template <class... A> static auto NAME(A... a) { return NAME##_any(a...); }
 #endif
 #define INLINE static inline __attribute__((always_inline))
 

@@ -2,8 +2,7 @@
 #include "common.h"
 #include "philox_reference.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define X86
+#ifdef X86
 #include <immintrin.h>
 #endif
 
@@ -128,18 +127,13 @@ PHILOX_VECTOR(philox_avx512, "avx512f", 512, __m512i, BLEND512, _mm512_setr_epi3
 PHILOX_VECTOR(philox_avx2, "avx2", 256, __m256i, BLEND256, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 #endif
 
-typedef void (*PhiloxLanes)(const Stream&, uint32_t, uint32_t[4][kBlocks]);
-
-static PhiloxLanes choose_philox() {
+static void philox_lanes(const Stream& st, uint32_t block0, uint32_t w[4][kBlocks]) {
 #ifdef X86
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) return philox_avx512;
-  if (__builtin_cpu_supports("avx2")) return philox_avx2;
+  if (level() >= Level::kAvx512) return philox_avx512(st, block0, w);
+  if (level() == Level::kAvx2) return philox_avx2(st, block0, w);
 #endif
-  return philox_plain;
+  philox_plain(st, block0, w);
 }
-
-static const PhiloxLanes philox_lanes = choose_philox();
 
 // 4 * kBlocks normals in element order: out[4 b + j] is normal j of block block0 + b.
 INLINE void normals_plain(const Stream& st, uint32_t block0, float* out) {
@@ -230,18 +224,17 @@ AVX512 static void normals_avx512(const Stream& st, uint32_t block0, float* out)
     _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(e2, e3, 0xdd));
   }
 }
-static const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
 #endif
 
 INLINE void normals_lanes(const Stream& st, uint32_t block0, float* out) {
 #ifdef X86
-  if (has_avx512) return normals_avx512(st, block0, out);
+  if (level() >= Level::kAvx512) return normals_avx512(st, block0, out);
 #endif
   normals_plain(st, block0, out);
 }
 
 // y[i] = x[i] + amp * normal(first + i) for i in [0, n), first a multiple of four; returns the sum of (y - x)^2.
-CLONES static double add_noise_span(const float* x, float* y, int64_t n, uint32_t block0, float amp, Stream st) {
+INLINE double add_noise_span_any(const float* x, float* y, int64_t n, uint32_t block0, float amp, Stream st) {
   double total = 0;
   float buf[4 * kBlocks];
   for (int64_t i = 0; i < n; i += 4 * kBlocks, block0 += kBlocks) {
@@ -266,8 +259,9 @@ CLONES static double add_noise_span(const float* x, float* y, int64_t n, uint32_
   }
   return total;
 }
+LEVELS(add_noise_span)
 
-CLONES static void words_span(uint32_t* out, int64_t blocks, uint32_t block0, Stream st) {
+INLINE void words_span_any(uint32_t* out, int64_t blocks, uint32_t block0, Stream st) {
   uint32_t w[4][kBlocks];
   for (int64_t b = 0; b < blocks; b += kBlocks) {
     philox_lanes(st, block0 + static_cast<uint32_t>(b), w);
@@ -275,14 +269,16 @@ CLONES static void words_span(uint32_t* out, int64_t blocks, uint32_t block0, St
       for (int j = 0; j < 4; j++) out[4 * (b + i) + j] = w[j][i];
   }
 }
+LEVELS(words_span)
 
-CLONES static void normals_span(float* out, int64_t blocks, uint32_t block0, Stream st) {
+INLINE void normals_span_any(float* out, int64_t blocks, uint32_t block0, Stream st) {
   float buf[4 * kBlocks];
   for (int64_t b = 0; b < blocks; b += kBlocks) {
     normals_lanes(st, block0 + static_cast<uint32_t>(b), buf);
     memcpy(out + 4 * b, buf, sizeof(float) * static_cast<size_t>(4 * std::min<int64_t>(kBlocks, blocks - b)));
   }
 }
+LEVELS(normals_span)
 
 static Stream stream_of(uint64_t key, uint32_t c1, uint32_t c2, uint32_t c3) {
   return Stream{c1, c2, c3, static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
@@ -301,7 +297,7 @@ at::Tensor normals_reference(int64_t blocks, uint32_t block0, Stream st, at::Dev
 
 // ---------------------------------------------------------------- spreads
 
-CLONES static double row_sum(const float* x, int64_t n) {
+INLINE double row_sum_any(const float* x, int64_t n) {
   double acc[8] = {0};
   int64_t i = 0;
   for (; i + 8 <= n; i += 8)
@@ -309,8 +305,9 @@ CLONES static double row_sum(const float* x, int64_t n) {
   for (; i < n; i++) acc[0] += static_cast<double>(x[i]);
   return ((acc[0] + acc[1]) + (acc[2] + acc[3])) + ((acc[4] + acc[5]) + (acc[6] + acc[7]));
 }
+LEVELS(row_sum)
 
-CLONES static double row_squares(const float* x, int64_t n, double mean) {
+INLINE double row_squares_any(const float* x, int64_t n, double mean) {
   double acc[8] = {0};
   int64_t i = 0;
   for (; i + 8 <= n; i += 8)
@@ -321,8 +318,9 @@ CLONES static double row_squares(const float* x, int64_t n, double mean) {
   for (; i < n; i++) acc[0] += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean);
   return ((acc[0] + acc[1]) + (acc[2] + acc[3])) + ((acc[4] + acc[5]) + (acc[6] + acc[7]));
 }
+LEVELS(row_squares)
 
-CLONES static float row_absmax(const float* x, int64_t n) {
+INLINE float row_absmax_any(const float* x, int64_t n) {
   float acc[kLanes] = {0};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
@@ -333,6 +331,7 @@ CLONES static float row_absmax(const float* x, int64_t n) {
   for (; i < n; i++) acc[0] = std::max(acc[0], __builtin_fabsf(x[i]));
   return *std::max_element(acc, acc + kLanes);
 }
+LEVELS(row_absmax)
 
 // Unbiased standard deviation (or the largest magnitude) of each group of rows: rows [groups[g], groups[g + 1]) of x.
 // Partial results are per row and are joined in row order, so that the number of threads does not matter.
@@ -570,7 +569,7 @@ char* gsm_weight_noise_(gsm_tensor w_, double scale, int absmax, int per_row, ui
 }
 
 // z [n]: *top is the index of the largest (the first of equals), and the result whether all are finite.
-CLONES int gsm_scan(const float* z, int64_t n, int64_t* top) {
+INLINE int scan_any(const float* z, int64_t n, int64_t* top) {
   float best[kLanes], sum[kLanes] = {0};
   int32_t at[kLanes];
   for (int l = 0; l < kLanes; l++) {
@@ -601,10 +600,13 @@ CLONES int gsm_scan(const float* z, int64_t n, int64_t* top) {
   }
   return total == 0;
 }
+LEVELS(scan)
+
+int gsm_scan(const float* z, int64_t n, int64_t* top) { return scan(z, n, top); }
 
 // out gets, in order, the indices of all z [n] that could win argmax(z/T + Gumbel) against a best so far; the result is how many. A
 // uniform u beats a gap d only if 1 - u <= -ln u < exp(-d). Float32 is enough: the slack keeps every token that is near.
-CLONES int64_t gsm_may_win(const float* z, int64_t n, float inverse_t, float best, uint32_t step, uint64_t key, int32_t* out) {
+INLINE int64_t may_win_any(const float* z, int64_t n, float inverse_t, float best, uint32_t step, uint64_t key, int32_t* out) {
   constexpr int64_t block = 4 * kBlocks;
   const Stream st = stream_of(key, step, 0, 0);
   const float slack = 1e-3f + 1e-6f * __builtin_fabsf(best);
@@ -640,6 +642,9 @@ CLONES int64_t gsm_may_win(const float* z, int64_t n, float inverse_t, float bes
   }
   return count;
 }
+LEVELS(may_win)
+
+int64_t gsm_may_win(const float* z, int64_t n, float inverse_t, float best, uint32_t step, uint64_t key, int32_t* out) { return may_win(z, n, inverse_t, best, step, key, out); }
 
 char* gsm_philox_words(uint32_t* out, int64_t blocks, uint32_t block0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, int reference) {
   return guard([&] {

@@ -120,33 +120,19 @@ func (s *Scope) Embedding(w, ids Tensor) Tensor {
 	return s.run("embedding", func(out *lib.Ctensor) { lib.AtgIndexSelect(out, w.c, 0, ids.c) })
 }
 
-// PackLinear copies a Linear's weight w [out, in], on the CPU, into oneDNN's own order for inputs of about that many rows.
-// Linear takes the copy in place of w.
-func (s *Scope) PackLinear(w Tensor, rows int) Tensor {
-	return s.shim("pack linear", func(out *C.gsm_tensor) *C.char { return C.gsm_pack_linear(out, w.shim(), C.int64_t(rows)) })
-}
-
-// UnpackLinear is the weight [out, in] that was packed.
-func (s *Scope) UnpackLinear(w Tensor) Tensor {
-	return s.shim("unpack linear", func(out *C.gsm_tensor) *C.char { return C.gsm_unpack_linear(out, w.shim()) })
-}
-
-// Linear is x w^T + b: x [R, in], w [out, in] or its packed copy, b [out] or none. It is computed in the dtype of w and
-// returned in that of x.
+// Linear is x w^T + b: x [R, in], w [out, in], b [out] or none, by libtorch: in the dtype of w, returned in that of x. The bits of a row
+// depend on its place among the rows and on their number.
 func (s *Scope) Linear(x, w, b Tensor) Tensor {
 	return s.shim("linear", func(out *C.gsm_tensor) *C.char { return C.gsm_linear(out, x.shim(), w.shim(), b.shim()) })
 }
-
-// Streams tells whether StreamWeight and StreamedLinear work here in a dtype: float32 needs AVX-512, bfloat16 AMX too.
-func Streams(dt DType) bool { return C.gsm_streams(C.int(dt)) != 0 }
 
 // StreamWeight copies a Linear's weight w [out, in], on the CPU, into the order in which StreamedLinear reads it.
 func (s *Scope) StreamWeight(w Tensor) Tensor {
 	return s.shim("stream weight", func(out *C.gsm_tensor) *C.char { return C.gsm_stream_weight(out, w.shim()) })
 }
 
-// StreamedLinear is Linear on a weight [n, in] that StreamWeight laid out. The bits of a row do not depend on the other rows, nor
-// on how many there are.
+// StreamedLinear is Linear on a weight [n, in] that StreamWeight laid out, with float32 sums. The bits of a row do not depend on the
+// other rows, nor on how many there are.
 func (s *Scope) StreamedLinear(x, w Tensor, n int, b Tensor) Tensor {
 	return s.shim("streamed linear", func(out *C.gsm_tensor) *C.char {
 		return C.gsm_streamed_linear(out, x.shim(), w.shim(), C.int64_t(n), b.shim())

@@ -1,5 +1,5 @@
 // The shim is the project's only C++: what gotch lacks or does too slowly. This file has tensors and what stands between the
-// products; attention.cpp, linear.cpp and noise.cpp have the rest.
+// products; attention.cpp, streamed.cpp and noise.cpp have the rest, levels.cpp what they compute with.
 //
 // Float32 on a CPU has kernels of its own, written so that a row's bits depend on that row alone, never on its neighbours, the batch
 // or the number of threads; every other dtype and device goes through plain libtorch operations.
@@ -18,13 +18,14 @@ INLINE float dot(const float* a, const float* b, int64_t n) {
   return lane_sum(acc);
 }
 
-CLONES static void rms_norm_row(const float* x, const float* w, float* y, int64_t n, float eps, float offset) {
+INLINE void rms_norm_row_any(const float* x, const float* w, float* y, int64_t n, float eps, float offset) {
   const float scale = 1.0f / __builtin_sqrtf(dot(x, x, n) / static_cast<float>(n) + eps);
   for (int64_t i = 0; i < n; i++) y[i] = (offset + w[i]) * (x[i] * scale);
 }
+LEVELS(rms_norm_row)
 
 // The heads of one row: x' = x cos + rotate_half(x) sin in the first rot dimensions of each.
-CLONES static void rope_row(float* x, const float* cos, const float* sin, int64_t heads, int64_t hd, int64_t rot) {
+INLINE void rope_row_any(float* x, const float* cos, const float* sin, int64_t heads, int64_t hd, int64_t rot) {
   const int64_t half = rot / 2;
   for (int64_t h = 0; h < heads; h++, x += hd)
     for (int64_t i = 0; i < half; i++) {
@@ -33,26 +34,30 @@ CLONES static void rope_row(float* x, const float* cos, const float* sin, int64_
       x[i + half] = b * cos[i + half] + a * sin[i + half];
     }
 }
+LEVELS(rope_row)
 
 // y = cap tanh(x / cap); y may be x.
-CLONES static void softcap_span(const float* x, float* y, int64_t n, float cap) {
+INLINE void softcap_span_any(const float* x, float* y, int64_t n, float cap) {
   for (int64_t i = 0; i < n; i++) y[i] = cap * fast_tanh(x[i] / cap);
 }
+LEVELS(softcap_span)
 
-CLONES static void silu_mul_span(const float* g, const float* u, float* y, int64_t n) {
+INLINE void silu_mul_span_any(const float* g, const float* u, float* y, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
     const float x = g[i];
     y[i] = x / (1.0f + (x == x ? fast_exp(-x) : x)) * u[i];
   }
 }
+LEVELS(silu_mul_span)
 
 // gelu(g) u with the tanh form of gelu (Hendrycks and Gimpel, 2016).
-CLONES static void gelu_mul_span(const float* g, const float* u, float* y, int64_t n) {
+INLINE void gelu_mul_span_any(const float* g, const float* u, float* y, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
     const float x = g[i];
     y[i] = 0.5f * x * (1.0f + fast_tanh(0.7978845608028654f * (x + 0.044715f * x * x * x))) * u[i];
   }
 }
+LEVELS(gelu_mul_span)
 
 // ---------------------------------------------------------------- the interface
 
@@ -60,6 +65,7 @@ char* gsm_init_thread(int threads) {
   return guard([&] {
     // Lives as long as the thread, which lives as long as the process.
     static thread_local c10::InferenceMode inference(true);
+    check_level();
     if (threads > 0) at::set_num_threads(threads);
   });
 }

@@ -12,6 +12,8 @@ typedef void* gsm_tensor;
 char* gsm_init_thread(int threads);
 int gsm_threads(void);
 char* gsm_cpu_capability(char* out, int n);
+const char* gsm_kernels(void);
+char* gsm_use_kernels(const char* name);
 
 char* gsm_from_bytes(gsm_tensor* out, const void* data, int64_t bytes, const int64_t* shape, int dims, int src_type, int dst_type, int device);
 char* gsm_copy_bytes_(gsm_tensor dst, int64_t first, const void* data, int64_t bytes, int src_type);
@@ -25,10 +27,7 @@ char* gsm_rope_(gsm_tensor x, gsm_tensor cos, gsm_tensor sin, const int32_t* pos
 char* gsm_kv_store(gsm_tensor cache, gsm_tensor x, const int32_t* slot, const int32_t* pos, int64_t rows);
 char* gsm_attention(gsm_tensor* out, gsm_tensor q, gsm_tensor k_cache, gsm_tensor v_cache,
                     const int32_t* slot, const int32_t* pos, int64_t rows, double scale, double softcap);
-char* gsm_pack_linear(gsm_tensor* out, gsm_tensor w, int64_t rows);
-char* gsm_unpack_linear(gsm_tensor* out, gsm_tensor w);
 char* gsm_linear(gsm_tensor* out, gsm_tensor x, gsm_tensor w, gsm_tensor b);
-int gsm_streams(int dtype);
 char* gsm_stream_weight(gsm_tensor* out, gsm_tensor w);
 char* gsm_streamed_linear(gsm_tensor* out, gsm_tensor x, gsm_tensor w, int64_t n, gsm_tensor b);
 char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate, gsm_tensor up);

@@ -1,26 +1,66 @@
 // Linears whose weights stand in the order in which a product reads them, so that a decode step, which multiplies few rows, reads
 // memory as one stream. docs/benchmarks.md ("Earlier and now") has what that gains over oneDNN: most at 8 to 32 rows, little at one.
 //
-// An element of the result is one chain of fused multiply-adds over the input's elements in their order: its bits do not depend
-// on the number of rows, on the row's place among them or on the number of threads.
+// An element of the result is one chain of fused multiply-adds over the input's elements in their order, from zero, and the bias is
+// added at the end: its bits do not depend on the number of rows, on the row's place among them, on the number of threads or, but
+// for AMX, on the instructions. What is multiplied is rounded to the weight's dtype first, sums are float32. AMX adds the products of a
+// tile of 32 inputs up before it adds them to the sum, in an order of its own.
 #include "common.h"
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define X86
-#include <cpuid.h>
+#ifdef X86
 #include <immintrin.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
 namespace {
 
-// float32 weights [out, in] as panels [ceil(out / 64), in, 64], bfloat16 ones as panels [ceil(out / 32), ceil(in / 32), 2, 16, 16, 2]:
-// two tiles of 16 outputs, whose rows are pairs of inputs, as AMX reads them. What is missing at the ends is zero.
+// float32 and float16 weights [out, in] as panels [ceil(out / 64), in, 64], bfloat16 ones as panels [ceil(out / 32), ceil(in / 32), 2,
+// 16, 16, 2]: two tiles of 16 outputs, whose rows are pairs of inputs, as AMX reads them. What is missing at the ends is zero.
 constexpr int64_t kColumns = 64, kTileColumns = 32, kTileInputs = 32;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// y [rows, out] = x [rows, in] times the panels [from, to) of w, plus b. For tiles, in is a multiple of 32.
+typedef void (*Product)(float* y, const void* x, const void* w, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to);
+
+// Row r of a panel's sums to its place, where some columns exist.
+void put_row(float* y, const float* sum, const float* b, int64_t width) {
+  for (int64_t j = 0; j < width; j++) y[j] = sum[j] + (b != nullptr ? b[j] : 0.0f);
+}
+
+// The places of weight (input k, output j) in the panels of a dtype.
+template <class E>
+struct Panel {
+  static constexpr int64_t columns = kColumns;
+  static int64_t place(int64_t k, int64_t j) { return k * kColumns + j; }
+};
+
+template <>
+struct Panel<at::BFloat16> {
+  static constexpr int64_t columns = kTileColumns;
+  static int64_t place(int64_t k, int64_t j) {
+    return k / kTileInputs * kTileInputs * kTileColumns + j / 16 * kTileInputs * 16 + k % kTileInputs / 2 * 32 + j % 16 * 2 + k % 2;
+  }
+};
+
+// Without vector instructions, for any processor: the definition of what the others compute.
+template <class E>
+void portable(float* y, const void* x_, const void* w_, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to) {
+  constexpr int64_t columns = Panel<E>::columns;
+  const auto* x = static_cast<const float*>(x_);
+  float acc[columns];
+  for (int64_t p = from; p < to; p++) {
+    const E* panel = static_cast<const E*>(w_) + p * in * columns;
+    const int64_t column = p * columns, width = std::min(columns, out - column);
+    for (int64_t r = 0; r < rows; r++) {
+      for (float& sum : acc) sum = 0;
+      for (int64_t k = 0; k < in; k++)
+        for (int64_t j = 0; j < columns; j++) acc[j] = std::fma(x[r * in + k], static_cast<float>(panel[Panel<E>::place(k, j)]), acc[j]);
+      put_row(y + r * out + column, acc, b != nullptr ? b + column : nullptr, width);
+    }
+  }
+}
 
 #ifdef X86
 
@@ -32,6 +72,8 @@ constexpr int64_t kRowBlock = 96;
 constexpr int64_t kRowsAtOnce = 6;
 // How far ahead of their use weights are called from memory.
 constexpr int64_t kAhead = 16384, kTileAhead = 8192;
+// What avx2 passes of a panel before the next rows.
+constexpr int64_t kChunkBytes = 16384;
 
 #define AVX512 __attribute__((target("avx512f")))
 #define AMX __attribute__((target("amx-tile,amx-bf16")))
@@ -70,8 +112,8 @@ AVX512 void chunk(int64_t rows, const float* x, int64_t in, const float* w, int6
   }
 }
 
-// y [rows, out] = x [rows, in] times the panels [from, to) of w, plus b.
-void float_panels(float* y, const float* x, const float* w, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to) {
+void avx512(float* y, const void* x_, const void* w_, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to) {
+  const auto *x = static_cast<const float*>(x_), *w = static_cast<const float*>(w_);
   alignas(64) float acc[kRowBlock * kColumns];
   for (int64_t p = from; p < to; p++) {
     const float* panel = w + p * in * kColumns;
@@ -90,8 +132,123 @@ void float_panels(float* y, const float* x, const float* w, const float* b, int6
           ahead += 64 * lines * n;
         }
       }
-      for (int64_t r = 0; r < m; r++)
-        for (int64_t j = 0; j < width; j++) y[(first + r) * out + column + j] = acc[r * kColumns + j] + (b != nullptr ? b[column + j] : 0.0f);
+      for (int64_t r = 0; r < m; r++) put_row(y + (first + r) * out + column, acc + r * kColumns, b != nullptr ? b + column : nullptr, width);
+    }
+  }
+}
+
+#define AVX2 __attribute__((target("avx2,fma,f16c")))
+
+AVX2 __attribute__((always_inline)) inline __m256 eight(const float* p) { return _mm256_load_ps(p); }
+AVX2 __attribute__((always_inline)) inline __m256 eight(const at::Half* p) {
+  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+template <int R, int C>
+AVX2 __attribute__((always_inline)) inline void add_products(__m256 (&sum)[R][C], const float* x, int64_t in, const __m256 (&w)[C]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+    const __m256 v = _mm256_broadcast_ss(x + r * in);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) sum[r][c] = _mm256_fmadd_ps(v, w[c], sum[r][c]);
+  }
+}
+
+// acc [R, columns] += x [R, n] times 8 C columns of w [n, columns]. Of the memory at ahead it calls so many lines for each input.
+template <int R, int C, class E>
+AVX2 __attribute__((always_inline)) inline void products(__m256 (&sum)[R][C], const float* x, int64_t in, const E* w, int64_t n, const char* ahead, int lines) {
+  for (int64_t k = 0; k < n; k++, w += kColumns) {
+    for (int i = 0; i < lines; i++, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T0);
+    __m256 v[C];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) v[c] = eight(w + 8 * c);
+    add_products<R, C>(sum, x + k, in, v);
+  }
+}
+
+// The same for tiles, n a multiple of 32: a word of 32 bits has the weights of two inputs, and a bfloat16 is the upper half of a float32.
+template <int R, int C>
+AVX2 __attribute__((always_inline)) inline void products(__m256 (&sum)[R][C], const float* x, int64_t in, const at::BFloat16* w, int64_t n,
+                                                         const char* ahead, int lines) {
+  constexpr int64_t tile = kTileInputs * 16;
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  for (int64_t k = 0; k < n; k += kTileInputs, w += 2 * tile) {
+    for (int64_t pair = 0; pair < 16; pair++) {
+      for (int i = 0; i < lines; i++, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T0);
+      __m256 even[C], odd[C];
+#pragma GCC unroll 8
+      for (int c = 0; c < C; c++) {
+        const __m256i words = _mm256_load_si256(reinterpret_cast<const __m256i*>(w + c / 2 * tile + pair * 32 + c % 2 * 16));
+        even[c] = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+        odd[c] = _mm256_castsi256_ps(_mm256_and_si256(words, upper));
+      }
+      add_products<R, C>(sum, x + k + 2 * pair, in, even);
+      add_products<R, C>(sum, x + k + 2 * pair + 1, in, odd);
+    }
+  }
+}
+
+template <int R, int C, class E>
+AVX2 void tile_of(const float* x, int64_t in, const E* w, int64_t n, float* acc, const char* ahead, int lines) {
+  constexpr int64_t columns = Panel<E>::columns;
+  __m256 sum[R][C];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) sum[r][c] = _mm256_load_ps(acc + columns * r + 8 * c);
+  products(sum, x, in, w, n, ahead, lines);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) _mm256_store_ps(acc + columns * r + 8 * c, sum[r][c]);
+}
+
+// R rows, 8 C columns at a time: all columns of a chunk of a panel.
+template <int R, int C, class E>
+AVX2 void strips(const float* x, int64_t in, const E* w, int64_t n, float* acc, const char* ahead) {
+  constexpr int64_t columns = Panel<E>::columns, pace = std::is_same_v<E, at::BFloat16> ? 2 : 1;
+  constexpr int lines = columns * pace * sizeof(E) / 64, parts = columns / (8 * C);
+  for (int part = 0; part < parts; part++) {
+    const int from = lines * part / parts, to = lines * (part + 1) / parts;
+    tile_of<R, C, E>(x, in, w + Panel<E>::place(0, 8 * C * part), n, acc + 8 * C * part, ahead + from * 64 * n / pace, ahead == nullptr ? 0 : to - from);
+  }
+}
+
+// Eight sums at least should run beside each other, since a multiply-add takes four cycles and two begin in each; more than twelve would
+// not leave registers for weights and inputs.
+template <class E>
+void rows_of(int64_t rows, const float* x, int64_t in, const E* w, int64_t n, float* acc, const char* ahead) {
+  switch (rows) {
+    case 1: return strips<1, Panel<E>::columns / 8, E>(x, in, w, n, acc, ahead);
+    case 2: return strips<2, 4, E>(x, in, w, n, acc, ahead);
+    case 3: return strips<3, 2, E>(x, in, w, n, acc, ahead);
+    case 4: return strips<4, 2, E>(x, in, w, n, acc, ahead);
+    case 5: return strips<5, 2, E>(x, in, w, n, acc, ahead);
+    default: return strips<kRowsAtOnce, 2, E>(x, in, w, n, acc, ahead);
+  }
+}
+
+template <class E>
+void avx2(float* y, const void* x_, const void* w_, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to) {
+  constexpr int64_t columns = Panel<E>::columns, inputs = kChunkBytes / (columns * static_cast<int64_t>(sizeof(E)));
+  const auto* x = static_cast<const float*>(x_);
+  alignas(64) float acc[kRowBlock * columns];
+  for (int64_t p = from; p < to; p++) {
+    const E* panel = static_cast<const E*>(w_) + p * in * columns;
+    const int64_t column = p * columns, width = std::min(columns, out - column);
+    for (int64_t first = 0; first < rows; first += kRowBlock) {
+      const int64_t m = std::min(kRowBlock, rows - first), groups = ceil_div(m, kRowsAtOnce);
+      memset(acc, 0, sizeof(float) * static_cast<size_t>(m * columns));
+      for (int64_t k = 0; k < in; k += inputs) {
+        const int64_t n = std::min(inputs, in - k);
+        const E* w = panel + k * columns;
+        for (int64_t g = 0; g < groups; g++) {
+          const int64_t r = m * g / groups, end = m * (g + 1) / groups;
+          const char* ahead = first == 0 && g == 0 ? reinterpret_cast<const char*>(w) + kAhead : nullptr;
+          rows_of(end - r, x + (first + r) * in + k, in, w, n, acc + r * columns, ahead);
+        }
+      }
+      for (int64_t r = 0; r < m; r++) put_row(y + (first + r) * out + column, acc + r * columns, b != nullptr ? b + column : nullptr, width);
     }
   }
 }
@@ -108,9 +265,9 @@ void put_tile(float* y, int64_t out, const float (*sum)[16], int64_t rows, int64
     for (int64_t j = 0; j < std::min<int64_t>(columns, 16); j++) y[r * out + j] = sum[r][j] + (b != nullptr ? b[j] : 0.0f);
 }
 
-// As float_panels; x [ceil(rows / 16) * 16, in], in a multiple of 32.
-AMX void tile_panels(float* y, const at::BFloat16* x, const at::BFloat16* w, const float* b, int64_t rows, int64_t in, int64_t out,
-                     int64_t from, int64_t to) {
+// x [ceil(rows / 16) * 16, in] in bfloat16.
+AMX void amx(float* y, const void* x_, const void* w_, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to) {
+  const auto *x = static_cast<const at::BFloat16*>(x_), *w = static_cast<const at::BFloat16*>(w_);
   const TileConfig config;
   _tile_loadconfig(&config);
   alignas(64) float sums[4][16][16];
@@ -158,23 +315,6 @@ AMX void tile_panels(float* y, const at::BFloat16* x, const at::BFloat16* w, con
   _tile_release();
 }
 
-// The kernel gives a process AMX's registers when it asks for them.
-bool amx() {
-  static const bool has = [] {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    constexpr unsigned tile = 1u << 24, bf16 = 1u << 22;
-    constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & tile) != 0 && (d & bf16) != 0 &&
-           syscall(SYS_arch_prctl, request, tile_data) == 0;
-  }();
-  return has;
-}
-
-bool streams(at::ScalarType dtype) {
-  const bool avx512 = at::get_cpu_capability() == "AVX512";
-  return avx512 && (dtype == at::kFloat || (dtype == at::kBFloat16 && amx()));
-}
-
 // An uninitialised tensor in large pages, where the system has them: which saves up to a tenth of a stream's time.
 at::Tensor in_large_pages(at::IntArrayRef shape, const at::TensorOptions& options) {
   auto t = at::empty(shape, options);
@@ -187,29 +327,45 @@ at::Tensor in_large_pages(at::IntArrayRef shape, const at::TensorOptions& option
 
 #else
 
-bool streams(at::ScalarType) { return false; }
 at::Tensor in_large_pages(at::IntArrayRef shape, const at::TensorOptions& options) { return at::empty(shape, options); }
-void float_panels(float*, const float*, const float*, const float*, int64_t, int64_t, int64_t, int64_t, int64_t) {}
-void tile_panels(float*, const at::BFloat16*, const at::BFloat16*, const float*, int64_t, int64_t, int64_t, int64_t, int64_t) {}
 
 #endif
 
-void check_streams(at::ScalarType dtype) {
-  TORCH_CHECK(streams(dtype), "streamed Linears need AVX-512 for float32 and AMX for bfloat16; this processor has them not for ", dtype);
+// How a product in a dtype is computed at a level.
+Product product_of(at::ScalarType dtype, Level on) {
+#ifdef X86
+  switch (dtype) {
+    case at::kFloat:
+      if (on >= Level::kAvx2) return on == Level::kAvx2 ? avx2<float> : avx512;
+      break;
+    case at::kBFloat16:
+      if (on >= Level::kAvx2) return on == Level::kAmx ? amx : avx2<at::BFloat16>;
+      break;
+    case at::kHalf:
+      if (on >= Level::kAvx2) return avx2<at::Half>;
+      break;
+    default: break;
+  }
+#endif
+  return dtype == at::kFloat ? portable<float> : dtype == at::kHalf ? portable<at::Half> : portable<at::BFloat16>;
 }
+
+bool by_tiles(at::ScalarType dtype, Level on) { return dtype == at::kBFloat16 && on == Level::kAmx; }
 
 // Panels that a thread takes at least: where a product is short, waking another thread takes longer. Reading a weight from memory takes
 // the time of some 16 multiplications.
 int64_t panel_grain(int64_t panels, int64_t rows, int64_t panel_size) { return panels * panel_size * (rows + 16) < (1 << 20) ? panels : 1; }
 
 // 64 bytes of a row at a time, so that no line of memory is read twice.
-void pack_floats(float* to, const float* w, int64_t out, int64_t in) {
+template <class E>
+void pack_panels(E* to, const E* w, int64_t out, int64_t in) {
+  constexpr int64_t step = 64 / sizeof(E);
   at::parallel_for(0, ceil_div(out, kColumns), 1, [&](int64_t from, int64_t until) {
     for (int64_t p = from; p < until; p++)
-      for (int64_t first = 0; first < in; first += 16)
+      for (int64_t first = 0; first < in; first += step)
         for (int64_t j = 0; j < kColumns; j++) {
           const int64_t n = p * kColumns + j;
-          for (int64_t k = first; k < std::min(first + 16, in); k++) to[(p * in + k) * kColumns + j] = n < out ? w[n * in + k] : 0.0f;
+          for (int64_t k = first; k < std::min(first + step, in); k++) to[(p * in + k) * kColumns + j] = n < out ? w[n * in + k] : E(0);
         }
   });
 }
@@ -239,26 +395,34 @@ at::Tensor tile_input(const at::Tensor& x) {
   return padded;
 }
 
-}  // namespace
+// x [rows, in] as a product reads it: float32, rounded to the weight's dtype; for bfloat16 with zeros to whole tiles of inputs.
+at::Tensor input_of(const at::Tensor& x, at::ScalarType dtype, Level on) {
+  if (by_tiles(dtype, on)) return tile_input(x);
+  auto rounded = x.to(dtype).to(at::kFloat).contiguous();
+  const int64_t missing = dtype == at::kBFloat16 ? ceil_div(x.size(1), kTileInputs) * kTileInputs - x.size(1) : 0;
+  return missing == 0 ? rounded : at::constant_pad_nd(rounded, {0, missing});
+}
 
-// Whether Linears can be streamed in a dtype here.
-int gsm_streams(int dtype) { return streams(static_cast<at::ScalarType>(dtype)) ? 1 : 0; }
+bool streams(at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf; }
+
+}  // namespace
 
 // A copy of w [out, in] as gsm_streamed_linear reads it.
 char* gsm_stream_weight(gsm_tensor* out, gsm_tensor w_) {
   return guard([&] {
     const auto& w = T(w_);
-    check_streams(w.scalar_type());
+    TORCH_CHECK(streams(w.scalar_type()), "stream weight: a weight in ", w.scalar_type(), " is not float32, bfloat16 or float16");
     TORCH_CHECK(w.dim() == 2 && w.is_cpu() && w.is_contiguous(), "stream weight: the weight must be a matrix on the CPU");
     const int64_t n = w.size(0), in = w.size(1);
-    if (w.scalar_type() == at::kFloat) {
-      auto packed = in_large_pages({ceil_div(n, kColumns), in, kColumns}, w.options());
-      pack_floats(packed.data_ptr<float>(), w.data_ptr<float>(), n, in);
+    if (w.scalar_type() == at::kBFloat16) {
+      auto packed = in_large_pages({ceil_div(n, kTileColumns), ceil_div(in, kTileInputs), 2, 16, 16, 2}, w.options());
+      pack_tiles(packed.data_ptr<at::BFloat16>(), w.data_ptr<at::BFloat16>(), n, in);
       give(out, std::move(packed));
       return;
     }
-    auto packed = in_large_pages({ceil_div(n, kTileColumns), ceil_div(in, kTileInputs), 2, 16, 16, 2}, w.options());
-    pack_tiles(packed.data_ptr<at::BFloat16>(), w.data_ptr<at::BFloat16>(), n, in);
+    auto packed = in_large_pages({ceil_div(n, kColumns), in, kColumns}, w.options());
+    if (w.scalar_type() == at::kFloat) pack_panels(packed.data_ptr<float>(), w.data_ptr<float>(), n, in);
+    else pack_panels(packed.data_ptr<at::Half>(), w.data_ptr<at::Half>(), n, in);
     give(out, std::move(packed));
   });
 }
@@ -269,32 +433,25 @@ char* gsm_streamed_linear(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, int64_t
   return guard([&] {
     const auto &x = T(x_), &w = T(w_);
     const auto dtype = w.scalar_type();
-    check_streams(dtype);
-    TORCH_CHECK(x.dim() == 2 && x.is_cpu() && w.is_contiguous(), "streamed linear: the input must be [rows, in] on the CPU");
+    TORCH_CHECK(streams(dtype) && x.dim() == 2 && x.is_cpu() && w.is_contiguous(), "streamed linear: the input must be [rows, in] on the CPU");
     const int64_t rows = x.size(0), in = x.size(1);
-    const bool whole = dtype == at::kFloat;
-    const int64_t columns = whole ? kColumns : kTileColumns, panels = ceil_div(n, columns);
-    TORCH_CHECK(w.dim() == (whole ? 3 : 6) && w.size(0) == panels && w.size(1) == (whole ? in : ceil_div(in, kTileInputs)),
+    const bool tiles = dtype == at::kBFloat16;
+    const int64_t columns = tiles ? kTileColumns : kColumns, panels = ceil_div(n, columns);
+    TORCH_CHECK(w.dim() == (tiles ? 6 : 3) && w.size(0) == panels && w.size(1) == (tiles ? ceil_div(in, kTileInputs) : in),
                 "streamed linear: an input of ", in, " features and ", n, " outputs do not fit the weight's panels ", w.sizes());
     at::Tensor b;
     if (b_ != nullptr) {
       b = T(b_).to(at::kFloat).contiguous();
       TORCH_CHECK(b.dim() == 1 && b.size(0) == n, "streamed linear: a bias of ", b.sizes(), " for ", n, " outputs");
     }
-    const float* bias = b.defined() ? b.data_ptr<float>() : nullptr;
+    const Level on = level();
+    const auto input = input_of(x, dtype, on);
+    const Product product = product_of(dtype, on);
     auto y = at::empty({rows, n}, x.options().dtype(at::kFloat));
-    float* yp = y.data_ptr<float>();
-    const int64_t grain = panel_grain(panels, rows, in * columns);
-    if (whole) {
-      const auto input = x.to(at::kFloat).contiguous();
-      const float *xp = input.data_ptr<float>(), *wp = w.data_ptr<float>();
-      at::parallel_for(0, panels, grain, [&](int64_t from, int64_t to) { float_panels(yp, xp, wp, bias, rows, in, n, from, to); });
-    } else {
-      const auto input = tile_input(x);
-      const auto *xp = input.data_ptr<at::BFloat16>(), *wp = w.data_ptr<at::BFloat16>();
-      const int64_t padded = input.size(1);
-      at::parallel_for(0, panels, grain, [&](int64_t from, int64_t to) { tile_panels(yp, xp, wp, bias, rows, padded, n, from, to); });
-    }
+    const float* bp = b.defined() ? b.data_ptr<float>() : nullptr;
+    at::parallel_for(0, panels, panel_grain(panels, rows, in * columns), [&](int64_t from, int64_t to) {
+      product(y.data_ptr<float>(), input.data_ptr(), w.data_ptr(), bp, rows, input.size(1), n, from, to);
+    });
     give(out, y.to(x.scalar_type()));
   });
 }

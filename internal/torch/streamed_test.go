@@ -7,14 +7,6 @@ import (
 	"testing"
 )
 
-// streamable skips a test in a dtype that this processor does not stream.
-func streamable(t *testing.T, dt DType) {
-	t.Helper()
-	if !Streams(dt) {
-		t.Skipf("streamed Linears in %s need AVX-512 (and AMX for bfloat16), which this processor lacks", dt)
-	}
-}
-
 // product is x [rows, in] times w [out, in] and b, streamed on so many threads. What is multiplied is rounded to dt.
 func product(t *testing.T, threads int, dt DType, x, w, b []float32, rows, in, out int) []float32 {
 	t.Helper()
@@ -46,7 +38,7 @@ func halves(n int, f float64) []float32 {
 // rows) with a product in float64.
 func TestStreamedLinear(t *testing.T) {
 	t.Parallel()
-	for _, dt := range []DType{Float32, BFloat16} {
+	for _, dt := range []DType{Float32, BFloat16, Float16} {
 		for _, size := range []struct{ rows, in, out int }{
 			{1, 1, 1},
 			{1, 64, 64},
@@ -70,7 +62,6 @@ func TestStreamedLinear(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s/%dx%dx%d", dt, size.rows, size.in, size.out), func(t *testing.T) {
 				t.Parallel()
-				streamable(t, dt)
 				x, w, b := halves(size.rows*size.in, 0.37), halves(size.out*size.in, 0.91), halves(size.out, 1.7)
 				for _, bias := range [][]float32{nil, b} {
 					got := product(t, 2, dt, x, w, bias, size.rows, size.in, size.out)
@@ -101,10 +92,9 @@ func TestStreamedLinear(t *testing.T) {
 func TestStreamedRowsStandAlone(t *testing.T) {
 	t.Parallel()
 	const rows, in, out = 101, 1000, 2100 // large enough for several threads
-	for _, dt := range []DType{Float32, BFloat16} {
+	for _, dt := range []DType{Float32, BFloat16, Float16} {
 		t.Run(fmt.Sprint(dt), func(t *testing.T) {
 			t.Parallel()
-			streamable(t, dt)
 			x, w := make([]float32, rows*in), make([]float32, out*in)
 			for i := range x {
 				x[i] = float32(math.Sin(0.7 * float64(i+1)))
@@ -141,42 +131,35 @@ func TestStreamedRowsStandAlone(t *testing.T) {
 func TestWhatIsNotStreamed(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
-	if Streams(Float16) || Streams(Int64) {
-		t.Error("float16 or int64 is streamed")
-	}
 	matrix := func(s *Scope, dt DType, shape ...int64) Tensor { return s.Zeros(shape, dt, CPU) }
 	for _, c := range []struct {
 		name string
-		dt   DType
 		do   func(s *Scope)
 		want string
 	}{
-		{"float16", Float16, func(s *Scope) { s.StreamWeight(matrix(s, Float16, 4, 4)) }, "AVX-512"},
-		{"no weight", Float32, func(s *Scope) { s.StreamWeight(Tensor{}) }, "missing"},
-		{"a vector", Float32, func(s *Scope) { s.StreamWeight(matrix(s, Float32, 4)) }, "a matrix"},
-		{"features", Float32, func(s *Scope) {
+		{"float64", func(s *Scope) { s.StreamWeight(matrix(s, Float64, 4, 4)) }, "not float32, bfloat16 or float16"},
+		{"no weight", func(s *Scope) { s.StreamWeight(Tensor{}) }, "missing"},
+		{"a vector", func(s *Scope) { s.StreamWeight(matrix(s, Float32, 4)) }, "a matrix"},
+		{"features", func(s *Scope) {
 			s.StreamedLinear(matrix(s, Float32, 2, 5), s.StreamWeight(matrix(s, Float32, 4, 3)), 4, Tensor{})
 		}, "5 features and 4 outputs"},
-		{"outputs", Float32, func(s *Scope) {
+		{"outputs", func(s *Scope) {
 			s.StreamedLinear(matrix(s, Float32, 2, 3), s.StreamWeight(matrix(s, Float32, 4, 3)), 65, Tensor{})
 		}, "3 features and 65 outputs"},
-		{"tiles", BFloat16, func(s *Scope) {
+		{"tiles", func(s *Scope) {
 			s.StreamedLinear(matrix(s, Float32, 2, 33), s.StreamWeight(matrix(s, BFloat16, 4, 32)), 4, Tensor{})
 		}, "33 features and 4 outputs"},
-		{"not streamed", Float32, func(s *Scope) {
+		{"not streamed", func(s *Scope) {
 			s.StreamedLinear(matrix(s, Float32, 2, 3), matrix(s, Float32, 4, 3), 4, Tensor{})
 		}, "do not fit"},
-		{"bias", Float32, func(s *Scope) {
+		{"bias", func(s *Scope) {
 			s.StreamedLinear(matrix(s, Float32, 2, 3), s.StreamWeight(matrix(s, Float32, 4, 3)), 4, matrix(s, Float32, 5))
 		}, "a bias of [5] for 4 outputs"},
-		{"one row as a vector", Float32, func(s *Scope) {
+		{"one row as a vector", func(s *Scope) {
 			s.StreamedLinear(matrix(s, Float32, 3), s.StreamWeight(matrix(s, Float32, 4, 3)), 4, Tensor{})
 		}, "[rows, in]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.dt != Float16 {
-				streamable(t, c.dt)
-			}
 			err := w.Do(func(s *Scope) error { c.do(s); return s.Err() })
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one with %q", err, c.want)

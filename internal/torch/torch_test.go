@@ -44,12 +44,7 @@ func TestErrorsNameTheOperation(t *testing.T) {
 		{"linear", func(s *Scope) {
 			s.Linear(s.Zeros([]int64{2, 3}, Float32, CPU), s.Zeros([]int64{4, 3}, Float32, CPU), s.Zeros([]int64{5}, Float32, CPU))
 		}, ""},
-		{"linear", func(s *Scope) {
-			s.Linear(s.Zeros([]int64{2, 5}, Float32, CPU), s.PackLinear(s.Zeros([]int64{4, 3}, Float32, CPU), 8), Tensor{})
-		}, ""},
 		{"linear", func(s *Scope) { s.Linear(Tensor{}, s.Zeros([]int64{4, 3}, Float32, CPU), Tensor{}) }, "missing"},
-		{"pack linear", func(s *Scope) { s.PackLinear(Tensor{}, 8) }, "missing"},
-		{"unpack linear", func(s *Scope) { s.UnpackLinear(Tensor{}) }, "missing"},
 		{"view", func(s *Scope) { s.View(s.Zeros([]int64{2, 3}, Float32, CPU), 4, 2) }, "4, 2"},
 		{"rows", func(s *Scope) { s.Rows(s.Zeros([]int64{2, 3}, Float32, CPU), 1, 4) }, ""},
 		{"rows", func(s *Scope) { s.Rows(s.Zeros([]int64{2, 3}, Float32, CPU), 2, 1) }, ""},

@@ -111,13 +111,31 @@ func CPUCapability() (string, error) {
 	return C.GoString(buf), nil
 }
 
-// Processor names the instructions that Linears use here: libtorch's, and AMX where there is that too.
+// KernelLevels are the instruction sets that kernels are written for, as GSMEVAL_CPU_KERNELS names them.
+var KernelLevels = []string{"portable", "avx2", "avx512", "amx"}
+
+// Kernels is the one of KernelLevels that computes here: the best that the processor has, if neither GSMEVAL_CPU_KERNELS nor libtorch's
+// own ATEN_CPU_CAPABILITY says less.
+func Kernels() string { return C.GoString(C.gsm_kernels()) }
+
+// UseKernels makes another one compute, for tests that compare them. It fails where the processor lacks it.
+func UseKernels(name string) error {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	return failure("use kernels", C.gsm_use_kernels(c))
+}
+
+// Processor names the instructions that decide the bits of a result here: libtorch's, and what Kernels says where that is another.
 func Processor() (string, error) {
 	isa, err := CPUCapability()
-	if err == nil && Streams(BFloat16) {
-		isa += " AMX"
+	kernels := strings.ToUpper(Kernels())
+	switch {
+	case err != nil || kernels == isa:
+		return isa, err
+	case kernels == "AMX":
+		return isa + " AMX", nil
 	}
-	return isa, err
+	return isa + ", kernels " + kernels, nil
 }
 
 // failure turns the shim's message into an error and frees it.

@@ -69,24 +69,8 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	// A run knows its batch size when it loads. Where Linears are not streamed, one sequence at a time is computed in another way: then
-	// the model is loaded anew where that changes, outside of what is timed.
-	var lm *decode.LM
-	alone := false
-	load := func(batch int) (err error) {
-		if lm != nil && ((batch == 1) == alone || decode.Streams(*dtype)) {
-			return nil
-		}
-		if lm != nil {
-			if err := lm.Close(); err != nil {
-				return err
-			}
-		}
-		alone = batch == 1
-		lm, err = decode.Load(*dir, decode.LoadOptions{DType: *dtype, Threads: *threads, Batch: batch, Device: *device})
-		return err
-	}
-	if err := load(2); err != nil {
+	lm, err := decode.Load(*dir, decode.LoadOptions{DType: *dtype, Threads: *threads, Device: *device})
+	if err != nil {
 		return err
 	}
 	answers := json.NewEncoder(out)
@@ -99,9 +83,6 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		d.DisallowUnknownFields()
 		if err := d.Decode(&q); err != nil {
 			return fmt.Errorf("request %s: %w", lines.Text(), err)
-		}
-		if err := load(q.Batch); err != nil {
-			return err
 		}
 		var answer any
 		var err error
