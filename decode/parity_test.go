@@ -494,7 +494,7 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 	if len(vector) < 2 {
 		t.Skipf("the best kernels of this processor are %s: there is nothing to compare with", all[len(all)-1])
 	}
-	var first Result
+	var first Completion
 	for i, kernels := range vector {
 		use(t, kernels)
 		f := load(t, "qwen2-tied-gqa2")
