@@ -24,8 +24,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/internal/lease"
 	"github.com/gsmeval/gsmeval/noise/alpha"
-	"github.com/gsmeval/gsmeval/results"
 )
 
 // calibrationSchema is the version of a calibration file; it changes when a key changes meaning.
@@ -94,8 +94,8 @@ func (c *calibrator) once(ctx context.Context, of condition.Calibration, fingerp
 		return nil, fmt.Errorf("making the folder of calibrations: %w", err)
 	}
 	for waited := false; ; waited = true {
-		release, err := results.Lock(ctx, shared, c.logf)
-		var locked *results.LockedError
+		right, err := lease.Acquire(ctx, shared, c.logf)
+		var locked *lease.LockedError
 		held := errors.As(err, &locked)
 		if err != nil && !held {
 			return nil, err
@@ -117,7 +117,7 @@ func (c *calibrator) once(ctx context.Context, of condition.Calibration, fingerp
 		case cal == nil && err == nil:
 			cal, err = c.measure(ctx, of, fingerprint, parts)
 		}
-		return cal, errors.Join(err, release())
+		return cal, errors.Join(err, right.Release())
 	}
 }
 

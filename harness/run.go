@@ -21,6 +21,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/internal/lease"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
 	"github.com/gsmeval/gsmeval/results"
@@ -349,7 +350,7 @@ func (r *runner) todo() []todo {
 
 // stopped notes in run.json why a run ended early.
 func (r *runner) stopped(ctx context.Context, err error, total int) error {
-	var lost *results.LostError
+	var lost *lease.LostError
 	if errors.As(err, &lost) {
 		return err // run.json is another process's now
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/gsmeval/gsmeval/internal/lease"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -155,15 +156,15 @@ func progressOf(dir string, info *results.RunInfo, total int) (ShardProgress, er
 		return s, err
 	}
 	s.Samples, s.Torn = count.Records, count.Torn
-	owner, held := results.ReadOwner(journal)
+	owner, held := lease.ReadOwner(journal)
 	if held {
 		s.Host, s.PID = owner.Host, owner.PID
 	}
 	switch {
 	case held && !owner.Dead() && time.Since(owner.Seen) < freshFor:
 		s.State = StateRunning
-		if spent := count.Written.Sub(owner.Started); spent > 0 && count.Records > owner.Had {
-			s.PerHour = float64(count.Records-owner.Had) / spent.Hours()
+		if spent := count.Written.Sub(owner.Started); spent > 0 && count.Records > owner.Records {
+			s.PerHour = float64(count.Records-owner.Records) / spent.Hours()
 		}
 	case info.Status == results.RunInterrupted:
 		s.State = StateInterrupted

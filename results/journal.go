@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
 // Journal is the file that a run's records are appended to, samples.jsonl. What
@@ -22,7 +24,7 @@ type Journal struct {
 	path        string
 	fingerprint string
 	fs          fileSystem
-	lock        *lock
+	lease       holder
 	f           file
 
 	index  map[uint64]span // where the line of each key lies
@@ -31,6 +33,12 @@ type Journal struct {
 	sorted bool   // whether the lines are in canonical order
 	torn   string // the copy of the torn tail
 	broken error  // set by a failed write: the end of the file is then unknown
+}
+
+// holder is the right to write the journal: a [lease.Lease], or what a test puts in its place.
+type holder interface {
+	Check() error
+	Release() error
 }
 
 // span is the place of a line in the journal, newline included.
@@ -58,24 +66,24 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // records that are there are checked one by one. A last line that was cut short
 // is moved to a file beside the journal (see [Journal.Torn]); any other damage
 // is a *DamageError, another run's journal a *FingerprintError, and a journal
-// that another process writes a *LockedError.
+// that another process writes a *lease.LockedError.
 func Open(path, fingerprint string) (*Journal, error) {
 	return OpenContext(context.Background(), path, fingerprint, nil)
 }
 
-// OpenContext is Open. It may have to watch for some time whether the journal's
-// owner on another host still lives; say, which may be nil, is told so.
-func OpenContext(ctx context.Context, path, fingerprint string, say func(format string, args ...any)) (*Journal, error) {
+// OpenContext is Open. It may have to watch for some time whether the journal's owner on another host still lives; logf,
+// which may be nil, is told so.
+func OpenContext(ctx context.Context, path, fingerprint string, logf func(format string, args ...any)) (*Journal, error) {
 	if fingerprint == "" {
 		return nil, fmt.Errorf("opening the journal %s: no fingerprint is given", path)
 	}
-	lk, err := acquireLock(ctx, path, say)
+	held, err := lease.Acquire(ctx, path, logf)
 	if err != nil {
 		return nil, err
 	}
-	j, err := openLocked(osFS{}, path, fingerprint, lk)
+	j, err := openLocked(osFS{}, path, fingerprint, held)
 	if err == nil {
-		if err = lk.had(j.Len()); err != nil {
+		if err = held.SetRecords(j.Len()); err != nil {
 			j.Close() //nolint:errcheck // the error that matters is the first
 			return nil, err
 		}
@@ -83,9 +91,9 @@ func OpenContext(ctx context.Context, path, fingerprint string, say func(format 
 	return j, err
 }
 
-// openLocked opens a journal whose lock is held; the journal gives it back.
-func openLocked(fsys fileSystem, path, fingerprint string, lk *lock) (*Journal, error) {
-	j := &Journal{path: path, fingerprint: fingerprint, fs: fsys, lock: lk}
+// openLocked opens a journal whose lease is held; the journal gives it back. A nil lease is none.
+func openLocked(fsys fileSystem, path, fingerprint string, held holder) (*Journal, error) {
+	j := &Journal{path: path, fingerprint: fingerprint, fs: fsys, lease: held}
 	if err := j.load(); err != nil {
 		j.Close() //nolint:errcheck // the error that matters is the first
 		return nil, err
@@ -255,8 +263,8 @@ func (j *Journal) usable() error {
 	if j.f == nil {
 		return fmt.Errorf("the journal %s is closed", j.path)
 	}
-	if j.broken == nil && j.lock != nil {
-		return j.lock.check()
+	if j.broken == nil && j.lease != nil {
+		return j.lease.Check()
 	}
 	return j.broken
 }
@@ -339,16 +347,16 @@ func readSpan(path string, r io.ReaderAt, s span, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// Close closes the file and gives the lock back.
+// Close closes the file and gives the lease back.
 func (j *Journal) Close() error {
 	var err error
 	if j.f != nil {
 		err = j.f.Close()
 		j.f = nil
 	}
-	if j.lock != nil {
-		err = errors.Join(err, j.lock.release())
-		j.lock = nil
+	if j.lease != nil {
+		err = errors.Join(err, j.lease.Release())
+		j.lease = nil
 	}
 	if err != nil {
 		return fmt.Errorf("closing the journal %s: %w", j.path, err)

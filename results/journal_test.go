@@ -2,7 +2,6 @@ package results
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
 // finish appends what the journal lacks of keys, in batches, and puts it in order.
@@ -402,7 +403,7 @@ func TestSecondWriterIsToldWhoHoldsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(path, testRun)
-	var locked *LockedError
+	var locked *lease.LockedError
 	if !errors.As(err, &locked) {
 		t.Fatalf("second writer: %v", err)
 	}
@@ -424,65 +425,44 @@ func TestSecondWriterIsToldWhoHoldsIt(t *testing.T) {
 	}
 }
 
-func TestStaleOwnerIsTakenOver(t *testing.T) {
-	t.Parallel()
-	self := thisProcess()
-	child := exec.Command("sleep", "60")
-	if err := child.Start(); err != nil {
-		t.Skipf("no process to play the owner: %v", err)
+// lostLease is a lease that another process takes over when taken is set.
+type lostLease struct{ taken bool }
+
+func (l *lostLease) Check() error {
+	if l.taken {
+		return &lease.LostError{Path: "samples.jsonl"}
 	}
-	t.Cleanup(func() {
-		child.Process.Kill() //nolint:errcheck // it may have ended
-		child.Wait()         //nolint:errcheck // it was killed
-	})
-	living := self
-	living.PID = child.Process.Pid
-	ticks, err := startTicks(living.PID)
+	return nil
+}
+
+func (l *lostLease) Release() error { return nil }
+
+// An owner whose lease was taken over writes nothing more.
+func TestJournalThatWasTakenOver(t *testing.T) {
+	t.Parallel()
+	m, held := newMemFS(), &lostLease{}
+	j, err := openLocked(m, "j", testRun, held)
 	if err != nil {
 		t.Fatal(err)
 	}
-	living.Ticks = ticks
-	dead := living
-	dead.PID = 1<<22 + 1 // above the kernel's largest pid
-	reused := living
-	reused.Ticks = ticks + 1
-	rebooted := living
-	rebooted.Boot = "another boot"
-	tests := []struct {
-		name  string
-		owner any
-		taken bool
-	}{
-		{"alive on this host", living, false},
-		{"dead", dead, true},
-		{"pid in use by a younger process", reused, true},
-		{"from before a reboot", rebooted, true},
-		{"this process", self, true},
-		{"no record", "", true},
-		{"garbage", 17, true},
+	keys := testGrid(1, 1, 1, 2)
+	if err := j.Append([]Record{testRecord(keys[0])}); err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "samples.jsonl")
-			data, err := json.Marshal(tt.owner)
-			if err != nil {
-				t.Fatal(err)
-			}
-			writeFile(t, path+".lock", data)
-			j, err := Open(path, testRun)
-			var locked *LockedError
-			switch {
-			case tt.taken && err != nil:
-				t.Fatalf("not taken over: %v", err)
-			case !tt.taken && (!errors.As(err, &locked) || locked.Owner.PID != living.PID):
-				t.Fatalf("taken over: %v", err)
-			}
-			if err == nil {
-				if err := j.Close(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
+	before := slices.Clone(m.get(t, "j"))
+	held.taken = true
+	var lost *lease.LostError
+	if err := j.Append([]Record{testRecord(keys[1])}); !errors.As(err, &lost) {
+		t.Errorf("appending: %v", err)
+	}
+	if err := j.Finalize(); !errors.As(err, &lost) {
+		t.Errorf("finalizing: %v", err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(m.get(t, "j"), before) {
+		t.Error("the journal was changed")
 	}
 }
 
@@ -512,7 +492,7 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 		t.Fatalf("the child says %q, %v", buf, err)
 	}
 	_, err = Open(path, testRun)
-	var locked *LockedError
+	var locked *lease.LockedError
 	if !errors.As(err, &locked) || locked.Owner.PID != child.Process.Pid {
 		t.Errorf("while the child lives: %v", err)
 	}

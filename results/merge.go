@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
 // Shard is the journal of a part of a run.
@@ -93,7 +94,7 @@ func mergeEach(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each
 			return false, fmt.Errorf("merging into %s: that is shard %s itself", dst, s.Name)
 		}
 	}
-	lk, err := acquireLock(context.Background(), dst, nil)
+	held, err := lease.Acquire(context.Background(), dst, nil)
 	if err != nil {
 		return false, err
 	}
@@ -106,7 +107,7 @@ func mergeEach(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each
 		_ = os.Remove(dst + ".tmp") // what was written of it; a second attempt overwrites what cannot be removed
 		err = mergeIndexed(fsys, dst, shards, plan)
 	}
-	return given, errors.Join(err, lk.release())
+	return given, errors.Join(err, held.Release())
 }
 
 // errUnsorted says that a shard's next line is not the sample that is next: it is not in order, or something is wrong with
@@ -361,12 +362,12 @@ func Rebase(path, from, to string) error {
 	if from == "" || to == "" {
 		return fmt.Errorf("rebasing %s: no fingerprint is given", path)
 	}
-	lk, err := acquireLock(context.Background(), path, nil)
+	held, err := lease.Acquire(context.Background(), path, nil)
 	if err != nil {
 		return err
 	}
 	err = rebase(osFS{}, path, from, to)
-	return errors.Join(err, lk.release())
+	return errors.Join(err, held.Release())
 }
 
 func rebase(fsys fileSystem, path, from, to string) error {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gsmeval/gsmeval/internal/lease"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -23,7 +24,7 @@ func TestDevicesResume(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "run")
 		cmd, stderr, ended := p.startDevices(t, dir)
-		owner, held := results.ReadOwner(filepath.Join(dir, "shards", "1-of-2", results.JournalFile))
+		owner, held := lease.ReadOwner(filepath.Join(dir, "shards", "1-of-2", results.JournalFile))
 		if !held {
 			t.Fatal("the first worker has no lock")
 		}
@@ -61,7 +62,7 @@ func TestDevicesParentKilled(t *testing.T) {
 	for _, name := range []string{"1-of-2", "2-of-2"} {
 		shard := filepath.Join(dir, "shards", name)
 		waitForSamples(t, shard, 0, ended)
-		if _, held := results.ReadOwner(filepath.Join(shard, results.JournalFile)); !held {
+		if _, held := lease.ReadOwner(filepath.Join(shard, results.JournalFile)); !held {
 			t.Fatalf("the worker of %s has no lock", name)
 		}
 		workers = append(workers, shard)
@@ -73,7 +74,7 @@ func TestDevicesParentKilled(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for _, shard := range workers {
 		for {
-			if _, held := results.ReadOwner(filepath.Join(shard, results.JournalFile)); !held {
+			if _, held := lease.ReadOwner(filepath.Join(shard, results.JournalFile)); !held {
 				break
 			}
 			if time.Now().After(deadline) {

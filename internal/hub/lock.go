@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
-// lockAgain is how often a process that waits says so.
-const lockAgain = 30 * time.Second
+// waitNotice is how often a process that waits says so.
+const waitNotice = 30 * time.Second
 
-// lock takes the lock under which the Python library downloads the same blob, too, waiting while another process has it.
-// alone is false on file systems that know no such locks.
+// lock takes the lock under which the Python library downloads the same blob, too, and waits while another process has
+// it. alone is false on file systems that know no such locks.
 func (c *Client) lock(ctx context.Context, r repo, hash, name string) (release func(), alone bool, err error) {
 	path := filepath.Join(r.locks, hash+".lock")
 	if err := os.MkdirAll(r.locks, 0o755); err != nil {
@@ -29,21 +30,22 @@ func (c *Client) lock(ctx context.Context, r repo, hash, name string) (release f
 			return nil, false, fmt.Errorf("locking the hub's cache: %w", err)
 		}
 		release = func() { _ = f.Close() } // the file stays: another process may be waiting for it
-		err = flock(f)
+		err = lease.Flock(f)
 		switch {
-		case err == nil && named(f, path):
+		case err == nil && lease.HasName(f, path):
 			return release, true, nil
 		case err == nil: // the last holder removed the file between the two calls
 			release()
 			continue
-		case errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.EINVAL):
+		case errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.ENOLCK),
+			errors.Is(err, syscall.EINVAL):
 			return release, false, nil
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			release()
 			return nil, false, fmt.Errorf("locking %s: %w", path, err)
 		}
 		release()
-		if time.Since(said) > lockAgain {
+		if time.Since(said) > waitNotice {
 			c.logf("another process is downloading %s; waiting for it (its lock is %s)", name, path)
 			said = time.Now()
 		}
@@ -53,23 +55,4 @@ func (c *Client) lock(ctx context.Context, r repo, hash, name string) (release f
 			return nil, false, ctx.Err()
 		}
 	}
-}
-
-func flock(f *os.File) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
-}
-
-// named reports whether an open file still has its name.
-func named(f *os.File, path string) bool {
-	held, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	info, err := os.Stat(path)
-	return err == nil && os.SameFile(held, info)
 }

@@ -1,4 +1,6 @@
-package results
+// Package lease keeps other processes out of a file while this one writes it: by the kernel's lock where that can be
+// trusted, and by a record with a heartbeat beside the file where it cannot.
+package lease
 
 import (
 	"bytes"
@@ -17,31 +19,28 @@ import (
 	"github.com/gsmeval/gsmeval/internal/files"
 )
 
-// The lock of a journal is a file beside it, NAME.lock, that names its owner.
+// The lease of a file is a file beside it, NAME.lock, that names its owner.
 //
-// On a file system of this machine flock on that file keeps others out, and the
-// kernel gives it back when the owner dies. A network file system may grant a
-// lock twice, keep that of a client that is gone, or know none at all: there
-// flock only helps, and the record decides. Its owner counts a heartbeat up every
-// beatEvery. A process that finds a record asks the kernel if the owner is of this
-// host and pid namespace; else it watches, by its own clock, since those of two
-// hosts differ: a heartbeat that moves means that the owner lives, one that stands
-// still for staleAfter that it is dead. Who takes the lock writes a record, waits
-// settleFor and looks again: of several that did so at once the last writer has it.
+// On a file system of this machine flock on that file keeps others out, and the kernel gives it back when the owner
+// dies. A network file system may grant a lock twice, keep that of a client that is gone, or know none at all: there
+// flock only helps, and the record decides. Its owner counts a heartbeat up every beatEvery. A process that finds a
+// record asks the kernel if the owner is of this host and pid namespace. Otherwise it watches the record, by its own
+// clock, because the clocks of two hosts differ: a heartbeat that moves means that the owner lives, one that stands
+// still for staleAfter that it is dead. A process that takes a lease writes its record, waits for settleFor and reads
+// the record again: of several that did so at once, the last writer has the lease.
 //
-// None of this is trusted with the data. An owner looks at the record as often as
-// it beats and stops when the record is another's; and what two writers may have
-// done to a journal until then shows in its checksums, and in the fingerprint and
-// the keys of its records, and is refused by opening and by merging.
+// None of this is trusted with the data. An owner reads the record as often as its heart beats and stops when the
+// record is another's. What two writers may have done to a journal until then shows in its checksums, and in the
+// fingerprint and the keys of its records, and is refused when the journal is opened or merged.
 const (
-	lockSuffix = ".lock"
+	suffix     = ".lock"
 	beatEvery  = 10 * time.Second
-	lookEvery  = 2 * time.Second
+	watchEvery = 2 * time.Second
 	staleAfter = 2 * time.Minute
 	settleFor  = 2 * time.Second
 )
 
-// LockedError says who holds a journal that was to be written.
+// LockedError says who holds a file that was to be written.
 type LockedError struct {
 	Path  string
 	Owner Owner
@@ -51,7 +50,7 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is being written by %s: wait for it to end, or stop it", e.Path, e.Owner)
 }
 
-// LostError says that another process took a lock over while this one held it.
+// LostError says that another process took a lease over while this one held it.
 type LostError struct {
 	Path  string
 	Owner Owner // zero where the lock file was removed
@@ -65,24 +64,23 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("%s is no longer this process's to write: %s; what was written is kept", e.Path, by)
 }
 
-// lock is a journal's lock, held.
-type lock struct {
-	path string // of what is locked
-	name string
+// Lease is the right to write a file, held until Release.
+type Lease struct {
+	path string // of the file
+	name string // of the lock file
 	f    *os.File
-	env  *lockEnv
+	env  *environment
 
-	mu    sync.Mutex
-	owner Owner
-	seen  time.Time // when the record was last seen to be this lock's
-	lost  *LostError
-	stop  chan struct{}
-	done  chan struct{}
+	mu       sync.Mutex
+	owner    Owner
+	verified time.Time // when the record was last seen to be this lease's
+	lost     *LostError
+	stop     chan struct{}
+	done     chan struct{}
 }
 
-// lockEnv is what a lock needs of the system; tests put a clock, a host or a
-// file system of their own in its place.
-type lockEnv struct {
+// environment is what a lease needs of the system. Tests put a clock, a host or a file system of their own in its place.
+type environment struct {
 	self  Owner
 	local func(dir string) bool
 	flock func(*os.File) error
@@ -92,8 +90,8 @@ type lockEnv struct {
 	every func(stop <-chan struct{}, d time.Duration, f func())
 }
 
-func systemEnv() *lockEnv {
-	return &lockEnv{self: thisProcess(), local: localFS, flock: flock, sleep: sleep, now: time.Now, every: every}
+func system() *environment {
+	return &environment{self: thisProcess(), local: localFileSystem, flock: Flock, sleep: sleep, now: time.Now, every: every}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -118,33 +116,24 @@ func every(stop <-chan struct{}, d time.Duration, f func()) {
 	}
 }
 
-// Lock takes the lock of path and returns how to give it back. Where another
-// process holds it that is a *LockedError: at once, or, if that process is on
-// another host, after its heartbeat was seen. One that is dead is taken over.
-func Lock(ctx context.Context, path string, say func(format string, args ...any)) (release func() error, err error) {
-	lk, err := acquireLock(ctx, path, say)
-	if err != nil {
-		return nil, err
-	}
-	return lk.release, nil
+// Acquire takes the lease of a file. Where another process holds it the error is a *LockedError: at once, or, if that
+// process is on another host, after its heartbeat was seen. The lease of a dead process is taken over. Acquire may have
+// to watch a heartbeat for some time; logf, which may be nil, is told so.
+func Acquire(ctx context.Context, path string, logf func(format string, args ...any)) (*Lease, error) {
+	return system().acquire(ctx, path, logf)
 }
 
-// acquireLock is Lock. say, which may be nil, is told what is waited for.
-func acquireLock(ctx context.Context, path string, say func(format string, args ...any)) (*lock, error) {
-	return systemEnv().acquire(ctx, path, say)
-}
-
-func (e *lockEnv) acquire(ctx context.Context, path string, say func(format string, args ...any)) (*lock, error) {
-	if say == nil {
-		say = func(string, ...any) {}
+func (e *environment) acquire(ctx context.Context, path string, logf func(format string, args ...any)) (*Lease, error) {
+	if logf == nil {
+		logf = func(string, ...any) {}
 	}
-	name, local := path+lockSuffix, e.local(filepath.Dir(path))
+	name, local := path+suffix, e.local(filepath.Dir(path))
 	for range 100 {
 		f, err := files.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
-		lk, err := e.try(ctx, path, f, local, say)
+		lk, err := e.try(ctx, path, f, local, logf)
 		if err == nil && lk != nil {
 			return lk, nil
 		}
@@ -160,10 +149,10 @@ func (e *lockEnv) acquire(ctx context.Context, path string, say func(format stri
 	return nil, fmt.Errorf("locking %s: its lock file keeps being replaced by other processes", path)
 }
 
-// try makes one attempt with an open lock file: neither a lock nor an error means
-// that the file was replaced meanwhile.
-func (e *lockEnv) try(ctx context.Context, path string, f *os.File, local bool, say func(string, ...any)) (*lock, error) {
-	name := path + lockSuffix
+// try makes one attempt with an open lock file. Where it returns neither a lease nor an error, the file was replaced in
+// the meantime.
+func (e *environment) try(ctx context.Context, path string, f *os.File, local bool, logf func(string, ...any)) (*Lease, error) {
+	name := path + suffix
 	busy := e.flock(f)
 	if busy != nil && local && !errors.Is(busy, syscall.EWOULDBLOCK) {
 		return nil, busy
@@ -178,9 +167,9 @@ func (e *lockEnv) try(ctx context.Context, path string, f *os.File, local bool, 
 	if busy != nil && local {
 		return nil, &LockedError{Path: path, Owner: held.owner}
 	}
-	// The last holder may have removed the file between the two calls: a lock on a
-	// file that has lost its name protects nothing.
-	if busy == nil && !sameFile(f, name) {
+	// The last holder may have removed the file between the two calls: a lock on a file that has lost its name protects
+	// nothing.
+	if busy == nil && !HasName(f, name) {
 		return nil, nil //nolint:nilnil // see above
 	}
 	switch state := held.life(e.self); {
@@ -189,11 +178,11 @@ func (e *lockEnv) try(ctx context.Context, path string, f *os.File, local bool, 
 	case state == unknown && local && (held.owner.PID == 0 || held.owner.Host == e.self.Host):
 		// The kernel of this host has just said that nobody holds the file.
 	case state == unknown:
-		say("%s may be being written by %s; watching its heartbeat for up to %v", path, held.owner, staleAfter)
+		logf("%s may be being written by %s; watching its heartbeat for up to %v", path, held.owner, staleAfter)
 		if gone, err := e.watch(ctx, path, held); gone || err != nil {
 			return nil, err
 		}
-		say("%s: no heartbeat for %v, taking it over", path, staleAfter)
+		logf("%s: no heartbeat for %v, taking it over", path, staleAfter)
 	}
 	if busy != nil && errors.Is(busy, syscall.EWOULDBLOCK) {
 		// A file server keeps the lock of a client that is gone; a new file has none.
@@ -205,14 +194,14 @@ func (e *lockEnv) try(ctx context.Context, path string, f *os.File, local bool, 
 	return e.claim(ctx, path, f, local)
 }
 
-// watch looks at a record until it has stood still for staleAfter. That its
-// heartbeat moves is a *LockedError; gone says that the file was removed.
-func (e *lockEnv) watch(ctx context.Context, path string, held note) (gone bool, err error) {
+// watch reads a record again and again until it has stood still for staleAfter. A heartbeat that moves is a
+// *LockedError; gone says that the file was removed.
+func (e *environment) watch(ctx context.Context, path string, held note) (gone bool, err error) {
 	for begin := e.now(); e.now().Sub(begin) < staleAfter; {
-		if err := e.sleep(ctx, lookEvery); err != nil {
+		if err := e.sleep(ctx, watchEvery); err != nil {
 			return false, err
 		}
-		switch now, err := readNote(path + lockSuffix); {
+		switch now, err := readNote(path + suffix); {
 		case errors.Is(err, fs.ErrNotExist):
 			return true, nil
 		case err != nil:
@@ -225,8 +214,11 @@ func (e *lockEnv) watch(ctx context.Context, path string, held note) (gone bool,
 }
 
 // claim writes the record and starts the heartbeat.
-func (e *lockEnv) claim(ctx context.Context, path string, f *os.File, local bool) (*lock, error) {
-	lk := &lock{path: path, name: path + lockSuffix, f: f, env: e, owner: e.self, stop: make(chan struct{}), done: make(chan struct{})}
+func (e *environment) claim(ctx context.Context, path string, f *os.File, local bool) (*Lease, error) {
+	lk := &Lease{
+		path: path, name: path + suffix, f: f, env: e, owner: e.self,
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
 	lk.owner.Token = rand.Text()
 	if err := lk.write(); err != nil {
 		return nil, err
@@ -246,7 +238,7 @@ func (e *lockEnv) claim(ctx context.Context, path string, f *os.File, local bool
 			return nil, &LockedError{Path: path, Owner: now.owner}
 		}
 	}
-	lk.seen = e.now()
+	lk.verified = e.now()
 	go func() {
 		defer close(lk.done)
 		e.every(lk.stop, beatEvery, lk.beat)
@@ -255,7 +247,7 @@ func (e *lockEnv) claim(ctx context.Context, path string, f *os.File, local bool
 }
 
 // write puts the record into the lock file, at the same length each time.
-func (l *lock) write() error {
+func (l *Lease) write() error {
 	data, err := json.Marshal(l.owner)
 	if err != nil {
 		return err
@@ -270,20 +262,20 @@ func (l *lock) write() error {
 	return l.f.Sync() // others see nothing before
 }
 
-// beat shows that the owner lives, and looks whether it still is the owner. What
-// cannot be read or written now is tried again at the next beat.
-func (l *lock) beat() {
+// beat shows that the owner lives, after verifying that it still is the owner. What cannot be read or written now is
+// tried again at the next beat.
+func (l *Lease) beat() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.look() != nil {
+	if l.verify() != nil {
 		return
 	}
 	l.owner.Beat++
 	_ = l.write() // other processes notice, and so does check
 }
 
-// look reads the record and notes when it is another's.
-func (l *lock) look() error {
+// verify reads the record and remembers when it is another's.
+func (l *Lease) verify() error {
 	if l.lost != nil {
 		return l.lost
 	}
@@ -296,45 +288,44 @@ func (l *lock) look() error {
 	case now.owner.Token != l.owner.Token:
 		l.lost = &LostError{Path: l.path, Owner: now.owner}
 	default:
-		l.seen = l.env.now().Round(0) // wall time: the other goes on while this machine is suspended
+		l.verified = l.env.now().Round(0) // wall time: the other goes on while this machine is suspended
 		return nil
 	}
 	return l.lost
 }
 
-// check is asked before every write: nil while the lock is held. Between two
-// beats it costs nothing.
-func (l *lock) check() error {
+// Check returns nil while the lease is held; it is called before every write. Between two beats it costs nothing.
+func (l *Lease) Check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lost == nil && l.env.now().Round(0).Sub(l.seen) < 2*beatEvery {
+	if l.lost == nil && l.env.now().Round(0).Sub(l.verified) < 2*beatEvery {
 		return nil
 	}
-	if err := l.look(); err != nil {
+	if err := l.verify(); err != nil {
 		return fmt.Errorf("before writing %s: %w", l.path, err)
 	}
 	return nil
 }
 
-// had notes in the record how many samples were there at the start.
-func (l *lock) had(n int) error {
+// SetRecords puts into the record how many records the file had when the lease was taken.
+func (l *Lease) SetRecords(n int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.owner.Had = n
+	l.owner.Records = n
 	if err := l.write(); err != nil {
 		return fmt.Errorf("writing %s: %w", l.name, err)
 	}
 	return nil
 }
 
-// release gives the lock back. The file is removed while it is still locked, so
-// that no other process can be holding it.
-func (l *lock) release() error {
+// Release gives the lease back. The lock file is removed while it is still locked, so that no other process can be
+// holding it.
+func (l *Lease) Release() error {
 	close(l.stop)
 	<-l.done
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.look()
+	err := l.verify()
 	var lost *LostError
 	switch {
 	case errors.As(err, &lost):
@@ -345,17 +336,8 @@ func (l *lock) release() error {
 	return errors.Join(err, l.f.Close())
 }
 
-func flock(f *os.File) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
-}
-
-// localFileSystems are those whose locks the kernel of this machine keeps
-// (statfs(2)); any other is taken for a network's, which is slower and always right.
+// localFileSystems are those whose locks the kernel of this machine keeps (statfs(2)). Any other is taken for a
+// network's, which is slower and always right.
 var localFileSystems = map[int64]bool{
 	0xef53:     true, // ext2 to ext4
 	0x58465342: true, // xfs
@@ -368,16 +350,7 @@ var localFileSystems = map[int64]bool{
 	0x794c7630: true, // overlay
 }
 
-func localFS(dir string) bool {
+func localFileSystem(dir string) bool {
 	var s syscall.Statfs_t
 	return syscall.Statfs(dir, &s) == nil && localFileSystems[int64(uint32(s.Type))]
-}
-
-func sameFile(f *os.File, name string) bool {
-	held, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Stat(name)
-	return err == nil && os.SameFile(held, named)
 }

@@ -1,4 +1,4 @@
-package results
+package lease
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 
 // fakeHost is a host with a clock of its own: sleeping moves it, and tells the test.
 type fakeHost struct {
-	*lockEnv
+	*environment
 	mu     sync.Mutex
 	time   time.Time
 	slept  time.Duration
@@ -31,7 +31,7 @@ type fakeHost struct {
 // newFakeHost is a host that sees a folder over a network, where flock always succeeds.
 func newFakeHost(name string, pid int) *fakeHost {
 	h := &fakeHost{time: time.Unix(1e9, 0)}
-	h.lockEnv = &lockEnv{
+	h.environment = &environment{
 		self:  Owner{Host: name, PID: pid, Machine: "m-" + name, Boot: "b-" + name, PIDNS: "ns", Command: "test", Started: h.time},
 		local: func(string) bool { return false },
 		flock: func(*os.File) error {
@@ -56,7 +56,7 @@ func newFakeHost(name string, pid int) *fakeHost {
 	return h
 }
 
-func (h *fakeHost) take(t *testing.T, path string) (*lock, error) {
+func (h *fakeHost) take(t *testing.T, path string) (*Lease, error) {
 	t.Helper()
 	lk, err := h.acquire(t.Context(), path, t.Logf)
 	if err == nil {
@@ -65,7 +65,7 @@ func (h *fakeHost) take(t *testing.T, path string) (*lock, error) {
 	return lk, err
 }
 
-func mustTake(t *testing.T, h *fakeHost, path string) *lock {
+func mustTake(t *testing.T, h *fakeHost, path string) *Lease {
 	t.Helper()
 	lk, err := h.take(t, path)
 	if err != nil {
@@ -93,33 +93,33 @@ func TestHeartbeatOfAnotherHost(t *testing.T) {
 		if !errors.As(err, &locked) || !strings.Contains(err.Error(), "process 7 on one") {
 			t.Fatalf("a second owner: %v", err)
 		}
-		if second.slept > beatEvery+lookEvery {
+		if second.slept > beatEvery+watchEvery {
 			t.Errorf("it took %v to see a heartbeat", second.slept)
 		}
-		if err := lk.check(); err != nil {
+		if err := lk.Check(); err != nil {
 			t.Errorf("the first owner: %v", err)
 		}
 	})
 	t.Run("stands still", func(t *testing.T) {
 		second := newFakeHost("two", 7)
 		taken := mustTake(t, second, path)
-		if second.slept < staleAfter || second.slept > staleAfter+lookEvery+settleFor {
+		if second.slept < staleAfter || second.slept > staleAfter+watchEvery+settleFor {
 			t.Errorf("taken over after %v, want %v", second.slept, staleAfter)
 		}
 		// The first one was only out of reach. Between two beats it cannot know; then it must.
 		first.time = first.time.Add(staleAfter)
-		err := lk.check()
+		err := lk.Check()
 		var lost *LostError
 		if !errors.As(err, &lost) || !strings.Contains(err.Error(), "taken over by process 7 on two") {
 			t.Fatalf("the first owner goes on: %v", err)
 		}
-		if err := lk.release(); err != nil {
+		if err := lk.Release(); err != nil {
 			t.Fatal(err)
 		}
-		if err := taken.check(); err != nil {
+		if err := taken.Check(); err != nil {
 			t.Errorf("the first owner's end took the second one's lock away: %v", err)
 		}
-		if err := taken.release(); err != nil {
+		if err := taken.Release(); err != nil {
 			t.Fatal(err)
 		}
 		if _, ok := ReadOwner(path); ok {
@@ -134,7 +134,7 @@ func TestHeartbeatOfAnotherHost(t *testing.T) {
 		if _, err := second.acquire(ctx, path, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("watching goes on after an interruption: %v", err)
 		}
-		if err := holder.release(); err != nil {
+		if err := holder.Release(); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -142,17 +142,17 @@ func TestHeartbeatOfAnotherHost(t *testing.T) {
 		holder := mustTake(t, newFakeHost("one", 9), path)
 		second := newFakeHost("two", 7)
 		second.wake = func(h *fakeHost) {
-			if h.slept == lookEvery {
-				if err := holder.release(); err != nil {
+			if h.slept == watchEvery {
+				if err := holder.Release(); err != nil {
 					t.Error(err)
 				}
 			}
 		}
 		lk := mustTake(t, second, path)
-		if second.slept > 2*lookEvery+settleFor {
+		if second.slept > 2*watchEvery+settleFor {
 			t.Errorf("a lock that was given back took %v", second.slept)
 		}
-		if err := lk.release(); err != nil {
+		if err := lk.Release(); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -169,13 +169,13 @@ func TestLockOfAClientThatIsGone(t *testing.T) {
 	if second.slept < staleAfter {
 		t.Errorf("taken over after %v", second.slept)
 	}
-	if err := lk.check(); err != nil {
+	if err := lk.Check(); err != nil {
 		t.Error(err)
 	}
-	if err := first.look(); err == nil {
+	if err := first.verify(); err == nil {
 		t.Error("the first owner does not notice")
 	}
-	if err := errors.Join(first.release(), lk.release()); err != nil {
+	if err := errors.Join(first.Release(), lk.Release()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -186,14 +186,14 @@ func TestTwoHostsTakeOverAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "samples.jsonl")
 	mustTake(t, newFakeHost("dead", 7), path)
 	a, b := newFakeHost("a", 1), newFakeHost("b", 2)
-	var other *lock
+	var other *Lease
 	a.wake = func(h *fakeHost) {
 		if h.slept > staleAfter && other == nil { // a has written its record and waits
-			note, err := readNote(path + lockSuffix)
+			note, err := readNote(path + suffix)
 			if err != nil || note.owner.Host != "a" {
 				t.Errorf("the record names %v, %v", note.owner, err)
 			}
-			f, err := os.OpenFile(path+lockSuffix, os.O_RDWR, 0)
+			f, err := os.OpenFile(path+suffix, os.O_RDWR, 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -208,10 +208,10 @@ func TestTwoHostsTakeOverAtOnce(t *testing.T) {
 	if !errors.As(err, &locked) || locked.Owner.Host != "b" {
 		t.Errorf("both have the lock: %v", err)
 	}
-	if other == nil || other.check() != nil {
+	if other == nil || other.Check() != nil {
 		t.Fatal("nobody has the lock")
 	}
-	if err := other.release(); err != nil {
+	if err := other.Release(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -252,40 +252,73 @@ func TestLifeOfAnOwner(t *testing.T) {
 	}
 }
 
-// An owner that was taken over writes nothing more.
-func TestJournalThatWasTakenOver(t *testing.T) {
+func TestStaleOwnerIsTakenOver(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "samples.jsonl")
-	host := newFakeHost("one", 7)
-	j, err := openLocked(osFS{}, path, testRun, mustTake(t, host, path))
+	self := thisProcess()
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Skipf("no process to play the owner: %v", err)
+	}
+	t.Cleanup(func() {
+		child.Process.Kill() //nolint:errcheck // it may have ended
+		child.Wait()         //nolint:errcheck // it was killed
+	})
+	living := self
+	living.PID = child.Process.Pid
+	ticks, err := startTicks(living.PID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := testGrid(1, 1, 1, 2)
-	if err := j.Append([]Record{testRecord(keys[0])}); err != nil {
-		t.Fatal(err)
+	living.Ticks = ticks
+	dead := living
+	dead.PID = 1<<22 + 1 // above the kernel's largest pid
+	reused := living
+	reused.Ticks = ticks + 1
+	rebooted := living
+	rebooted.Boot = "another boot"
+	tests := []struct {
+		name  string
+		owner any
+		taken bool
+	}{
+		{"alive on this host", living, false},
+		{"dead", dead, true},
+		{"pid in use by a younger process", reused, true},
+		{"from before a reboot", rebooted, true},
+		{"this process", self, true},
+		{"no record", "", true},
+		{"garbage", 17, true},
 	}
-	before := readFile(t, path)
-	taken := mustTake(t, newFakeHost("two", 7), path)
-	host.beats() // the first one is back
-	var lost *LostError
-	if err := j.Append([]Record{testRecord(keys[1])}); !errors.As(err, &lost) {
-		t.Errorf("appending: %v", err)
-	}
-	if err := j.Finalize(); !errors.As(err, &lost) {
-		t.Errorf("finalizing: %v", err)
-	}
-	if err := errors.Join(j.Close(), taken.release()); err != nil {
-		t.Fatal(err)
-	}
-	if string(readFile(t, path)) != string(before) {
-		t.Error("the journal was changed")
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "samples.jsonl")
+			data, err := json.Marshal(tt.owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path+suffix, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			lk, err := Acquire(t.Context(), path, t.Logf)
+			var locked *LockedError
+			switch {
+			case tt.taken && err != nil:
+				t.Fatalf("not taken over: %v", err)
+			case !tt.taken && (!errors.As(err, &locked) || locked.Owner.PID != living.PID):
+				t.Fatalf("taken over: %v", err)
+			}
+			if err == nil {
+				if err := lk.Release(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
 // blindEnv is this process on a network file system whose flock does nothing.
-func blindEnv() *lockEnv {
-	e := systemEnv()
+func blindEnv() *environment {
+	e := system()
 	e.local = func(string) bool { return false }
 	e.flock = func(*os.File) error { return syscall.ENOLCK }
 	return e
@@ -294,7 +327,7 @@ func blindEnv() *lockEnv {
 // holdBlind is what the child processes of the tests below do: take a lock, say how that went, and wait.
 func holdBlind(path string) {
 	e := blindEnv()
-	if host := os.Getenv("RESULTS_TEST_HOST"); host != "" {
+	if host := os.Getenv("LEASE_TEST_HOST"); host != "" {
 		e.self.Host = host
 		e.every = func(stop <-chan struct{}, _ time.Duration, f func()) { every(stop, 5*time.Millisecond, f) }
 	}
@@ -310,7 +343,7 @@ func holdBlind(path string) {
 func startHolder(t *testing.T, path, host string) (said string, kill func()) {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTwoProcesses$")
-	child.Env = append(os.Environ(), "RESULTS_TEST_BLIND="+path, "RESULTS_TEST_HOST="+host)
+	child.Env = append(os.Environ(), "LEASE_TEST_BLIND="+path, "LEASE_TEST_HOST="+host)
 	stdin, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +371,7 @@ func startHolder(t *testing.T, path, host string) (said string, kill func()) {
 // TestTwoProcesses has real processes contend where flock cannot help.
 func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
-	if path := os.Getenv("RESULTS_TEST_BLIND"); path != "" {
+	if path := os.Getenv("LEASE_TEST_BLIND"); path != "" {
 		holdBlind(path)
 		return
 	}
@@ -366,7 +399,7 @@ func TestTwoProcesses(t *testing.T) {
 		if took := time.Since(begin); took > settleFor+5*time.Second {
 			t.Errorf("a dead owner of this host was taken over after %v", took)
 		}
-		if err := lk.release(); err != nil {
+		if err := lk.Release(); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -398,7 +431,7 @@ func TestTwoProcesses(t *testing.T) {
 		if ahead < staleAfter {
 			t.Errorf("taken over after %v of watching", ahead)
 		}
-		if err := lk.release(); err != nil {
+		if err := lk.Release(); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -432,12 +465,15 @@ func TestRecordOfALongCommandFitsAPage(t *testing.T) {
 	h := newFakeHost("one", 7)
 	h.self.Command = strings.Repeat("x", 1<<10) + "..."
 	lk := mustTake(t, h, path)
-	data := readFile(t, path+lockSuffix)
+	data, err := os.ReadFile(path + suffix)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var o Owner
 	if err := json.Unmarshal(data, &o); err != nil || len(data) != 4<<10 {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	if err := lk.release(); err != nil {
+	if err := lk.Release(); err != nil {
 		t.Fatal(err)
 	}
 }

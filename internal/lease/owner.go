@@ -1,4 +1,4 @@
-package results
+package lease
 
 import (
 	"bytes"
@@ -15,9 +15,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/files"
 )
 
-// Owner says which process writes a journal. It is kept as JSON in the lock file
-// beside the journal for as long as the journal is open; keys that are not known
-// here are ignored, so that a later version can say more.
+// Owner says which process writes a file. It is kept as JSON in the lock file beside it for as long as the lease is
+// held; keys that are not known here are ignored, so that a later version can say more.
 type Owner struct {
 	Host    string    `json:"host"`
 	PID     int       `json:"pid"`
@@ -27,9 +26,9 @@ type Owner struct {
 	Ticks   uint64    `json:"ticks,omitempty"`   // start of the process since boot, which tells a reused pid
 	Started time.Time `json:"started"`
 	Command string    `json:"command"`
-	Token   string    `json:"token,omitempty"` // of this hold of the lock
-	// Had is how many records the journal had when the owner opened it.
-	Had int `json:"had,omitempty"`
+	Token   string    `json:"token,omitempty"` // of this lease
+	// Records is how many records the file had when the lease was taken.
+	Records int `json:"had,omitempty"`
 	// Beat counts up while the owner lives.
 	Beat uint64 `json:"beat"`
 	// Seen is when the record was last written, by the clock of its file system.
@@ -52,7 +51,7 @@ const (
 	unknown      // it runs, or ran, where this process cannot look
 )
 
-// life says whether the owner is a process, other than the caller, that runs.
+// life tells whether the owner is a process, other than the caller, that runs.
 func (o Owner) life(self Owner) life {
 	switch {
 	case o.PID <= 0:
@@ -67,7 +66,7 @@ func (o Owner) life(self Owner) life {
 	case o.PIDNS != self.PIDNS:
 		return unknown // another container
 	case o.PID == self.PID && o.Ticks == self.Ticks:
-		return dead // a hold of this process that it has given up
+		return dead // a lease of this process that it has given back
 	}
 	if err := syscall.Kill(o.PID, 0); errors.Is(err, syscall.ESRCH) {
 		return dead
@@ -102,8 +101,8 @@ func thisProcess() Owner {
 	return o
 }
 
-// startTicks returns the time at which a process started, in clock ticks since
-// boot: field 22 of /proc/PID/stat (proc(5)).
+// startTicks returns the time at which a process started, in clock ticks since boot: field 22 of /proc/PID/stat
+// (proc(5)).
 func startTicks(pid int) (uint64, error) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat") //nolint:forbidigo // no user's file
 	if err != nil {
@@ -124,8 +123,7 @@ type note struct {
 	owner Owner // zero where raw is not a record
 }
 
-// readNote reads a lock file by its name: opening it anew makes a client of a
-// network file system ask the server.
+// readNote reads a lock file by its name: opening it anew makes a client of a network file system ask the server.
 func readNote(name string) (note, error) {
 	f, err := files.Open(name)
 	if err != nil {
@@ -144,8 +142,7 @@ func readNote(name string) (note, error) {
 	return out, nil
 }
 
-// life judges a lock file. An empty one belongs to nobody; a half-written one to
-// somebody who may be at it.
+// life judges a lock file. An empty one belongs to nobody, a half-written one to somebody who may still be writing it.
 func (n note) life(self Owner) life {
 	if len(n.raw) > 0 && n.owner.PID == 0 {
 		return unknown
@@ -153,16 +150,15 @@ func (n note) life(self Owner) life {
 	return n.owner.life(self)
 }
 
-// ReadOwner returns the process that holds, or held when it was killed, the lock
-// of a journal, and false where there is none.
-func ReadOwner(journal string) (Owner, bool) {
-	n, err := readNote(journal + lockSuffix)
-	if info, statErr := os.Stat(journal + lockSuffix); statErr == nil {
+// ReadOwner returns the process that holds, or held when it was killed, the lease of a file, and false where there is
+// none.
+func ReadOwner(path string) (Owner, bool) {
+	n, err := readNote(path + suffix)
+	if info, statErr := os.Stat(path + suffix); statErr == nil {
 		n.owner.Seen = info.ModTime()
 	}
 	return n.owner, err == nil && n.owner.PID != 0
 }
 
-// Dead reports whether the owner ran on this host and does not any more. Of a
-// process elsewhere nothing is known.
+// Dead reports whether the owner ran on this host and does not any more. Of a process elsewhere nothing is known.
 func (o Owner) Dead() bool { return o.life(thisProcess()) == dead }
