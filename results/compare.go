@@ -3,11 +3,9 @@ package results
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/scoring/stats"
@@ -135,6 +133,8 @@ type Pair struct {
 	MDE       Float      `json:"mde"`
 	GainedIDs []SampleID `json:"gained_ids,omitempty"`
 	LostIDs   []SampleID `json:"lost_ids,omitempty"`
+	// Warnings are what weakens the pair's numbers; the comparison says them in sentences.
+	Warnings []Warning `json:"-"`
 }
 
 // DifferentError says that runs differ in what must agree.
@@ -446,17 +446,10 @@ func (c *Comparison) explain() {
 		if p.Temperature != "" {
 			name = p.Noise + ", " + p.Temperature + ": " + p.A + " against " + p.B
 		}
-		switch {
-		case p.SameSamples:
+		if p.SameSamples {
 			notes = append(notes, name+": both have the same T(t) and share their samples; the pair is not counted in p (Holm).")
-		case p.N == 0:
-			c.Warnings = append(c.Warnings, name+": no sample counts on both sides.")
-		case p.Paired && *p.Gained+*p.Lost == 0:
-			c.Warnings = append(c.Warnings, name+": no verdict differs, so the interval has no width and the smallest visible difference is unknown.")
 		}
-		if p.N > 0 && p.Dropped > 0 {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %s not counted on both sides and left out.", name, samplesAre(p.Dropped)))
-		}
+		c.Warnings = append(c.Warnings, p.warn(name)...)
 	}
 	if paired {
 		notes = append(notes, fmt.Sprintf("Paired by example and replicate; 95 %% interval from %d bootstrap resamples of questions (seed %d); "+
@@ -472,118 +465,4 @@ func (c *Comparison) explain() {
 		fmt.Sprintf("p (Holm) is adjusted for all pairs (%d).", family),
 		"Visible: the smallest difference that so many samples show with 80 % power at a two-sided level of 5 %.")
 	c.Notes = append(notes, c.Notes...)
-}
-
-func samplesAre(n int) string {
-	if n == 1 {
-		return "1 sample is"
-	}
-	return fmt.Sprintf("%d samples are", n)
-}
-
-// Write writes the comparison in a format; the same comparison gives the same
-// bytes.
-func (c *Comparison) Write(w io.Writer, format Format) error {
-	switch format {
-	case FormatMarkdown:
-		return c.grid().markdown(w)
-	case FormatCSV:
-		return writeCSV(w, c.csv())
-	case FormatJSON:
-		return writeJSON(w, c)
-	case FormatTeX:
-		return c.grid().tex(w)
-	}
-	return fmt.Errorf("writing the comparison: unknown format %q", format)
-}
-
-func (c *Comparison) grid() grid {
-	temperature, chips := false, false
-	for i := range c.Pairs {
-		temperature = temperature || c.Pairs[i].Temperature != ""
-		chips = chips || c.Pairs[i].NewChips != nil
-	}
-	g := grid{left: 3}
-	g.head = []string{"Noise"}
-	if temperature {
-		g.head = append(g.head, "Temperature")
-		g.left++
-	}
-	g.head = append(g.head, "A", "B", "n", "A %", "B %", "Difference", "95 % CI")
-	if chips {
-		g.head = append(g.head, "new chips")
-	}
-	g.head = append(g.head, "Gained", "Lost", "p", "p (Holm)", "Visible")
-	for i := range c.Pairs {
-		p := &c.Pairs[i]
-		row := []string{p.Noise}
-		if temperature {
-			row = append(row, p.Temperature)
-		}
-		n := strconv.Itoa(p.N)
-		if !p.Paired {
-			n = fmt.Sprintf("%d, %d unpaired", p.NA, p.NB)
-		}
-		row = append(row, p.A, p.B, n, percent(p.AccA, 1), percent(p.AccB, 1), points(p.Diff), pointsInterval(&p.CI))
-		if chips {
-			row = append(row, pointsInterval(p.NewChips))
-		}
-		row = append(row, countOf(p.Gained, none), countOf(p.Lost, none), pValue(p.P), pValue(p.PHolm), percent(p.MDE, 1))
-		g.rows = append(g.rows, row)
-	}
-	for _, w := range c.Warnings {
-		g.notes = append(g.notes, "Warning: "+w)
-	}
-	g.notes = append(g.notes, c.Notes...)
-	for i := range c.Pairs {
-		p := &c.Pairs[i]
-		name := p.Noise + ", " + p.A + " against " + p.B
-		if len(p.GainedIDs) > 0 {
-			g.notes = append(g.notes, name+": gained "+idList(p.GainedIDs)+".")
-		}
-		if len(p.LostIDs) > 0 {
-			g.notes = append(g.notes, name+": lost "+idList(p.LostIDs)+".")
-		}
-	}
-	return g
-}
-
-// idList prints ids, with the replicate behind a slash where it is not the first.
-func idList(ids []SampleID) string {
-	parts := make([]string, len(ids))
-	for i, id := range ids {
-		parts[i] = strconv.Itoa(id.ID)
-		if id.Replicate > 0 {
-			parts[i] += "/" + strconv.Itoa(id.Replicate)
-		}
-	}
-	return strings.Join(parts, " ")
-}
-
-func countOf(n *int, absent string) string {
-	if n == nil {
-		return absent
-	}
-	return strconv.Itoa(*n)
-}
-
-// csv returns all numbers unrounded, always in the same columns.
-func (c *Comparison) csv() [][]string {
-	rows := [][]string{{
-		"noise", "temperature", "a", "b", "paired", "n", "n_a", "n_b", "questions", "replicates", "dropped",
-		"acc_a", "acc_b", "diff", "se", "ci_lo", "ci_hi", "ci_new_chips_lo", "ci_new_chips_hi",
-		"gained", "lost", "p", "p_holm", "method", "mde", "gained_ids", "lost_ids",
-	}}
-	for i := range c.Pairs {
-		p := &c.Pairs[i]
-		row := []string{p.Noise, p.Temperature, p.A, p.B, strconv.FormatBool(p.Paired)}
-		row = append(row, whole(p.N, p.NA, p.NB, p.Questions, p.Replicates, p.Dropped)...)
-		row = append(row, exact(p.AccA), exact(p.AccB), exact(p.Diff), exact(p.SE))
-		row = append(row, exactInterval(&p.CI)...)
-		row = append(row, exactInterval(p.NewChips)...)
-		row = append(row, countOf(p.Gained, ""), countOf(p.Lost, ""), exact(p.P), exact(p.PHolm), p.Method, exact(p.MDE))
-		row = append(row, idList(p.GainedIDs), idList(p.LostIDs))
-		rows = append(rows, row)
-	}
-	return rows
 }

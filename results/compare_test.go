@@ -65,7 +65,7 @@ func TestCompareBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, format := range []Format{FormatCSV, FormatMarkdown, FormatJSON, FormatTeX} {
+	for _, format := range Formats() {
 		var buf bytes.Buffer
 		if err := c.Write(&buf, format); err != nil {
 			t.Fatal(err)

@@ -84,6 +84,8 @@ type Row struct {
 	// SamplesOf names the temperature whose samples the row shares.
 	SamplesOf string   `json:"samples_of,omitempty"`
 	Notes     []string `json:"notes,omitempty"`
+	// Warnings are what weakens the numbers of the row; a table says them in sentences.
+	Warnings []Warning `json:"-"`
 }
 
 // Failed is how many samples of the row have no verdict.
@@ -108,7 +110,10 @@ func (s *Set) Table() *Table {
 		t.Rows = append(t.Rows, s.row(c))
 	}
 	t.Notes = append(t.Notes, s.notes(t)...)
-	t.Warnings = append(t.Warnings, s.warnings(t)...)
+	if s.partial {
+		t.Warnings = append(t.Warnings, "The last line of the journal is not whole: the run was cut short or is still at work.")
+	}
+	t.Warnings = append(t.Warnings, rowWarnings(t.Rows)...)
 	return t
 }
 
@@ -145,6 +150,7 @@ func (s *Set) row(cond Condition) Row {
 			streamOf([]string{row.Noise, row.Temperature})))
 		row.NewChips = &in
 	}
+	row.Warnings = warningsOf(&row, noise)
 	row.Reference = cond.TempIndex == 0
 	ref, ok := s.cells[[2]int{cond.NoiseIndex, 0}]
 	if row.Reference || !ok {
@@ -285,70 +291,6 @@ func settingsLine(settings map[string]string) string {
 		return ""
 	}
 	return "Settings: " + strings.Join(parts, "; ") + "."
-}
-
-// The sizes below which, or above which, a table warns.
-const (
-	fewQuestions  = 100
-	fewSeeds      = 5
-	manyTruncated = 0.05
-)
-
-// warnings say what weakens the numbers.
-func (s *Set) warnings(t *Table) []string {
-	var out []string
-	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if s.partial {
-		warn("The last line of the journal is not whole: the run was cut short or is still at work.")
-	}
-	var oneSeed, fewChips, truncated []string
-	fewest, widest := 0, 0.0
-	for i := range t.Rows {
-		r := &t.Rows[i]
-		if r.Samples < r.Planned {
-			warn("%s: %d of %d samples are there; the run is not complete.", rowName(r), r.Samples, r.Planned)
-		}
-		if r.Failed() > 0 {
-			warn("%s: %s and in no accuracy (%d with logits that were not finite, %d with an error).",
-				rowName(r), were(r.Failed(), "sample"), r.Nonfinite, r.Errors)
-		}
-		if r.N > 0 && r.Questions < fewQuestions && (fewest == 0 || r.Questions < fewest) {
-			fewest = r.Questions
-		}
-		if half := float64(r.CI[1]-r.CI[0]) / 2; r.Questions < fewQuestions && half > widest {
-			widest = half
-		}
-		noise := s.meta.Noises[r.NoiseIndex]
-		switch {
-		case noise.Kind != KindNone && r.Seeds == 1 && !slices.Contains(oneSeed, r.Noise):
-			oneSeed = append(oneSeed, r.Noise)
-		case noise.Chips && r.Seeds > 1 && r.Seeds < fewSeeds && !slices.Contains(fewChips, r.Noise):
-			fewChips = append(fewChips, r.Noise)
-		}
-		if r.TruncatedShare > manyTruncated {
-			truncated = append(truncated, rowName(r))
-		}
-	}
-	if fewest > 0 {
-		warn("There are only %d questions: a 95 %% interval reaches up to %s points to either side.", fewest, fixed(100*widest, 0))
-	}
-	if len(oneSeed) > 0 {
-		warn("One noise seed under %s: the intervals say nothing about other draws of the noise.", strings.Join(oneSeed, "; "))
-	}
-	if len(fewChips) > 0 {
-		warn("Fewer than %d noise seeds under %s: the interval for new chips rests on very few chips and may be too narrow.", fewSeeds, strings.Join(fewChips, "; "))
-	}
-	if len(truncated) > 0 {
-		warn("More than %s %% of the samples are truncated under %s: accuracy there depends on the token limit.", fixed(100*manyTruncated, 0), strings.Join(truncated, "; "))
-	}
-	return out
-}
-
-func were(n int, what string) string {
-	if n == 1 {
-		return "1 " + what + " failed"
-	}
-	return fmt.Sprintf("%d %ss failed", n, what)
 }
 
 // Failed is how many samples of the run have no verdict; shared samples count once.

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -224,7 +225,7 @@ func TestTableBytes(t *testing.T) {
 	if err := collect(t, meta, records).Table().WriteAll(shuffledDir); err != nil {
 		t.Fatal(err)
 	}
-	for _, format := range []Format{FormatCSV, FormatMarkdown, FormatJSON, FormatTeX} {
+	for _, format := range Formats() {
 		name := "table." + string(format)
 		got := readFile(t, filepath.Join(dir, name))
 		compareGolden(t, filepath.Join("testdata", name), got)
@@ -260,7 +261,7 @@ func TestReadTableReturnsWhatWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(table, got, sameFloats); diff != "" {
+	if diff := cmp.Diff(table, got, sameFloats, cmpopts.IgnoreFields(Row{}, "Warnings")); diff != "" {
 		t.Errorf("table (-written +read):\n%s", diff)
 	}
 	rows, err := csv.NewReader(bytes.NewReader(readFile(t, filepath.Join(dir, "table.csv")))).ReadAll()
@@ -318,21 +319,47 @@ func TestTableWarns(t *testing.T) {
 		name  string
 		noise Noise
 		words []string
-		want  []string // parts of the warnings, in order
+		want  []string // parts of the table's warnings, in order
+		last  []Warning
 	}{
-		{"nothing to say", Noise{Label: "none", Kind: KindNone}, []string{many, many}, nil},
-		{"few questions", Noise{Label: "none", Kind: KindNone}, []string{strings.Repeat("rw", 10)}, []string{"only 20 questions: a 95 % interval reaches up to 20 points"}},
-		{"one seed", Noise{Label: "activation", Kind: "activation"}, []string{many}, []string{"One noise seed under activation"}},
-		{"few chips", Noise{Label: "weight", Kind: "weight", Chips: true}, []string{many + "/" + many}, []string{"Fewer than 5 noise seeds under weight"}},
-		{"incomplete", Noise{Label: "none", Kind: KindNone}, []string{many, many[:110]}, []string{"none, T1: 110 of 120 samples are there"}},
-		{"failed", Noise{Label: "none", Kind: KindNone}, []string{many + "exx"}, []string{"none, T0: 3 samples failed and in no accuracy (2 with logits that were not finite, 1 with an error)"}},
-		{"truncated", Noise{Label: "none", Kind: KindNone}, []string{many + strings.Repeat("t", 10)}, []string{"More than 5 % of the samples are truncated under none, T0"}},
+		{
+			"nothing to say", Noise{Label: "none", Kind: KindNone}, []string{many, many},
+			nil, nil,
+		},
+		{
+			"few questions", Noise{Label: "none", Kind: KindNone}, []string{strings.Repeat("rw", 10)},
+			[]string{"only 20 questions: a 95 % interval reaches up to 20 points"}, []Warning{WarnFewQuestions},
+		},
+		{
+			"one seed", Noise{Label: "activation", Kind: "activation"}, []string{many},
+			[]string{"One noise seed under activation"}, []Warning{WarnOneSeed},
+		},
+		{
+			"few chips", Noise{Label: "weight", Kind: "weight", Chips: true}, []string{many + "/" + many},
+			[]string{"Fewer than 5 noise seeds under weight"}, []Warning{WarnFewChips},
+		},
+		{
+			"incomplete", Noise{Label: "none", Kind: KindNone}, []string{many, many[:110]},
+			[]string{"none, T1: 110 of 120 samples are there"}, []Warning{WarnIncomplete},
+		},
+		{
+			"failed", Noise{Label: "none", Kind: KindNone}, []string{many + "exx"},
+			[]string{"none, T0: 3 samples failed and in no accuracy (2 with logits that were not finite, 1 with an error)"}, []Warning{WarnFailed},
+		},
+		{
+			"truncated", Noise{Label: "none", Kind: KindNone}, []string{many + strings.Repeat("t", 10)},
+			[]string{"More than 5 % of the samples are truncated under none, T0"}, []Warning{WarnTruncated},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			meta, records := smallRun(tt.noise, tt.words...)
-			got := collect(t, meta, records).Table().Warnings
+			table := collect(t, meta, records).Table()
+			got := table.Warnings
+			if last := table.Rows[len(table.Rows)-1].Warnings; !slices.Equal(last, tt.last) {
+				t.Errorf("the last row's warnings are %q, want %q", last, tt.last)
+			}
 			if len(got) != len(tt.want) {
 				t.Fatalf("warnings %q, want %q", got, tt.want)
 			}
@@ -361,7 +388,7 @@ func TestTableOfNothing(t *testing.T) {
 	t.Parallel()
 	meta, _ := smallRun(Noise{Label: "weight", Kind: "weight", Chips: true}, "rr/rr", "rw/rw")
 	table := collect(t, meta, nil).Table()
-	for _, format := range []Format{FormatCSV, FormatMarkdown, FormatJSON, FormatTeX} {
+	for _, format := range Formats() {
 		var buf bytes.Buffer
 		if err := table.Write(&buf, format); err != nil {
 			t.Errorf("%s: %v", format, err)
@@ -534,7 +561,7 @@ func FuzzReadTable(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, format := range []Format{FormatCSV, FormatMarkdown, FormatJSON, FormatTeX} {
+		for _, format := range Formats() {
 			if err := table.Write(&bytes.Buffer{}, format); err != nil {
 				t.Fatal(err)
 			}
@@ -543,7 +570,7 @@ func FuzzReadTable(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, format := range []Format{FormatCSV, FormatMarkdown, FormatJSON, FormatTeX} {
+		for _, format := range Formats() {
 			if err := c.Write(&bytes.Buffer{}, format); err != nil {
 				t.Fatal(err)
 			}

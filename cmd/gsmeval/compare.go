@@ -58,7 +58,7 @@ files, whose samples cannot be paired any more; such rows say so.`,
 
 // outputFlags declares how a result is written.
 func outputFlags(c *cobra.Command, format, out *string, asJSON *bool) {
-	c.Flags().StringVar(format, "format", "md", "md, csv, json or tex")
+	c.Flags().StringVar(format, "format", "md", results.FormatNames())
 	c.Flags().StringVar(out, "out", "", "write to a `FILE` instead of stdout")
 	c.Flags().BoolVar(asJSON, "json", false, "the same as --format json")
 }

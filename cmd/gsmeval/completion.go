@@ -33,7 +33,7 @@ var flagCompleters = map[string]completer{
 	"set":           setKeys,
 	"model":         dirsWith("config.json"),
 	"ladder":        oneOf(scoring.LadderNames()...),
-	"format":        oneOf("md", "csv", "json", "tex"),
+	"format":        oneOf(results.Formats()...),
 	"export format": oneOf(export.Formats()...),
 	"noise-kind":    oneOf(condition.Kinds()...),
 	"dtype":         oneOf("float32", "bfloat16", "float16"),
@@ -102,7 +102,11 @@ func (f completer) args(all bool) cobra.CompletionFunc {
 	}
 }
 
-func oneOf(words ...string) completer {
+func oneOf[S ~string](values ...S) completer {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = string(v)
+	}
 	return func(string) ([]string, cobra.ShellCompDirective) { return words, cobra.ShellCompDirectiveNoFileComp }
 }
 

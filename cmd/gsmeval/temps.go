@@ -38,7 +38,7 @@ entropy. The constant T* of each form is a row among them. A plot as PNG and SVG
 			if err != nil {
 				return err
 			}
-			if f == results.FormatTeX {
+			if !slices.Contains([]results.Format{results.FormatMarkdown, results.FormatCSV, results.FormatJSON}, f) {
 				return usageError{errors.New("--format: temps writes md, csv or json")}
 			}
 			base := strings.TrimSuffix(out, filepath.Ext(out))
