@@ -2,9 +2,8 @@ package results
 
 import "github.com/gsmeval/gsmeval/scoring/stats"
 
-// BestShares tells, for temperatures of one noise in the order of preference, in
-// which share of resamples of its questions each has the highest accuracy. A
-// question counts at a temperature with the samples that are there.
+// BestShares tells, for temperatures of one noise in the order of preference, in which share of resamples of its
+// questions each has the highest accuracy. A question counts at a temperature with the samples that are there.
 func (s *Set) BestShares(noise int, temps []int) []float64 {
 	labels := []string{s.meta.Noises[noise].Label}
 	arms := make([][]stats.Cluster, len(temps))

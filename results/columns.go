@@ -155,8 +155,8 @@ func pValue(p Float) string {
 	}
 }
 
-// exact prints a number for CSV: the shortest form that reads back as the same
-// bits, and nothing where there is no number.
+// exact prints a number for CSV: the shortest form that reads back as the same bits, and nothing where there is no
+// number.
 func exact(v Float) string {
 	if !v.Finite() {
 		return ""

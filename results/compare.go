@@ -14,8 +14,7 @@ import (
 // CompareSchema is the version of a comparison's JSON form.
 const CompareSchema = 1
 
-// Source is one side of a comparison: the samples of a run or, where only that is
-// at hand, its table.
+// Source is one side of a comparison: the samples of a run or, where only that is at hand, its table.
 type Source struct {
 	// Name names the run in the comparison; it should differ from the others'.
 	Name string
@@ -39,8 +38,7 @@ func (s Source) table() *Table {
 	return s.Table
 }
 
-// samples returns how many samples there are and how many were to be; those that
-// conditions share count once.
+// samples returns how many samples there are and how many were to be; those that conditions share count once.
 func (s Source) samples() (there, planned int) {
 	if s.Set == nil {
 		for i := range s.Table.Rows {
@@ -69,8 +67,8 @@ func (s Source) samples() (there, planned int) {
 
 // CompareOptions says how to compare.
 type CompareOptions struct {
-	// Allow lists the settings (see SettingData and its like) that may differ
-	// between runs. A difference stands in the notes.
+	// Allow lists the settings (see SettingData and its like) that may differ between runs. A difference stands in the
+	// notes.
 	Allow []string
 	// IDs asks for the samples that were gained and lost.
 	IDs bool
@@ -80,8 +78,7 @@ type CompareOptions struct {
 
 // Comparison holds every pair that was compared.
 //
-// A difference is B's accuracy minus A's. A gained sample is wrong in A and right
-// in B, a lost one the reverse.
+// A difference is B's accuracy minus A's. A gained sample is wrong in A and right in B, a lost one the reverse.
 type Comparison struct {
 	Schema    int      `json:"schema"`
 	Seed      uint64   `json:"seed"`
@@ -91,8 +88,7 @@ type Comparison struct {
 	Warnings  []string `json:"warnings"`
 }
 
-// Pair is the comparison of two conditions: two temperatures of one run under one
-// noise, or one condition in two runs.
+// Pair is the comparison of two conditions: two temperatures of one run under one noise, or one condition in two runs.
 type Pair struct {
 	Noise string `json:"noise"`
 	// A and B name what is compared: temperatures, or runs.
@@ -100,11 +96,11 @@ type Pair struct {
 	B string `json:"b"`
 	// Temperature is what both sides share where A and B are runs.
 	Temperature string `json:"temperature,omitempty"`
-	// Paired says that the same samples were compared; else N is the smaller of the
-	// two sides' NA and NB, and Gained, Lost and MDE's pairing do not exist.
+	// Paired says that the same samples were compared; else N is the smaller of the two sides' NA and NB, and Gained,
+	// Lost and MDE's pairing do not exist.
 	Paired bool `json:"paired"`
-	// SameSamples says that both conditions share their samples, so that there was
-	// nothing to find; such a pair has no part in PHolm.
+	// SameSamples says that both conditions share their samples, so that there was nothing to find; such a pair has no
+	// part in PHolm.
 	SameSamples bool `json:"same_samples,omitempty"`
 	N           int  `json:"n"`
 	NA          int  `json:"n_a"`
@@ -119,8 +115,7 @@ type Pair struct {
 	Diff    Float    `json:"diff"`
 	SE      Float    `json:"se"`
 	CI      Interval `json:"ci"`
-	// NewChips is the interval over questions and noise seeds, where seeds cross
-	// questions and there are at least two.
+	// NewChips is the interval over questions and noise seeds, where seeds cross questions and there are at least two.
 	NewChips *Interval `json:"ci_new_chips"`
 	Gained   *int      `json:"gained"`
 	Lost     *int      `json:"lost"`
@@ -128,8 +123,7 @@ type Pair struct {
 	// PHolm is P adjusted for all pairs of the comparison.
 	PHolm  Float  `json:"p_holm"`
 	Method string `json:"method"`
-	// MDE is the smallest difference that so many samples show with 80 % power at
-	// a two-sided level of 5 %.
+	// MDE is the smallest difference that so many samples show with 80 % power at a two-sided level of 5 %.
 	MDE       Float      `json:"mde"`
 	GainedIDs []SampleID `json:"gained_ids,omitempty"`
 	LostIDs   []SampleID `json:"lost_ids,omitempty"`
@@ -150,22 +144,23 @@ func (e *DifferentError) Error() string {
 	for i, k := range e.Keys {
 		parts[i] = fmt.Sprintf("%s (%s, %s)", k, e.ValuesA[i], e.ValuesB[i])
 	}
-	return fmt.Sprintf("%s and %s differ in %s: a difference in accuracy would mean nothing; allow %s to differ to compare them all the same",
+	return fmt.Sprintf("%s and %s differ in %s: a difference in accuracy would mean nothing; "+
+		"allow %s to differ to compare them all the same",
 		e.A, e.B, strings.Join(parts, ", "), strings.Join(e.Keys, ", "))
 }
 
-// Compare compares every two temperatures under each noise of a single run, or
-// the equal conditions of every two of several runs. Samples pair by example id
-// and replicate; where one side is a table only, the pair is unpaired and marked
-// so. Runs that differ in data, prompt, ladder or token limit are refused with a
-// *DifferentError unless that is allowed.
+// Compare compares every two temperatures under each noise of a single run, or the equal conditions of every two of
+// several runs. Samples pair by example id and replicate; where one side is a table only, the pair is unpaired and
+// marked so. Runs that differ in data, prompt, ladder or token limit are refused with a *DifferentError unless that is
+// allowed.
 func Compare(sources []Source, o CompareOptions) (*Comparison, error) {
 	if len(sources) == 0 {
 		return nil, errors.New("comparing: no run is given")
 	}
 	for _, key := range o.Allow {
 		if !slices.Contains(comparableSettings, key) {
-			return nil, fmt.Errorf("comparing: %q is no setting that can be allowed to differ; it can be %s", key, strings.Join(comparableSettings, ", "))
+			return nil, fmt.Errorf("comparing: %q is no setting that can be allowed to differ; it can be %s", key,
+				strings.Join(comparableSettings, ", "))
 		}
 	}
 	if o.Seed == 0 {
@@ -176,25 +171,27 @@ func Compare(sources []Source, o CompareOptions) (*Comparison, error) {
 		Pairs: []Pair{}, Notes: []string{}, Warnings: []string{},
 	}
 	if len(sources) == 1 {
-		c.within(sources[0], o)
+		c.compareWithin(sources[0], o)
 		if line := settingsLine(sources[0].settings()); line != "" {
 			c.Notes = append(c.Notes, line)
 		}
 		if len(c.Pairs) == 0 {
-			return nil, fmt.Errorf("comparing: run %s has no two temperatures under the same noise; give a second run", sources[0].Name)
+			return nil, fmt.Errorf("comparing: run %s has no two temperatures under the same noise; give a second run",
+				sources[0].Name)
 		}
 	}
 	names := map[string]bool{}
 	for i, s := range sources {
 		if there, planned := s.samples(); there < planned {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not complete: %d of %d samples are there.", s.Name, there, planned))
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not complete: %d of %d samples are there.", s.Name,
+				there, planned))
 		}
 		if names[s.Name] {
 			return nil, fmt.Errorf("comparing: two runs are called %s", s.Name)
 		}
 		names[s.Name] = true
 		for _, other := range sources[i+1:] {
-			if err := c.across(s, other, o); err != nil {
+			if err := c.compareAcross(s, other, o); err != nil {
 				return nil, err
 			}
 		}
@@ -202,13 +199,13 @@ func Compare(sources []Source, o CompareOptions) (*Comparison, error) {
 	if len(c.Pairs) == 0 {
 		return nil, fmt.Errorf("comparing: the runs have no condition in common: %s", strings.Join(c.Notes, " "))
 	}
-	c.adjust()
+	c.adjustP()
 	c.explain()
 	return c, nil
 }
 
-// within compares every two temperatures under each noise.
-func (c *Comparison) within(s Source, o CompareOptions) {
+// compareWithin compares every two temperatures under each noise.
+func (c *Comparison) compareWithin(s Source, o CompareOptions) {
 	if s.Set == nil {
 		rows := s.Table.Rows
 		for i := range rows {
@@ -243,8 +240,7 @@ func (s *Set) arm(c Condition) arm {
 	return arm{set: s, cell: s.cells[[2]int{c.NoiseIndex, c.TempIndex}]}
 }
 
-// samplesOf returns the index of the temperature that a condition's samples were
-// made under.
+// samplesOf returns the index of the temperature that a condition's samples were made under.
 func samplesOf(c Condition) int {
 	if c.SamplesOf != nil {
 		return *c.SamplesOf
@@ -252,13 +248,13 @@ func samplesOf(c Condition) int {
 	return c.TempIndex
 }
 
-// across compares the conditions that two runs have in common.
-func (c *Comparison) across(a, b Source, o CompareOptions) error {
+// compareAcross compares the conditions that two runs have in common.
+func (c *Comparison) compareAcross(a, b Source, o CompareOptions) error {
 	if err := c.checkSettings(a, b, o.Allow); err != nil {
 		return err
 	}
 	if a.Set == nil || b.Set == nil {
-		c.acrossTables(a, b)
+		c.compareTables(a, b)
 		return nil
 	}
 	byLabel, matched := map[[2]string]Condition{}, map[[2]string]bool{}
@@ -280,10 +276,13 @@ func (c *Comparison) across(a, b Source, o CompareOptions) error {
 			if !slices.Contains(o.Allow, SettingData) {
 				return &DifferentError{
 					A: a.Name, B: b.Name, Keys: []string{SettingData},
-					ValuesA: []string{fmt.Sprintf("%d examples ask", p.otherQuestion)}, ValuesB: []string{"another question under the same id"},
+					ValuesA: []string{fmt.Sprintf("%d examples ask", p.otherQuestion)},
+					ValuesB: []string{"another question under the same id"},
 				}
 			}
-			c.Warnings = append(c.Warnings, fmt.Sprintf("%s and %s under %s, %s: %d of the paired ids belong to different questions.", a.Name, b.Name, labels[0], labels[1], p.otherQuestion))
+			c.Warnings = append(c.Warnings, fmt.Sprintf(
+				"%s and %s under %s, %s: %d of the paired ids belong to different questions.",
+				a.Name, b.Name, labels[0], labels[1], p.otherQuestion))
 		}
 		pair := p.pair(o)
 		pair.Noise, pair.Temperature, pair.A, pair.B = labels[0], labels[1], a.Name, b.Name
@@ -304,8 +303,8 @@ func (s *Set) labels(c Condition) [2]string {
 	return [2]string{s.meta.Noises[c.NoiseIndex].Label, s.meta.Temps[c.TempIndex].Label}
 }
 
-// acrossTables compares the rows that two tables have in common, unpaired.
-func (c *Comparison) acrossTables(a, b Source) {
+// compareTables compares the rows that two tables have in common, unpaired.
+func (c *Comparison) compareTables(a, b Source) {
 	rowsA, rowsB := a.table().Rows, b.table().Rows
 	same := func(x *Row) func(Row) bool {
 		return func(y Row) bool { return y.Noise == x.Noise && y.Temperature == x.Temperature }
@@ -336,8 +335,7 @@ func (c *Comparison) noteOnly(has, lacks string, conditions []string) {
 	}
 }
 
-// checkSettings refuses runs whose comparable settings differ and notes every
-// other setting that does.
+// checkSettings refuses runs whose comparable settings differ and notes every other setting that does.
 func (c *Comparison) checkSettings(a, b Source, allow []string) error {
 	setA, setB := a.settings(), b.settings()
 	refused := &DifferentError{A: a.Name, B: b.Name}
@@ -391,8 +389,7 @@ func (p *paired) pair(o CompareOptions) Pair {
 	return out
 }
 
-// unpaired compares two rows of tables as independent proportions, each worth its
-// effective number of samples.
+// unpaired compares two rows of tables as independent proportions, each worth its effective number of samples.
 func unpaired(a, b *Row, nameA, nameB string) Pair {
 	pa, na, pb, nb := float64(a.Accuracy), float64(a.EffectiveN), float64(b.Accuracy), float64(b.EffectiveN)
 	if a.N == 0 || b.N == 0 {
@@ -411,8 +408,8 @@ func unpaired(a, b *Row, nameA, nameB string) Pair {
 	}
 }
 
-// adjust fills in the p-values that hold for all pairs together.
-func (c *Comparison) adjust() {
+// adjustP fills in the p-values that hold for all pairs together.
+func (c *Comparison) adjustP() {
 	p := make([]float64, len(c.Pairs))
 	for i := range c.Pairs {
 		p[i] = float64(c.Pairs[i].P)
@@ -431,7 +428,8 @@ func (c *Comparison) adjust() {
 // explain adds what a reader must know about the numbers.
 func (c *Comparison) explain() {
 	notes := []string{
-		"Difference = accuracy of B minus accuracy of A, in percentage points; gained: wrong in A and right in B; lost: the reverse.",
+		"Difference = accuracy of B minus accuracy of A, in percentage points; " +
+			"gained: wrong in A and right in B; lost: the reverse.",
 	}
 	paired, tables, chips, family := false, false, false, 0
 	for i := range c.Pairs {
@@ -447,19 +445,25 @@ func (c *Comparison) explain() {
 			name = p.Noise + ", " + p.Temperature + ": " + p.A + " against " + p.B
 		}
 		if p.SameSamples {
-			notes = append(notes, name+": both have the same T(t) and share their samples; the pair is not counted in p (Holm).")
+			notes = append(notes, name+": both have the same T(t) and share their samples; "+
+				"the pair is not counted in p (Holm).")
 		}
 		c.Warnings = append(c.Warnings, p.warn(name)...)
 	}
 	if paired {
-		notes = append(notes, fmt.Sprintf("Paired by example and replicate; 95 %% interval from %d bootstrap resamples of questions (seed %d); "+
-			"p of the exact McNemar test (one replicate) or the exact sign-flip test by question (several).", c.Resamples, c.Seed))
+		notes = append(notes, fmt.Sprintf("Paired by example and replicate; "+
+			"95 %% interval from %d bootstrap resamples of questions (seed %d); "+
+			"p of the exact McNemar test (one replicate) or the exact sign-flip test by question (several).",
+			c.Resamples, c.Seed))
 	}
 	if chips {
-		notes = append(notes, "The 95 % interval is for these chips; the one for new chips resamples questions and noise seeds.")
+		notes = append(notes, "The 95 % interval is for these chips; the one for new chips resamples questions and "+
+			"noise seeds.")
 	}
 	if tables {
-		notes = append(notes, "Unpaired (from tables): Newcombe's interval and the two-proportion z-test with effective numbers of samples; on the same questions a paired comparison of the runs would see smaller differences.")
+		notes = append(notes, "Unpaired (from tables): Newcombe's interval and the two-proportion z-test with "+
+			"effective numbers of samples; "+
+			"on the same questions a paired comparison of the runs would see smaller differences.")
 	}
 	notes = append(notes,
 		fmt.Sprintf("p (Holm) is adjusted for all pairs (%d).", family),

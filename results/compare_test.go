@@ -111,7 +111,8 @@ func TestCompareContract(t *testing.T) {
 	}
 	p := got.Pairs[0]
 	// r/r, r/w lost, w/r gained, w/r gained, r/e dropped.
-	if p.Noise != "none" || p.A != "T0" || p.B != "T1" || p.N != 4 || *p.AccA != 0.5 || *p.AccB != 0.75 || *p.Diff != 0.25 ||
+	if p.Noise != "none" || p.A != "T0" || p.B != "T1" || p.N != 4 || *p.AccA != 0.5 || *p.AccB != 0.75 ||
+		*p.Diff != 0.25 ||
 		len(p.CI) != 2 || p.Gained != 2 || p.Lost != 1 || *p.P != 1 || *p.PHolm != 1 || !p.Paired || p.Dropped != 1 {
 		t.Errorf("pair %+v", p)
 	}
@@ -123,8 +124,7 @@ func TestCompareContract(t *testing.T) {
 	}
 }
 
-// A condition that ran once because nothing in it is random pairs with every
-// replicate of the other.
+// A condition that ran once because nothing in it is random pairs with every replicate of the other.
 func TestDeterministicPairsWithEveryReplicate(t *testing.T) {
 	t.Parallel()
 	for _, first := range []bool{true, false} {
@@ -177,7 +177,8 @@ func TestCompareAcrossRuns(t *testing.T) {
 	}
 	metaA.Settings = map[string]string{SettingLadder: "seed", "model": "tiny"}
 	metaB.Settings = map[string]string{SettingLadder: "seed", "model": "large"}
-	a, b := Source{Name: "runs/a", Set: collect(t, metaA, recordsA)}, Source{Name: "runs/b", Set: collect(t, metaB, recordsB)}
+	a := Source{Name: "runs/a", Set: collect(t, metaA, recordsA)}
+	b := Source{Name: "runs/b", Set: collect(t, metaB, recordsB)}
 	c, err := Compare([]Source{a, b}, CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -187,11 +188,15 @@ func TestCompareAcrossRuns(t *testing.T) {
 	}
 	p := c.Pairs[0]
 	// Shared ids 103, 106, 109: A r w w, B r w r.
-	if p.A != "runs/a" || p.B != "runs/b" || p.Temperature != "T0" || p.N != 3 || *p.Gained != 1 || *p.Lost != 0 || p.Dropped != 2 {
+	if p.A != "runs/a" || p.B != "runs/b" || p.Temperature != "T0" || p.N != 3 || *p.Gained != 1 || *p.Lost != 0 ||
+		p.Dropped != 2 {
 		t.Errorf("pair %+v", p)
 	}
 	notes := strings.Join(c.Notes, "\n")
-	for _, want := range []string{"Only in runs/a, not in runs/b: none, T2.", "runs/a and runs/b differ in model (tiny, large)."} {
+	for _, want := range []string{
+		"Only in runs/a, not in runs/b: none, T2.",
+		"runs/a and runs/b differ in model (tiny, large).",
+	} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes lack %q:\n%s", want, notes)
 		}
@@ -213,10 +218,12 @@ func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
 			metaB, recordsB = change(metaB, recordsB, "second", 0)
 			metaA.Settings = map[string]string{key: "one"}
 			metaB.Settings = map[string]string{key: "two"}
-			a, b := Source{Name: "a", Set: collect(t, metaA, recordsA)}, Source{Name: "b", Set: collect(t, metaB, recordsB)}
+			a := Source{Name: "a", Set: collect(t, metaA, recordsA)}
+			b := Source{Name: "b", Set: collect(t, metaB, recordsB)}
 			_, err := Compare([]Source{a, b}, CompareOptions{})
 			var different *DifferentError
-			if !errors.As(err, &different) || different.Keys[0] != key || !strings.Contains(err.Error(), key+" (one, two)") {
+			if !errors.As(err, &different) || different.Keys[0] != key ||
+				!strings.Contains(err.Error(), key+" (one, two)") {
 				t.Fatalf("%v", err)
 			}
 			c, err := Compare([]Source{a, b}, CompareOptions{Allow: []string{key}})
@@ -225,7 +232,8 @@ func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
 			}
 			delete(metaB.Settings, key)
 			b.Set = collect(t, metaB, recordsB)
-			if _, err := Compare([]Source{a, b}, CompareOptions{}); !errors.As(err, &different) || different.ValuesB[0] != "unknown" {
+			if _, err := Compare([]Source{a, b}, CompareOptions{}); !errors.As(err, &different) ||
+				different.ValuesB[0] != "unknown" {
 				t.Errorf("an unknown value: %v", err)
 			}
 		})
@@ -236,7 +244,8 @@ func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
 	recordsB[2].QuestionSHA = "another"
 	a, b := Source{Name: "a", Set: collect(t, metaA, recordsA)}, Source{Name: "b", Set: collect(t, metaB, recordsB)}
 	var different *DifferentError
-	if _, err := Compare([]Source{a, b}, CompareOptions{}); !errors.As(err, &different) || different.Keys[0] != SettingData {
+	if _, err := Compare([]Source{a, b}, CompareOptions{}); !errors.As(err, &different) ||
+		different.Keys[0] != SettingData {
 		t.Errorf("another question under the same id: %v", err)
 	}
 	c, err := Compare([]Source{a, b}, CompareOptions{Allow: []string{SettingData}})
@@ -250,13 +259,22 @@ func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
 		allow   []string
 		want    string
 	}{
-		"nothing":                {nil, nil, "no run is given"},
-		"one temperature":        {[]Source{a}, nil, "no two temperatures"},
-		"one name":               {[]Source{a, {Name: "a", Set: b.Set}}, []string{SettingData}, "two runs are called a"},
-		"no condition in common": {[]Source{a, {Name: "c", Set: collect(t, metaC, recordsC)}}, nil, "no condition in common"},
-		"an unknown setting":     {[]Source{a, b}, []string{"model"}, `"model" is no setting`},
+		"nothing":         {nil, nil, "no run is given"},
+		"one temperature": {[]Source{a}, nil, "no two temperatures"},
+		"one name": {
+			[]Source{a, {Name: "a", Set: b.Set}},
+			[]string{SettingData},
+			"two runs are called a",
+		},
+		"no condition in common": {
+			[]Source{a, {Name: "c", Set: collect(t, metaC, recordsC)}},
+			nil,
+			"no condition in common",
+		},
+		"an unknown setting": {[]Source{a, b}, []string{"model"}, `"model" is no setting`},
 	} {
-		if _, err := Compare(tt.sources, CompareOptions{Allow: tt.allow}); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Compare(tt.sources, CompareOptions{Allow: tt.allow}); err == nil ||
+			!strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
@@ -276,7 +294,8 @@ func TestCompareTables(t *testing.T) {
 		t.Fatalf("%d pairs, want 6", len(within.Pairs))
 	}
 	for _, p := range within.Pairs {
-		if p.Paired || p.Gained != nil || p.Method != MethodTwoProportion || !(p.CI[0] < p.Diff && p.Diff < p.CI[1]) || !(p.P > 0 && p.P <= 1) {
+		if p.Paired || p.Gained != nil || p.Method != MethodTwoProportion || !(p.CI[0] < p.Diff && p.Diff < p.CI[1]) ||
+			!(p.P > 0 && p.P <= 1) {
 			t.Errorf("pair %+v", p)
 		}
 	}
@@ -326,7 +345,8 @@ func TestPairDependsOnItselfAlone(t *testing.T) {
 		return p
 	}
 	alone := find(0, one, two)
-	if diff := cmp.Diff(alone, find(DefaultSeed, one, two, strings.Join(g.Noises[1].Verdicts[2], "/")), sameFloats); diff != "" {
+	if diff := cmp.Diff(alone, find(DefaultSeed, one, two, strings.Join(g.Noises[1].Verdicts[2], "/")),
+		sameFloats); diff != "" {
 		t.Errorf("with a third temperature (-alone +with):\n%s", diff)
 	}
 	if other := find(2, one, two); other.CI == alone.CI && *other.NewChips == *alone.NewChips {

@@ -18,8 +18,8 @@ type Count struct {
 	Written time.Time // when the file was last written, by the clock of its file system
 }
 
-// CountRecords counts the lines of a journal and checks the last one. It takes no lock and reads no record, so that a run
-// can be looked at from anywhere while it is written; a journal that is not there has no records.
+// CountRecords counts the lines of a journal and checks the last one. It takes no lock and reads no record, so that a
+// run can be looked at from anywhere while it is written; a journal that is not there has no records.
 func CountRecords(path string) (Count, error) {
 	f, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

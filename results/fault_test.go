@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// faultFS fails at the n-th operation that could change or sync something, and,
-// where dead is set, at every one after it, as a disk that is gone does.
+// faultFS fails at the n-th operation that could change or sync something, and, where dead is set, at every one after
+// it, as a disk that is gone does.
 type faultFS struct {
 	fileSystem
 	at    int
@@ -123,8 +123,7 @@ func attempt(fsys fileSystem, path string, keys []Key) (err error) {
 	return j.Finalize()
 }
 
-// Whatever operation fails, in whatever way, the next run ends with the bytes of
-// a run that nothing happened to.
+// Whatever operation fails, in whatever way, the next run ends with the bytes of a run that nothing happened to.
 func TestJournalSurvivesFaults(t *testing.T) {
 	t.Parallel()
 	keys := shuffled(testGrid(1, 2, 1, 5))

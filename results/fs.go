@@ -22,8 +22,8 @@ type file interface {
 	Datasync() error
 }
 
-// fileSystem is what the journal and the writers of whole files need of the
-// system; tests put one that fails in its place.
+// fileSystem is what the journal and the writers of whole files need of the system; tests put one that fails in its
+// place.
 type fileSystem interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (file, error)
 	Rename(oldpath, newpath string) error
@@ -64,16 +64,16 @@ func (osFS) SyncDir(dir string) error {
 		return err
 	}
 	err = d.Sync()
-	// Some network file systems cannot sync a directory; there is nothing more
-	// that can be done there, and refusing to work would help nobody.
+	// Some network file systems cannot sync a directory; there is nothing more that can be done there, and refusing to
+	// work would help nobody.
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}
 	return errors.Join(err, d.Close())
 }
 
-// writeAtomic puts a file in place whole or not at all: what fill writes goes to
-// a temporary file beside it, which is synced and renamed.
+// writeAtomic puts a file in place whole or not at all: what fill writes goes to a temporary file beside it, which is
+// synced and renamed.
 func writeAtomic(fsys fileSystem, path string, fill func(io.Writer) error) error {
 	tmp := path + ".tmp"
 	f, err := fsys.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)

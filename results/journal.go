@@ -16,9 +16,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
-// Journal is the file that a run's records are appended to, samples.jsonl. What
-// Append returned from without an error is on the disk, whatever happens next.
-// A Journal is for one goroutine; a lock beside the file keeps other processes
+// Journal is the file that a run's records are appended to, samples.jsonl. What Append returned from without an error
+// is on the disk, whatever happens next. A Journal is for one goroutine; a lock beside the file keeps other processes
 // out until Close.
 type Journal struct {
 	path        string
@@ -47,8 +46,8 @@ type span struct {
 	length int32
 }
 
-// WriteError says that a batch did not reach the disk. The journal refuses
-// further batches; opened again, it goes on after its last whole record.
+// WriteError says that a batch did not reach the disk. The journal refuses further batches; opened again, it goes on
+// after its last whole record.
 type WriteError struct {
 	Path string
 	Safe int // records that are safely on the disk
@@ -56,24 +55,26 @@ type WriteError struct {
 }
 
 func (e *WriteError) Error() string {
-	return fmt.Sprintf("writing samples to %s: %v: the %d samples before are safe; mend the cause (free space on a full disk) and resume the run",
+	return fmt.Sprintf("writing samples to %s: %v: the %d samples before are safe; "+
+		"mend the cause (free space on a full disk) and resume the run",
 		e.Path, e.Err, e.Safe)
 }
 
 func (e *WriteError) Unwrap() error { return e.Err }
 
-// Open opens the journal of the run with this fingerprint, or creates it. The
-// records that are there are checked one by one. A last line that was cut short
-// is moved to a file beside the journal (see [Journal.Torn]); any other damage
-// is a *DamageError, another run's journal a *FingerprintError, and a journal
-// that another process writes a *lease.LockedError.
+// Open opens the journal of the run with this fingerprint, or creates it. The records that are there are checked one by
+// one. A last line that was cut short is moved to a file beside the journal (see [Journal.Torn]); any other damage is a
+// *DamageError, another run's journal a *FingerprintError, and a journal that another process writes a
+// *lease.LockedError.
 func Open(path, fingerprint string) (*Journal, error) {
 	return OpenContext(context.Background(), path, fingerprint, nil)
 }
 
-// OpenContext is Open. It may have to watch for some time whether the journal's owner on another host still lives; logf,
-// which may be nil, is told so.
-func OpenContext(ctx context.Context, path, fingerprint string, logf func(format string, args ...any)) (*Journal, error) {
+// OpenContext is Open. It may have to watch for some time whether the journal's owner on another host still lives;
+// logf, which may be nil, is told so.
+func OpenContext(
+	ctx context.Context, path, fingerprint string, logf func(format string, args ...any),
+) (*Journal, error) {
 	if fingerprint == "" {
 		return nil, fmt.Errorf("opening the journal %s: no fingerprint is given", path)
 	}
@@ -126,7 +127,7 @@ func (j *Journal) load() error {
 	})
 	var torn *TornError
 	if errors.As(err, &torn) {
-		return j.cut(torn)
+		return j.cutTail(torn)
 	}
 	return err
 }
@@ -139,9 +140,9 @@ func (j *Journal) add(key uint64, s span) {
 	j.size = s.offset + int64(s.length)
 }
 
-// cut takes a torn last line off the journal, after a copy of it is on the disk.
-func (j *Journal) cut(torn *TornError) error {
-	copyName, err := j.keep(torn)
+// cutTail takes a torn last line off the journal, after a copy of it is on the disk.
+func (j *Journal) cutTail(torn *TornError) error {
+	copyName, err := j.copyTail(torn)
 	if err != nil {
 		return fmt.Errorf("keeping a copy of the torn last line of %s (the journal is untouched): %w", j.path, err)
 	}
@@ -155,7 +156,7 @@ func (j *Journal) cut(torn *TornError) error {
 	return nil
 }
 
-func (j *Journal) keep(torn *TornError) (string, error) {
+func (j *Journal) copyTail(torn *TornError) (string, error) {
 	const maxCopies = 10000
 	for n := 1; n <= maxCopies; n++ {
 		name := fmt.Sprintf("%s.torn-%d", j.path, n)
@@ -181,8 +182,8 @@ func (j *Journal) keep(torn *TornError) (string, error) {
 	return "", fmt.Errorf("there are %d copies already; remove those that are not needed", maxCopies)
 }
 
-// Torn returns the name of the file that a torn last line was moved to when the
-// journal was opened, and "" where there was none.
+// Torn returns the name of the file that a torn last line was moved to when the journal was opened, and "" where there
+// was none.
 func (j *Journal) Torn() string { return j.torn }
 
 // Len returns the number of records.
@@ -198,9 +199,8 @@ func (j *Journal) Has(k Key) bool {
 	return ok
 }
 
-// Append adds a batch of records in one write and returns when it is on the
-// disk. A record's Run is filled in; one that cannot be written (a sample that is
-// there already, a status that does not exist) is refused before anything is
+// Append adds a batch of records in one write and returns when it is on the disk. A record's Run is filled in; one that
+// cannot be written (a sample that is there already, a status that does not exist) is refused before anything is
 // written. After a *WriteError every further call fails.
 func (j *Journal) Append(batch []Record) error {
 	if err := j.usable(); err != nil {
@@ -223,7 +223,8 @@ func (j *Journal) Append(batch []Record) error {
 			r.Run = j.fingerprint
 		}
 		if r.Run != j.fingerprint {
-			return fmt.Errorf("appending to %s: the record of %s belongs to the run with fingerprint %s, not to %s", j.path, r.Key(), r.Run, j.fingerprint)
+			return fmt.Errorf("appending to %s: the record of %s belongs to the run with fingerprint %s, not to %s",
+				j.path, r.Key(), r.Run, j.fingerprint)
 		}
 		start := len(buf)
 		var err error
@@ -248,8 +249,8 @@ func (j *Journal) Append(batch []Record) error {
 		err = j.f.Datasync()
 	}
 	if err != nil {
-		// The end of the file is unknown now, and a second sync may claim success
-		// for pages that the kernel has dropped: only a fresh look can tell.
+		// The end of the file is unknown now, and a second sync may claim success for pages that the kernel has
+		// dropped: only a fresh look can tell.
 		j.broken = &WriteError{Path: j.path, Safe: len(j.index), Err: err}
 		return j.broken
 	}
@@ -269,8 +270,8 @@ func (j *Journal) usable() error {
 	return j.broken
 }
 
-// Records returns the records in canonical order, whatever the order of the
-// file; they are read one by one and checked again.
+// Records returns the records in canonical order, whatever the order of the file; they are read one by one and checked
+// again.
 func (j *Journal) Records() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		if j.f == nil {
@@ -293,9 +294,8 @@ func (j *Journal) Records() iter.Seq2[Record, error] {
 	}
 }
 
-// Finalize puts the records in canonical order, through a temporary file and a
-// rename. It may be called at any time and again: the bytes depend on the records
-// alone. After an error the file is as it was, or already in order.
+// Finalize puts the records in canonical order, through a temporary file and a rename. It may be called at any time and
+// again: the bytes depend on the records alone. After an error the file is as it was, or already in order.
 func (j *Journal) Finalize() error {
 	if err := j.usable(); err != nil {
 		return err
@@ -323,7 +323,8 @@ func (j *Journal) Finalize() error {
 		return out.Flush()
 	})
 	if err != nil {
-		j.broken = fmt.Errorf("putting the samples in order: %w: no sample is lost; mend the cause and resume the run", err)
+		j.broken = fmt.Errorf("putting the samples in order: %w: no sample is lost; mend the cause and resume the run",
+			err)
 		return j.broken
 	}
 	old := j.f

@@ -205,8 +205,7 @@ func TestJournalKeepsEveryTornTail(t *testing.T) {
 	}
 }
 
-// Every single-bit change of a record that is not the last is refused with the
-// line's offset.
+// Every single-bit change of a record that is not the last is refused with the line's offset.
 func TestJournalRefusesBitFlips(t *testing.T) {
 	t.Parallel()
 	m := newMemFS()
@@ -259,12 +258,18 @@ func TestJournalRefuses(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"a repeated sample", slices.Concat(good, encode(nil, Key{Order: 0})), "repeats the sample noise 0 replicate 0 temperature 0 example 0"},
+		{
+			"a repeated sample", slices.Concat(good, encode(nil, Key{Order: 0})),
+			"repeats the sample noise 0 replicate 0 temperature 0 example 0",
+		},
 		{"two bad lines at the end", slices.Concat(good, []byte("x\ny\n")), "line 3"},
 		{"a bad line before a torn one", slices.Concat(good, []byte("x\ny")), "line 3"},
 		{"an empty line inside", slices.Concat(good, []byte("\n"), encode(nil, Key{Order: 2})), "line 3"},
 		{"a whole line of another version", slices.Concat(good, alien), "not a record of this version"},
-		{"zeros before a record", slices.Concat(good, make([]byte, 100), []byte("\n"), encode(nil, Key{Order: 2})), "line 3"},
+		{
+			"zeros before a record", slices.Concat(good, make([]byte, 100), []byte("\n"), encode(nil, Key{Order: 2})),
+			"line 3",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -296,7 +301,8 @@ func TestJournalRefuses(t *testing.T) {
 	})
 	t.Run("no directory", func(t *testing.T) {
 		t.Parallel()
-		if _, err := Open(filepath.Join(t.TempDir(), "none", "samples.jsonl"), testRun); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := Open(filepath.Join(t.TempDir(), "none", "samples.jsonl"), testRun); !errors.Is(
+			err, fs.ErrNotExist) {
 			t.Fatalf("%v", err)
 		}
 	})
@@ -547,8 +553,8 @@ func FuzzJournal(f *testing.F) {
 	})
 }
 
-// FuzzRecord reads bodies under a good checksum, which no fuzzer would guess: what
-// is accepted is written again and read back as the same record.
+// FuzzRecord reads bodies under a good checksum, which no fuzzer would guess: what is accepted is written again and
+// read back as the same record.
 func FuzzRecord(f *testing.F) {
 	for _, k := range testGrid(2, 1, 1, 2) {
 		r := testRecord(k)

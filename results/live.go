@@ -16,8 +16,8 @@ import (
 // rateWindow is how far back the speed of a run is looked at.
 const rateWindow = time.Minute
 
-// Live follows a run that another process is at, or several at its shards. It
-// reads what is new in the journals, takes no lock and writes nothing.
+// Live follows a run that another process is at, or several at its shards. It reads what is new in the journals, takes
+// no lock and writes nothing.
 type Live struct {
 	dir   string
 	set   *Set
@@ -57,8 +57,7 @@ type Progress struct {
 	Done   int   `json:"done"`
 	Total  int   `json:"total"`
 	Tokens int64 `json:"tokens"`
-	// The speed is over the last minute, as far as it was watched; null where
-	// nothing can be said yet.
+	// The speed is over the last minute, as far as it was watched; null where nothing can be said yet.
 	SamplesPerSecond Float `json:"samples_per_s"`
 	TokensPerSecond  Float `json:"tokens_per_s"`
 	SecondsLeft      Float `json:"eta_s"`
@@ -125,12 +124,11 @@ func (l *Live) Poll(now time.Time) (*Progress, error) {
 			return nil, err
 		}
 	}
-	l.set.share()
+	l.set.shareSamples()
 	return l.progress(now), nil
 }
 
-// sources lists the directories whose journals make the run: its own, or while
-// that has no samples its shards.
+// sources lists the directories whose journals make the run: its own, or while that has no samples its shards.
 func (l *Live) sources() ([]string, error) {
 	own, err := os.Stat(filepath.Join(l.dir, JournalFile))
 	if err == nil && own.Size() > 0 {
@@ -150,8 +148,8 @@ func (l *Live) sources() ([]string, error) {
 	return shards, nil
 }
 
-// replaced reports whether a journal is not the file, or the run, that was read: it was put into canonical order, extended,
-// or begun anew.
+// replaced reports whether a journal is not the file, or the run, that was read: it was put into canonical order,
+// extended, or begun anew.
 func (p *part) replaced(info *RunInfo) bool {
 	if p.info.Fingerprint != info.Fingerprint || p.info.Meta.Examples != info.Meta.Examples {
 		return true
@@ -198,15 +196,16 @@ func (l *Live) read(p *part) error {
 		l.latest = p.file.ModTime()
 	}
 	base, lines := p.offset, p.lines
-	err = scan(path, io.NewSectionReader(f, base, p.file.Size()-base), p.info.Fingerprint, func(r *Record, line []byte, offset int64) error {
-		p.offset = base + offset + int64(len(line))
-		p.lines++
-		if l.set.has(r.Key()) {
-			return nil // shards may overlap where one was taken over by another
-		}
-		l.tokens += int64(r.Tokens)
-		return l.set.add(r)
-	})
+	err = scan(path, io.NewSectionReader(f, base, p.file.Size()-base), p.info.Fingerprint,
+		func(r *Record, line []byte, offset int64) error {
+			p.offset = base + offset + int64(len(line))
+			p.lines++
+			if l.set.has(r.Key()) {
+				return nil // shards may overlap where one was taken over by another
+			}
+			l.tokens += int64(r.Tokens)
+			return l.set.add(r)
+		})
 	var torn *TornError
 	var damage *DamageError
 	switch {
@@ -231,8 +230,9 @@ func (l *Live) progress(now time.Time) *Progress {
 			p.Done += row.Samples
 		}
 		p.Conditions = append(p.Conditions, LiveProgress{
-			Noise: row.Noise, Temperature: row.Temperature, SamplesOf: row.SamplesOf, Done: row.Samples, Total: row.Planned,
-			N: row.N, Correct: row.Correct, Accuracy: row.Accuracy, CI: row.CI,
+			Noise: row.Noise, Temperature: row.Temperature, SamplesOf: row.SamplesOf, Done: row.Samples,
+			Total: row.Planned,
+			N:     row.N, Correct: row.Correct, Accuracy: row.Accuracy, CI: row.CI,
 			Truncated: row.Truncated, NoAnswer: row.NoAnswer, Failed: row.Failed(), MeanTokens: row.MeanTokens,
 		})
 	}

@@ -36,8 +36,8 @@ func poll(t *testing.T, l *Live, at time.Time) *Progress {
 	return p
 }
 
-// TestLive follows a run from its first sample to its end: what is new is counted once, a line that is being written waits, and
-// the journal that replaces the first one when the run ends changes nothing.
+// TestLive follows a run from its first sample to its end: what is new is counted once, a line that is being written
+// waits, and the journal that replaces the first one when the run ends changes nothing.
 func TestLive(t *testing.T) {
 	t.Parallel()
 	meta, records := smallRun(Noise{Label: "weight", Kind: "weight", Chips: true}, "rwrt/rrwn", "rrrr/wwwe")
@@ -96,7 +96,8 @@ func TestLive(t *testing.T) {
 	}
 	for i, row := range set.Table().Rows {
 		c := p.Conditions[i]
-		if c.Done != row.Samples || c.N != row.N || c.Correct != row.Correct || c.Accuracy != row.Accuracy || c.CI != row.CI || c.MeanTokens != row.MeanTokens {
+		if c.Done != row.Samples || c.N != row.N || c.Correct != row.Correct || c.Accuracy != row.Accuracy ||
+			c.CI != row.CI || c.MeanTokens != row.MeanTokens {
 			t.Errorf("condition %+v, row %+v", c, row)
 		}
 	}
@@ -140,7 +141,8 @@ func TestLiveShards(t *testing.T) {
 	// The second shard repeats a sample of the first: it counts once.
 	second := writeShard(t, filepath.Join(shards, "2-of-2"), info, records[3:6])
 	p := poll(t, live, start.Add(time.Second))
-	if p.Done != 6 || p.Status != RunRunning || len(p.Shards) != 2 || p.Shards[1] != (LiveShard{Shard: "2/2", Status: RunRunning, Done: 3}) {
+	if p.Done != 6 || p.Status != RunRunning || len(p.Shards) != 2 ||
+		p.Shards[1] != (LiveShard{Shard: "2/2", Status: RunRunning, Done: 3}) {
 		t.Errorf("two shards: %+v", p)
 	}
 	if err := errors.Join(first.Close(), second.Close()); err != nil {

@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// writeMarkdown writes the cells with their columns aligned, so that they read well as they are, and the notes as a list.
+// writeMarkdown writes the cells with their columns aligned, so that they read well as they are, and the notes as a
+// list.
 func writeMarkdown(w io.Writer, d *document) error {
 	cells := make([][]string, 0, 1+len(d.cells.Rows))
 	for _, row := range append([][]string{d.cells.Head}, d.cells.Rows...) {

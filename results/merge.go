@@ -27,8 +27,7 @@ type MergePlan struct {
 	Fingerprint string
 	// Keys yields every sample of the run in canonical order.
 	Keys iter.Seq[Key]
-	// Owner returns the index of the shard that a sample belongs to; nil where any
-	// shard may hold it.
+	// Owner returns the index of the shard that a sample belongs to; nil where any shard may hold it.
 	Owner func(Key) int
 }
 
@@ -52,11 +51,10 @@ type entry struct {
 	shard  int32
 }
 
-// Merge writes the journals of all shards of a run to dst, in canonical order and
-// byte for byte what one run would have written, through a temporary file and a
-// rename. Every shard is checked like a journal that is opened. Shards that lack
-// samples, repeat another's, hold what is not theirs or belong to another run are
-// refused with a *ShardError; several of them are joined.
+// Merge writes the journals of all shards of a run to dst, in canonical order and byte for byte what one run would have
+// written, through a temporary file and a rename. Every shard is checked like a journal that is opened. Shards that
+// lack samples, repeat another's, hold what is not theirs or belong to another run are refused with a *ShardError;
+// several of them are joined.
 func Merge(dst string, shards []Shard, plan MergePlan) error {
 	return merge(osFS{}, dst, shards, plan)
 }
@@ -66,8 +64,8 @@ func merge(fsys fileSystem, dst string, shards []Shard, plan MergePlan) error {
 	return err
 }
 
-// MergeRun is Merge, and returns what tables need of the merged run, which meta describes. Where the shards are in order, a
-// record is read once.
+// MergeRun is Merge, and returns what tables need of the merged run, which meta describes. Where the shards are in
+// order, a record is read once.
 func MergeRun(dst string, shards []Shard, plan MergePlan, meta Meta) (*Set, error) {
 	set, err := newSet(meta)
 	if err != nil {
@@ -80,12 +78,15 @@ func MergeRun(dst string, shards []Shard, plan MergePlan, meta Meta) (*Set, erro
 	if !given {
 		return Collect(meta, Read(dst, plan.Fingerprint))
 	}
-	set.share()
+	set.shareSamples()
 	return set, nil
 }
 
-// mergeEach merges, and tells whether it has given all records to each in canonical order. Else what it has given is void.
-func mergeEach(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each func(*Record) error) (given bool, err error) {
+// mergeEach merges, and tells whether it has given all records to each in canonical order. Else what it has given is
+// void.
+func mergeEach(
+	fsys fileSystem, dst string, shards []Shard, plan MergePlan, each func(*Record) error,
+) (given bool, err error) {
 	if plan.Fingerprint == "" {
 		return false, fmt.Errorf("merging into %s: no fingerprint is given", dst)
 	}
@@ -110,12 +111,12 @@ func mergeEach(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each
 	return given, errors.Join(err, held.Release())
 }
 
-// errUnsorted says that a shard's next line is not the sample that is next: it is not in order, or something is wrong with
-// it, which mergeIndexed tells apart.
+// errUnsorted says that a shard's next line is not the sample that is next: it is not in order, or something is wrong
+// with it, which mergeIndexed tells apart.
 var errUnsorted = errors.New("the shards are not in order")
 
-// mergeSorted merges shards that are complete and in canonical order, as a finished run leaves them, in one pass: the next
-// sample of the run is the next line of the shard that owns it. It holds a line and a buffer for each shard.
+// mergeSorted merges shards that are complete and in canonical order, as a finished run leaves them, in one pass: the
+// next sample of the run is the next line of the shard that owns it. It holds a line and a buffer for each shard.
 func mergeSorted(fsys fileSystem, dst string, shards []Shard, plan MergePlan, each func(*Record) error) error {
 	readers := make([]*lineReader, len(shards))
 	for i, s := range shards {
@@ -158,8 +159,8 @@ func mergeSorted(fsys fileSystem, dst string, shards []Shard, plan MergePlan, ea
 	})
 }
 
-// mergeIndexed merges shards in any order: it indexes all of their lines, finds what is wrong with them, and reads the lines
-// again one by one.
+// mergeIndexed merges shards in any order: it indexes all of their lines, finds what is wrong with them, and reads the
+// lines again one by one.
 func mergeIndexed(fsys fileSystem, dst string, shards []Shard, plan MergePlan) error {
 	var (
 		entries []entry
@@ -229,8 +230,8 @@ func indexShard(entries []entry, s Shard, number int, plan MergePlan) ([]entry, 
 	return entries, err
 }
 
-// checkShards compares the sorted lines with the plan. One error a shard and
-// kind is enough: it names the first sample and how many there are.
+// checkShards compares the sorted lines with the plan. One error a shard and kind is enough: it names the first sample
+// and how many there are.
 func checkShards(entries []entry, shards []Shard, plan MergePlan) []error {
 	var errs []error
 	absent, foreign, repeated := newTally(), newTally(), newTally()
@@ -261,7 +262,8 @@ func checkShards(entries []entry, shards []Shard, plan MergePlan) []error {
 		foreign.add(int(entries[i].shard), unpack(entries[i].key))
 	}
 	for shard, t := range absent.sorted() {
-		reason := fmt.Errorf("%s missing, the first is %s: resume the shard that owns it first", samplesAre(t.n), t.first)
+		reason := fmt.Errorf("%s missing, the first is %s: resume the shard that owns it first", samplesAre(t.n),
+			t.first)
 		if shard < 0 || shard >= len(shards) {
 			errs = append(errs, reason)
 			continue
@@ -269,11 +271,18 @@ func checkShards(entries []entry, shards []Shard, plan MergePlan) []error {
 		errs = append(errs, &ShardError{Shard: shards[shard], Reason: reason})
 	}
 	for shard, t := range foreign.sorted() {
-		errs = append(errs, &ShardError{Shard: shards[shard], Reason: fmt.Errorf("%s no part of the run, the first is %s", samplesAre(t.n), t.first)})
+		errs = append(errs, &ShardError{
+			Shard:  shards[shard],
+			Reason: fmt.Errorf("%s no part of the run, the first is %s", samplesAre(t.n), t.first),
+		})
 	}
 	for shard, t := range repeated.sorted() {
 		other := shards[repeated.other[shard]]
-		errs = append(errs, &ShardError{Shard: shards[shard], Reason: fmt.Errorf("%s held by shard %s (%s) too, the first is %s", samplesAre(t.n), other.Name, other.Path, t.first)})
+		errs = append(errs, &ShardError{
+			Shard: shards[shard],
+			Reason: fmt.Errorf("%s held by shard %s (%s) too, the first is %s", samplesAre(t.n), other.Name, other.Path,
+				t.first),
+		})
 	}
 	return errs
 }
@@ -316,8 +325,7 @@ func (t tally) sorted() iter.Seq2[int, count] {
 	}
 }
 
-// shardFiles keeps a few shards open: a run may have more of them than a process
-// may have open files.
+// shardFiles keeps a few shards open: a run may have more of them than a process may have open files.
 type shardFiles struct {
 	shards []Shard
 	held   []openShard
@@ -354,9 +362,8 @@ func (s *shardFiles) close() {
 	}
 }
 
-// Rebase gives the records of the journal at path, which belong to the run with
-// fingerprint from, to the run with fingerprint to: for a run that is extended.
-// Either all records change hands or none; a journal that has changed hands
+// Rebase gives the records of the journal at path, which belong to the run with fingerprint from, to the run with
+// fingerprint to: for a run that is extended. Either all records change hands or none; a journal that has changed hands
 // already is left as it is.
 func Rebase(path, from, to string) error {
 	if from == "" || to == "" {

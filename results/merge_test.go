@@ -13,8 +13,7 @@ import (
 	"testing"
 )
 
-// writeShards spreads keys over n shards by owner and returns them, with the
-// bytes of one run that holds all.
+// writeShards spreads keys over n shards by owner and returns them, with the bytes of one run that holds all.
 func writeShards(t *testing.T, dir string, keys []Key, n int, owner func(Key) int) (shards []Shard, whole []byte) {
 	t.Helper()
 	for i := range n {
@@ -69,7 +68,10 @@ func TestMergeEqualsOneRun(t *testing.T) {
 			dir := t.TempDir()
 			shards, whole := writeShards(t, dir, keys, tt.n, tt.owner)
 			dst := filepath.Join(dir, "samples.jsonl")
-			if err := Merge(dst, shards, MergePlan{Fingerprint: testRun, Keys: slices.Values(keys), Owner: tt.owner}); err != nil {
+			if err := Merge(dst, shards, MergePlan{
+				Fingerprint: testRun, Keys: slices.Values(keys),
+				Owner: tt.owner,
+			}); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(readFile(t, dst), whole) {
@@ -131,7 +133,10 @@ func TestMergeRefuses(t *testing.T) {
 		{"samples beyond the plan", func(_ *testing.T, _ []Shard, p *MergePlan) {
 			p.Keys = slices.Values(keys[:len(keys)-6])
 		}, []string{"no part of the run", "shard 0/3", "shard 2/3"}},
-		{"no fingerprint", func(_ *testing.T, _ []Shard, p *MergePlan) { p.Fingerprint = "" }, []string{"no fingerprint"}},
+		{
+			"no fingerprint", func(_ *testing.T, _ []Shard, p *MergePlan) { p.Fingerprint = "" },
+			[]string{"no fingerprint"},
+		},
 		{"a plan that no key can name", func(_ *testing.T, _ []Shard, p *MergePlan) {
 			p.Keys = slices.Values([]Key{{Order: -1}})
 		}, []string{"the plan of the run"}},
@@ -159,16 +164,20 @@ func TestMergeRefuses(t *testing.T) {
 		})
 	}
 	shards := []Shard{{Name: "0/1", Path: filepath.Join(t.TempDir(), "x.jsonl")}}
-	if err := Merge(shards[0].Path, shards, MergePlan{Fingerprint: testRun}); err == nil || !strings.Contains(err.Error(), "shard 0/1 itself") {
+	if err := Merge(shards[0].Path, shards, MergePlan{Fingerprint: testRun}); err == nil ||
+		!strings.Contains(err.Error(), "shard 0/1 itself") {
 		t.Errorf("merging into a shard: %v", err)
 	}
 }
 
-// TestMergeRunCollects compares the set that a merge collects on its way with that of the merged journal, for shards in order
-// and not.
+// TestMergeRunCollects compares the set that a merge collects on its way with that of the merged journal, for shards in
+// order and not.
 func TestMergeRunCollects(t *testing.T) {
 	t.Parallel()
-	meta := Meta{Name: "m", Fingerprint: testRun, Examples: 6, Noises: []Noise{{Label: "none", Kind: "none"}}, Temps: []Temp{{Label: "T=1"}}}
+	meta := Meta{
+		Name: "m", Fingerprint: testRun, Examples: 6, Noises: []Noise{{Label: "none", Kind: "none"}},
+		Temps: []Temp{{Label: "T=1"}},
+	}
 	meta.Conditions = []Condition{{Replicates: 2}}
 	var records []Record
 	var keys []Key
@@ -202,7 +211,8 @@ func TestMergeRunCollects(t *testing.T) {
 			shards = append(shards, Shard{Name: fmt.Sprint(i), Path: path})
 		}
 		dst := filepath.Join(dir, "samples.jsonl")
-		got, err := MergeRun(dst, shards, MergePlan{Fingerprint: testRun, Keys: slices.Values(keys), Owner: owner}, meta)
+		got, err := MergeRun(dst, shards, MergePlan{Fingerprint: testRun, Keys: slices.Values(keys), Owner: owner},
+			meta)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 )
 
-// The settings that two runs must share for their difference to mean anything.
-// A run's Meta.Settings holds a value for each of them, and any others.
+// The settings that two runs must share for their difference to mean anything. A run's Meta.Settings holds a value for
+// each of them, and any others.
 const (
 	SettingData       = "data"           // identity of the data file and split
 	SettingPrompt     = "prompt"         // style, instruction, shots and template
@@ -16,8 +16,7 @@ const (
 // comparable lists them in the order in which differences are named.
 var comparableSettings = []string{SettingData, SettingPrompt, SettingLadder, SettingTokenLimit}
 
-// Meta describes what the records of a run mean: the grid of conditions, and the
-// settings that all of them share.
+// Meta describes what the records of a run mean: the grid of conditions, and the settings that all of them share.
 type Meta struct {
 	// Name names the run in tables; it is no part of its identity.
 	Name        string `json:"name"`
@@ -27,8 +26,7 @@ type Meta struct {
 	// Noises and Temps are the axes of the grid; records refer to them by index.
 	Noises []Noise `json:"noises"`
 	Temps  []Temp  `json:"temps"`
-	// Conditions are the cells of the grid, in any order. Temperature 0 is the
-	// reference of its noise.
+	// Conditions are the cells of the grid, in any order. Temperature 0 is the reference of its noise.
 	Conditions []Condition `json:"conditions"`
 	// Settings are printed under every table; see the Setting constants.
 	Settings map[string]string `json:"settings,omitempty"`
@@ -41,8 +39,8 @@ type Noise struct {
 	Label string `json:"label"`
 	// Kind is none for no noise; any other kind is random.
 	Kind string `json:"kind"`
-	// Chips says that all questions of one replicate share a draw, as under
-	// weight and combined noise, so that noise seeds cross questions.
+	// Chips says that all questions of one replicate share a draw, as under weight and combined noise, so that noise
+	// seeds cross questions.
 	Chips bool `json:"chips,omitempty"`
 }
 
@@ -60,11 +58,11 @@ type Condition struct {
 	TempIndex  int `json:"temp_index"`
 	// Replicates is how many noise seeds were to run, from 0.
 	Replicates int `json:"replicates"`
-	// Deterministic says that every replicate would have been the same and one
-	// was run: it pairs with every replicate of another condition.
+	// Deterministic says that every replicate would have been the same and one was run: it pairs with every replicate
+	// of another condition.
 	Deterministic bool `json:"deterministic,omitempty"`
-	// SamplesOf is the index of the temperature whose samples this condition
-	// shares, having the same noise and the same T(t); its own are then absent.
+	// SamplesOf is the index of the temperature whose samples this condition shares, having the same noise and the same
+	// T(t); its own are then absent.
 	SamplesOf *int `json:"samples_of,omitempty"`
 	// MeanAlpha is the mean of the calibration's alpha(t); NaN where there is none.
 	MeanAlpha Float `json:"mean_alpha"`
@@ -80,7 +78,8 @@ func (m *Meta) Validate() error {
 		return fmt.Errorf("the description of run %q has no fingerprint", m.Name)
 	}
 	if m.Examples < 1 || m.Examples > MaxExamples {
-		return fmt.Errorf("the description of run %q has %d examples, it can have 1 to %d", m.Name, m.Examples, MaxExamples)
+		return fmt.Errorf("the description of run %q has %d examples, it can have 1 to %d", m.Name, m.Examples,
+			MaxExamples)
 	}
 	if len(m.Noises) > MaxNoises || len(m.Temps) > MaxTemps {
 		return fmt.Errorf("the description of run %q has %d noises and %d temperatures, it can have %d and %d",
@@ -108,13 +107,17 @@ func (m *Meta) Validate() error {
 		at := [2]int{c.NoiseIndex, c.TempIndex}
 		switch {
 		case c.NoiseIndex < 0 || c.NoiseIndex >= len(m.Noises) || c.TempIndex < 0 || c.TempIndex >= len(m.Temps):
-			return fmt.Errorf("condition %d of run %q names noise %d and temperature %d, which its axes lack", i, m.Name, c.NoiseIndex, c.TempIndex)
+			return fmt.Errorf("condition %d of run %q names noise %d and temperature %d, which its axes lack", i,
+				m.Name, c.NoiseIndex, c.TempIndex)
 		case byIndex[at] != nil:
-			return fmt.Errorf("noise %d with temperature %d stands twice among the conditions of run %q", c.NoiseIndex, c.TempIndex, m.Name)
+			return fmt.Errorf("noise %d with temperature %d stands twice among the conditions of run %q", c.NoiseIndex,
+				c.TempIndex, m.Name)
 		case c.Replicates < 1 || c.Replicates > MaxReplicates:
-			return fmt.Errorf("condition %d of run %q has %d replicates, it can have 1 to %d", i, m.Name, c.Replicates, MaxReplicates)
+			return fmt.Errorf("condition %d of run %q has %d replicates, it can have 1 to %d", i, m.Name, c.Replicates,
+				MaxReplicates)
 		case c.Deterministic && c.Replicates != 1:
-			return fmt.Errorf("condition %d of run %q is deterministic and has %d replicates, not 1", i, m.Name, c.Replicates)
+			return fmt.Errorf("condition %d of run %q is deterministic and has %d replicates, not 1", i, m.Name,
+				c.Replicates)
 		}
 		byIndex[at] = c
 	}
@@ -124,7 +127,8 @@ func (m *Meta) Validate() error {
 		}
 		of := byIndex[[2]int{at[0], *c.SamplesOf}]
 		if of == nil || of.SamplesOf != nil {
-			return fmt.Errorf("noise %d with temperature %d of run %q shares the samples of temperature %d, which has none of its own",
+			return fmt.Errorf("noise %d with temperature %d of run %q shares the samples of temperature %d, "+
+				"which has none of its own",
 				at[0], at[1], m.Name, *c.SamplesOf)
 		}
 	}

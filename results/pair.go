@@ -50,9 +50,8 @@ type paired struct {
 	gained, lost             []SampleID // wrong in a and right in b; the reverse
 }
 
-// pairUp compares two conditions sample by sample, pairing by example id and
-// replicate. chips asks for the interval over questions and noise seeds too. The
-// labels choose the stream of the bootstrap, so that what else is compared does
+// pairUp compares two conditions sample by sample, pairing by example id and replicate. chips asks for the interval
+// over questions and noise seeds too. The labels choose the stream of the bootstrap, so that what else is compared does
 // not matter.
 func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 	var (
@@ -157,8 +156,7 @@ func (a arm) present(order, replicates int) int {
 	return n
 }
 
-// replicatesOf returns how many replicates there are to pair: a deterministic
-// condition has as many as the other.
+// replicatesOf returns how many replicates there are to pair: a deterministic condition has as many as the other.
 func replicatesOf(a, b *cell) int {
 	switch {
 	case a.cond.Deterministic:

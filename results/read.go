@@ -11,8 +11,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/files"
 )
 
-// TornError says that the last line of a journal is not whole, as a write that
-// was cut short leaves it. The records before Offset are good.
+// TornError says that the last line of a journal is not whole, as a write that was cut short leaves it. The records
+// before Offset are good.
 type TornError struct {
 	Path   string
 	Line   int   // from 1
@@ -21,7 +21,8 @@ type TornError struct {
 }
 
 func (e *TornError) Error() string {
-	return fmt.Sprintf("%s: the last line (line %d, byte %d) is not whole: its writer was cut short, or is still at work", e.Path, e.Line, e.Offset)
+	return fmt.Sprintf("%s: the last line (line %d, byte %d) is not whole: its writer was cut short, "+
+		"or is still at work", e.Path, e.Line, e.Offset)
 }
 
 // DamageError says that a journal was changed after it was written.
@@ -33,7 +34,8 @@ type DamageError struct {
 }
 
 func (e *DamageError) Error() string {
-	return fmt.Sprintf("%s: line %d (byte %d) is damaged: %v: restore the file from a copy, or keep its first %d bytes only and resume the run",
+	return fmt.Sprintf("%s: line %d (byte %d) is damaged: %v: "+
+		"restore the file from a copy, or keep its first %d bytes only and resume the run",
 		e.Path, e.Line, e.Offset, e.Reason, e.Offset)
 }
 
@@ -48,14 +50,14 @@ type FingerprintError struct {
 }
 
 func (e *FingerprintError) Error() string {
-	return fmt.Sprintf("%s: line %d (byte %d) belongs to the run with fingerprint %s, not to %s", e.Path, e.Line, e.Offset, e.Got, e.Want)
+	return fmt.Sprintf("%s: line %d (byte %d) belongs to the run with fingerprint %s, not to %s", e.Path, e.Line,
+		e.Offset, e.Got, e.Want)
 }
 
-// Read returns the records of a journal in the order of the file, checked one by
-// one and never held together. An empty fingerprint stands for that of the first
-// record. Reading stops at the first error: a *TornError after the last good
-// record, a *DamageError or a *FingerprintError where the record is refused. It
-// takes no lock, so that a run can be looked at while it is written.
+// Read returns the records of a journal in the order of the file, checked one by one and never held together. An empty
+// fingerprint stands for that of the first record. Reading stops at the first error: a *TornError after the last good
+// record, a *DamageError or a *FingerprintError where the record is refused. It takes no lock, so that a run can be
+// looked at while it is written.
 func Read(path, fingerprint string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		f, err := files.Open(path)
@@ -77,9 +79,8 @@ func Read(path, fingerprint string) iter.Seq2[Record, error] {
 	}
 }
 
-// scan calls fn with every record, its line (newline included, valid until fn
-// returns) and the line's offset. An error of fn ends it; a *DamageError of fn
-// is completed with the place.
+// scan calls fn with every record, its line (newline included, valid until fn returns) and the line's offset. An error
+// of fn ends it; a *DamageError of fn is completed with the place.
 func scan(path string, r io.Reader, fingerprint string, fn func(r *Record, line []byte, offset int64) error) error {
 	lines := lineReader{br: bufio.NewReaderSize(r, 1<<16)}
 	for {
@@ -107,7 +108,10 @@ func scan(path string, r io.Reader, fingerprint string, fn func(r *Record, line 
 			fingerprint = rec.Run
 		}
 		if rec.Run != fingerprint {
-			return &FingerprintError{Path: path, Line: line.number, Offset: line.offset, Want: fingerprint, Got: rec.Run}
+			return &FingerprintError{
+				Path: path, Line: line.number, Offset: line.offset, Want: fingerprint,
+				Got: rec.Run,
+			}
 		}
 		if err := fn(&rec, line.data, line.offset); err != nil {
 			var damage *DamageError

@@ -22,9 +22,8 @@ const (
 	FinishError     Finish = "error"     // an operation failed
 )
 
-// Float is a float64 that JSON can always carry: a value that is not finite is
-// written as null, and null is read as NaN. Finite values are printed in the
-// shortest form that reads back as the same bits.
+// Float is a float64 that JSON can always carry: a value that is not finite is written as null, and null is read as
+// NaN. Finite values are printed in the shortest form that reads back as the same bits.
 type Float float64
 
 // MarshalJSON writes the number, or null where it is not finite.
@@ -61,9 +60,8 @@ type Effect struct {
 
 // Record is one sample: one example under one condition in one replicate.
 //
-// It is written as one line of JSON, its keys in the order of the fields below
-// and a key `crc` after them. It holds no timings, so that a run gives the same
-// bytes however often it was interrupted.
+// It is written as one line of JSON, its keys in the order of the fields below and a key `crc` after them. It holds no
+// timings, so that a run gives the same bytes however often it was interrupted.
 type Record struct {
 	// Run is the fingerprint of the run.
 	Run string `json:"run"`
@@ -72,12 +70,10 @@ type Record struct {
 	NoiseIndex int    `json:"noise_index"`
 	// Replicate is the noise seed's number, from 0; equal replicates pair samples.
 	Replicate int `json:"replicate"`
-	// Temperature and TempIndex are the label and the place of the temperature
-	// policy in the grid.
+	// Temperature and TempIndex are the label and the place of the temperature policy in the grid.
 	Temperature string `json:"temperature"`
 	TempIndex   int    `json:"temp_index"`
-	// ID is the example's row number in the data set, Order its place in the
-	// run's list of examples.
+	// ID is the example's row number in the data set, Order its place in the run's list of examples.
 	ID    int `json:"id"`
 	Order int `json:"order"`
 	// QuestionSHA and PromptSHA identify what was asked (short hexadecimal).
@@ -92,8 +88,8 @@ type Record struct {
 	Rung    string         `json:"rung"`
 	Status  scoring.Status `json:"status"`
 	Correct bool           `json:"correct"`
-	// TMin, TMax and TMean are over the generated steps; NaN (null) where no
-	// temperature applied, as in greedy decoding.
+	// TMin, TMax and TMean are over the generated steps; NaN (null) where no temperature applied, as in greedy
+	// decoding.
 	TMin  Float `json:"t_min"`
 	TMax  Float `json:"t_max"`
 	TMean Float `json:"t_mean"`
@@ -110,17 +106,17 @@ func (r *Record) Key() Key {
 	return Key{NoiseIndex: r.NoiseIndex, Replicate: r.Replicate, TempIndex: r.TempIndex, Order: r.Order}
 }
 
-// Key identifies a sample within a run. The canonical order of samples compares
-// NoiseIndex, Replicate, TempIndex and Order, in this order.
+// Key identifies a sample within a run. The canonical order of samples compares NoiseIndex, Replicate, TempIndex and
+// Order, in this order.
 type Key struct{ NoiseIndex, Replicate, TempIndex, Order int }
 
 // String names the sample for messages.
 func (k Key) String() string {
-	return fmt.Sprintf("noise %d replicate %d temperature %d example %d", k.NoiseIndex, k.Replicate, k.TempIndex, k.Order)
+	return fmt.Sprintf("noise %d replicate %d temperature %d example %d", k.NoiseIndex, k.Replicate, k.TempIndex,
+		k.Order)
 }
 
-// Sizes of a key's parts, in bits: a key is kept as one word, so that an index
-// of a million samples stays small.
+// Sizes of a key's parts, in bits: a key is kept as one word, so that an index of a million samples stays small.
 const (
 	noiseBits     = 12
 	replicateBits = 16
@@ -142,7 +138,8 @@ func (k Key) pack() (uint64, error) {
 		k.Replicate < 0 || k.Replicate >= MaxReplicates ||
 		k.TempIndex < 0 || k.TempIndex >= MaxTemps ||
 		k.Order < 0 || k.Order >= MaxExamples {
-		return 0, fmt.Errorf("%s is outside of a grid of at most %d noises, %d replicates, %d temperatures and %d examples",
+		return 0, fmt.Errorf(
+			"%s is outside of a grid of at most %d noises, %d replicates, %d temperatures and %d examples",
 			k, MaxNoises, MaxReplicates, MaxTemps, MaxExamples)
 	}
 	w := uint64(k.NoiseIndex)
@@ -160,12 +157,12 @@ func unpack(w uint64) Key {
 	}
 }
 
-// maxLine bounds a line of the journal, so that a damaged file cannot make the
-// reader allocate without end. A text of 100,000 tokens is under 1 MB.
+// maxLine bounds a line of the journal, so that a damaged file cannot make the reader allocate without end. A text of
+// 100,000 tokens is under 1 MB.
 const maxLine = 32 << 20
 
-// A line ends in `,"crc":"xxxxxxxx"}`: the CRC32C (Castagnoli, eight lower-case
-// hexadecimal digits) of all of the line's bytes before that comma.
+// A line ends in `,"crc":"xxxxxxxx"}`: the CRC32C (Castagnoli, eight lower-case hexadecimal digits) of all of the
+// line's bytes before that comma.
 const (
 	crcOpen = `,"crc":"`
 	crcEnd  = `"}`
@@ -174,8 +171,8 @@ const (
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-// AppendLine appends the record's line, newline included, to dst. Text that is
-// not valid UTF-8 is written with U+FFFD in place of the offending bytes.
+// AppendLine appends the record's line, newline included, to dst. Text that is not valid UTF-8 is written with U+FFFD
+// in place of the offending bytes.
 func (r *Record) AppendLine(dst []byte) ([]byte, error) {
 	if err := r.validate(); err != nil {
 		return dst, err
@@ -206,8 +203,7 @@ func intact(line []byte) bool {
 	return n >= 0 && string(line[n:]) == fmt.Sprintf("%s%08x%s", crcOpen, checksum(line[:n]), crcEnd)
 }
 
-// parseLine reads one line without its newline. The error is errTorn where the
-// checksum is missing or does not match.
+// parseLine reads one line without its newline. The error is errTorn where the checksum is missing or does not match.
 func parseLine(line []byte) (Record, error) {
 	if !intact(line) {
 		return Record{}, errTorn
@@ -241,10 +237,12 @@ func (r *Record) validate() error {
 	switch r.Finish {
 	case FinishStop, FinishLength, FinishNonfinite, FinishError:
 	default:
-		return fmt.Errorf("the record of %s has finish %q, which is none of stop, length, nonfinite, error", r.Key(), r.Finish)
+		return fmt.Errorf("the record of %s has finish %q, which is none of stop, length, nonfinite, error", r.Key(),
+			r.Finish)
 	}
 	switch r.Status {
-	case scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusTruncated, scoring.StatusNonfinite, scoring.StatusError:
+	case scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusTruncated,
+		scoring.StatusNonfinite, scoring.StatusError:
 	default:
 		return fmt.Errorf("the record of %s has the unknown status %q", r.Key(), r.Status)
 	}

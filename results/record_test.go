@@ -34,17 +34,18 @@ func testRecord(k Key) Record {
 		Order:       k.Order,
 		QuestionSHA: fmt.Sprintf("%08x", k.Order*2654435761&0xffffffff),
 		PromptSHA:   fmt.Sprintf("%08x", k.Order*40503&0xffffffff),
-		Text:        fmt.Sprintf("48/2 = <<48/2=24>>24 \"é\" \u2028 %s\n#### %d", strings.Repeat("ab", k.Order%5), k.Order),
-		Tokens:      20 + k.Order%7,
-		Finish:      FinishStop,
-		Answer:      fmt.Sprint(k.Order),
-		Rung:        "hash",
-		Status:      scoring.StatusOK,
-		Correct:     (k.Order*7+k.Replicate*3+k.TempIndex*5+k.NoiseIndex)%3 == 0,
-		TMin:        1,
-		TMax:        1.25,
-		TMean:       Float(1 + float64(k.TempIndex)/3),
-		TSHA:        "",
+		Text: fmt.Sprintf("48/2 = <<48/2=24>>24 \"é\" \u2028 %s\n#### %d", strings.Repeat("ab", k.Order%5),
+			k.Order),
+		Tokens:  20 + k.Order%7,
+		Finish:  FinishStop,
+		Answer:  fmt.Sprint(k.Order),
+		Rung:    "hash",
+		Status:  scoring.StatusOK,
+		Correct: (k.Order*7+k.Replicate*3+k.TempIndex*5+k.NoiseIndex)%3 == 0,
+		TMin:    1,
+		TMax:    1.25,
+		TMean:   Float(1 + float64(k.TempIndex)/3),
+		TSHA:    "",
 	}
 	if k.NoiseIndex > 0 {
 		r.Effect = &Effect{Sites: 29, Elements: 12345678901, RMSRatio: 0.05000001}
@@ -94,7 +95,10 @@ func TestRecordLineIsPinned(t *testing.T) {
 
 func TestRecordRoundTrip(t *testing.T) {
 	t.Parallel()
-	values := []float64{0, math.Copysign(0, -1), 1, 1.0 / 3, 5e-324, math.MaxFloat64, -2.5e-7, 1e21, 123456789.125, math.Pi}
+	values := []float64{
+		0, math.Copysign(0, -1), 1, 1.0 / 3, 5e-324, math.MaxFloat64, -2.5e-7, 1e21, 123456789.125,
+		math.Pi,
+	}
 	for _, v := range values {
 		r := testRecord(Key{NoiseIndex: 1})
 		r.TMin, r.TMax, r.TMean = Float(v), Float(-v), Float(v/7)
@@ -143,7 +147,10 @@ func TestRecordRefused(t *testing.T) {
 		{"negative id", func(r *Record) { r.ID = -1 }, "neither can be negative"},
 		{"unknown finish", func(r *Record) { r.Finish = "done" }, `finish "done"`},
 		{"unknown status", func(r *Record) { r.Status = "fine" }, `status "fine"`},
-		{"a failed sample that is correct", func(r *Record) { r.Status, r.Correct = scoring.StatusError, true }, "its status is error"},
+		{
+			"a failed sample that is correct", func(r *Record) { r.Status, r.Correct = scoring.StatusError, true },
+			"its status is error",
+		},
 		{"a text without end", func(r *Record) { r.Text = strings.Repeat("a", maxLine) }, "the limit is"},
 	}
 	for _, tt := range tests {

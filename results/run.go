@@ -33,9 +33,8 @@ const (
 	RunComplete    RunStatus = "complete"
 )
 
-// RunInfo is run.json: what a run is and how it went. Everything that varies
-// between equal runs (times, the machine's load) stands here and not in the
-// journal.
+// RunInfo is run.json: what a run is and how it went. Everything that varies between equal runs (times, the machine's
+// load) stands here and not in the journal.
 type RunInfo struct {
 	Schema      int       `json:"schema"`
 	Name        string    `json:"name"`
@@ -51,8 +50,8 @@ type RunInfo struct {
 	Hashes map[string]string `json:"hashes"`
 	// Versions are those of the build, the libraries and the instruction set.
 	Versions map[string]string `json:"versions"`
-	// Sources are the commits of what came from the hub, by "model org/name" or
-	// "data set org/name". They are not part of the fingerprint: the hashes are.
+	// Sources are the commits of what came from the hub, by "model org/name" or "data set org/name". They are not part
+	// of the fingerprint: the hashes are.
 	Sources map[string]string `json:"sources,omitempty"`
 	Device  string            `json:"device"`
 	Threads int               `json:"threads"`
@@ -156,8 +155,8 @@ func LoadSet(dir string) (*Set, error) {
 	return s, nil
 }
 
-// LoadSource reads what a path names for a comparison: the samples of a run
-// directory, or a table.json. The path is the source's name.
+// LoadSource reads what a path names for a comparison: the samples of a run directory, or a table.json. The path is the
+// source's name.
 func LoadSource(path string) (Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {

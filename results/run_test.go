@@ -105,7 +105,8 @@ func TestReadRunRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ReadRun(t.TempDir()); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "is not a run directory") {
+	if _, err := ReadRun(t.TempDir()); !errors.Is(err, fs.ErrNotExist) ||
+		!strings.Contains(err.Error(), "is not a run directory") {
 		t.Errorf("an empty directory: %v", err)
 	}
 	if _, err := LoadSource(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {

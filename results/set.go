@@ -12,8 +12,8 @@ import (
 	"github.com/gsmeval/gsmeval/scoring/stats"
 )
 
-// Set is what tables and comparisons need of a run's records: the verdict, the
-// length and the mean temperature of every sample, a few bytes each, and no text.
+// Set is what tables and comparisons need of a run's records: the verdict, the length and the mean temperature of every
+// sample, a few bytes each, and no text.
 type Set struct {
 	meta     Meta
 	examples []example        // by order
@@ -115,9 +115,8 @@ func (c *cell) clusters(examples int) []stats.Cluster {
 	return out
 }
 
-// Collect reads the records of the run that meta describes. A record that has no
-// place in it, or stands twice, is an error; a last line that is torn, as in a run
-// in progress, is not, and stands in the table's warnings.
+// Collect reads the records of the run that meta describes. A record that has no place in it, or stands twice, is an
+// error; a last line that is torn, as in a run in progress, is not, and stands in the table's warnings.
 func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
 	s, err := newSet(meta)
 	if err != nil {
@@ -136,7 +135,7 @@ func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
 			return nil, fmt.Errorf("the record of %s: %w", r.Key(), err)
 		}
 	}
-	s.share()
+	s.shareSamples()
 	return s, nil
 }
 
@@ -152,8 +151,8 @@ func newSet(meta Meta) (*Set, error) {
 	return s, nil
 }
 
-// share shows whoever shares samples those of the condition that ran.
-func (s *Set) share() {
+// shareSamples gives conditions without samples of their own those of the condition that ran.
+func (s *Set) shareSamples() {
 	for at, c := range s.cells {
 		if c.cond.SamplesOf != nil {
 			c.samples = s.cells[[2]int{at[0], *c.cond.SamplesOf}].samples
@@ -172,11 +171,13 @@ func (s *Set) add(r *Record) error {
 		return fmt.Errorf("it belongs to the run with fingerprint %s, not to %s", r.Run, s.meta.Fingerprint)
 	}
 	c, ok := s.cells[[2]int{r.NoiseIndex, r.TempIndex}]
-	if !ok || c.cond.SamplesOf != nil || r.Replicate < 0 || r.Replicate >= c.cond.Replicates || r.Order < 0 || r.Order >= s.meta.Examples {
+	if !ok || c.cond.SamplesOf != nil || r.Replicate < 0 || r.Replicate >= c.cond.Replicates || r.Order < 0 ||
+		r.Order >= s.meta.Examples {
 		return errors.New("the run's description has no place for it")
 	}
-	if noise, temp := s.meta.Noises[r.NoiseIndex].Label, s.meta.Temps[r.TempIndex].Label; r.Noise != noise || r.Temperature != temp {
-		return fmt.Errorf("its condition is called %q, %q there and %q, %q in the run's description", r.Noise, r.Temperature, noise, temp)
+	if labels := s.labels(c.cond); r.Noise != labels[0] || r.Temperature != labels[1] {
+		return fmt.Errorf("its condition is called %q, %q there and %q, %q in the run's description",
+			r.Noise, r.Temperature, labels[0], labels[1])
 	}
 	s.examples = grown(s.examples, r.Order)
 	if e := &s.examples[r.Order]; !e.known {
@@ -186,7 +187,8 @@ func (s *Set) add(r *Record) error {
 		*e = example{known: true, id: r.ID, question: r.QuestionSHA}
 		s.byID[r.ID] = r.Order
 	} else if e.id != r.ID || e.question != r.QuestionSHA {
-		return fmt.Errorf("it is about example id %d, question %s, and another record of the same place about id %d, question %s", r.ID, r.QuestionSHA, e.id, e.question)
+		return fmt.Errorf("it is about example id %d, question %s, and another record of the same place about id "+
+			"%d, question %s", r.ID, r.QuestionSHA, e.id, e.question)
 	}
 	c.samples = grown(c.samples, r.Replicate)
 	c.samples[r.Replicate] = grown(c.samples[r.Replicate], r.Order)
@@ -194,12 +196,14 @@ func (s *Set) add(r *Record) error {
 	if at.verdict != missing {
 		return errors.New("the sample stands there twice")
 	}
-	*at = sample{verdict: verdictOf(r.Status, r.Correct), tokens: int32(min(r.Tokens, math.MaxInt32)), tmean: float64(r.TMean)}
+	*at = sample{
+		verdict: verdictOf(r.Status, r.Correct), tokens: int32(min(r.Tokens, math.MaxInt32)),
+		tmean: float64(r.TMean),
+	}
 	return nil
 }
 
-// grown returns x with a place for index i: memory follows the records, not what
-// a description claims.
+// grown returns x with a place for index i: memory follows the records, not what a description claims.
 func grown[T any](x []T, i int) []T {
 	if i < len(x) {
 		return x

@@ -12,9 +12,8 @@ import (
 // TableSchema is the version of table.json; it changes when a key changes meaning.
 const TableSchema = 1
 
-// Table is the result of a run: one row for each noise and temperature. Its JSON
-// form is table.json, in which nothing is rounded and null means that there is no
-// such number. Shares are fractions of 1.
+// Table is the result of a run: one row for each noise and temperature. Its JSON form is table.json, in which nothing
+// is rounded and null means that there is no such number. Shares are fractions of 1.
 type Table struct {
 	Schema      int    `json:"schema"`
 	Name        string `json:"name"`
@@ -37,8 +36,8 @@ type Row struct {
 	TempIndex   int    `json:"temp_index"`
 	// Reference marks the row that the others under its noise are compared with.
 	Reference bool `json:"reference"`
-	// Samples is how many samples there are and Planned how many there were to be;
-	// N of them count (ok, no answer, truncated), over Questions and Seeds.
+	// Samples is how many samples there are and Planned how many there were to be; N of them count (ok, no answer,
+	// truncated), over Questions and Seeds.
 	Samples   int `json:"samples"`
 	Planned   int `json:"planned"`
 	N         int `json:"n"`
@@ -48,18 +47,17 @@ type Row struct {
 	// Accuracy is Correct/N; SE is its standard error, clustered by question.
 	Accuracy Float `json:"accuracy"`
 	SE       Float `json:"se"`
-	// EffectiveN is the number of independent samples that N are worth, and CI the
-	// Wilson interval of Accuracy with it: for these noise seeds ("these chips").
+	// EffectiveN is the number of independent samples that N are worth, and CI the Wilson interval of Accuracy with it:
+	// for these noise seeds ("these chips").
 	EffectiveN Float    `json:"effective_n"`
 	CI         Interval `json:"ci"`
-	// NewChips is the interval over questions and noise seeds, where seeds cross
-	// questions and there are at least two.
+	// NewChips is the interval over questions and noise seeds, where seeds cross questions and there are at least two.
 	NewChips *Interval `json:"ci_new_chips"`
 	// SeedMean and SeedStd are over the accuracies of single noise seeds.
 	SeedMean Float `json:"seed_mean"`
 	SeedStd  Float `json:"seed_std"`
-	// Diff is Accuracy minus the reference's over the PairedN samples that count
-	// in both, with its interval and the p-value of PMethod; null in the reference.
+	// Diff is Accuracy minus the reference's over the PairedN samples that count in both, with its interval and the
+	// p-value of PMethod; null in the reference.
 	Diff         Float     `json:"diff"`
 	DiffCI       *Interval `json:"diff_ci"`
 	DiffNewChips *Interval `json:"diff_ci_new_chips"`
@@ -111,7 +109,8 @@ func (s *Set) Table() *Table {
 	}
 	t.Notes = append(t.Notes, s.notes(t)...)
 	if s.partial {
-		t.Warnings = append(t.Warnings, "The last line of the journal is not whole: the run was cut short or is still at work.")
+		t.Warnings = append(t.Warnings, "The last line of the journal is not whole: "+
+			"the run was cut short or is still at work.")
 	}
 	t.Warnings = append(t.Warnings, rowWarnings(t.Rows)...)
 	return t
@@ -168,8 +167,8 @@ func (s *Set) row(cond Condition) Row {
 	return row
 }
 
-// count fills in what is counted sample by sample. The order of the sums is that
-// of replicate and example, whatever the order of the records was.
+// count fills in what is counted sample by sample. The order of the sums is that of replicate and example, whatever the
+// order of the records was.
 func (s *Set) count(row *Row, c *cell) {
 	var (
 		perSeed        []float64
@@ -248,7 +247,8 @@ func (s *Set) notes(t *Table) []string {
 		several = several || r.Seeds > 1
 		chips = chips || r.NewChips != nil
 		if r.SamplesOf != "" {
-			shared = append(shared, fmt.Sprintf("%s shares the samples of %s (same noise, same T(t)).", rowName(r), r.SamplesOf))
+			shared = append(shared, fmt.Sprintf("%s shares the samples of %s (same noise, same T(t)).", rowName(r),
+				r.SamplesOf))
 		}
 	}
 	interval := "Wilson's interval"
@@ -257,8 +257,11 @@ func (s *Set) notes(t *Table) []string {
 	}
 	notes := []string{
 		"Accuracy in % of n = ok, no answer and truncated samples; SE clustered by question; " + interval + " (95 %).",
-		fmt.Sprintf("Difference in percentage points from the first temperature under the same noise, paired by question and replicate; "+
-			"95 %% interval from %d bootstrap resamples of questions (seed %d); p of the exact McNemar test (one seed) or the exact sign-flip test by question (several), not adjusted for the number of rows.",
+		fmt.Sprintf("Difference in percentage points from the first temperature under the same noise, "+
+			"paired by question and replicate; "+
+			"95 %% interval from %d bootstrap resamples of questions (seed %d); "+
+			"p of the exact McNemar test (one seed) or the exact sign-flip test by question (several), "+
+			"not adjusted for the number of rows.",
 			t.Resamples, t.Seed),
 		"Truncated: the token limit came before an end token; in brackets how many of them were right.",
 	}
@@ -266,7 +269,8 @@ func (s *Set) notes(t *Table) []string {
 		notes = append(notes, "Over seeds: mean and standard deviation (n-1) of the accuracies of single noise seeds.")
 	}
 	if chips {
-		notes = append(notes, "Under weight and combined noise all questions of a noise seed share one chip. The 95 % interval is for these chips; the one for new chips resamples questions and noise seeds.")
+		notes = append(notes, "Under weight and combined noise all questions of a noise seed share one chip. "+
+			"The 95 % interval is for these chips; the one for new chips resamples questions and noise seeds.")
 	}
 	notes = append(notes, shared...)
 	for i := range t.Rows {

@@ -5,7 +5,10 @@ import "fmt"
 // tableColumns are the columns of a table, from left to right.
 var tableColumns = []column[Row]{
 	{csv: "noise", head: "Noise", label: true, cell: func(r *Row) value { return textValue(r.Noise) }},
-	{csv: "temperature", head: "Temperature", label: true, cell: func(r *Row) value { return textValue(r.Temperature) }},
+	{
+		csv: "temperature", head: "Temperature", label: true,
+		cell: func(r *Row) value { return textValue(r.Temperature) },
+	},
 	{csv: "reference", cell: func(r *Row) value { return flagValue(r.Reference) }},
 	{csv: "samples", cell: func(r *Row) value { return countValue(r.Samples) }},
 	{csv: "planned", cell: func(r *Row) value { return countValue(r.Planned) }},
@@ -52,7 +55,10 @@ var tableColumns = []column[Row]{
 
 	{csv: "mean_tokens", head: "Tokens", cell: func(r *Row) value { return numberValue(r.MeanTokens, 1) }},
 	{csv: "mean_t", head: "T", cell: func(r *Row) value { return numberValue(r.MeanT, 4) }},
-	{csv: "mean_alpha", head: "alpha", shown: anyOf(measured), cell: func(r *Row) value { return numberValue(r.MeanAlpha, 4) }},
+	{
+		csv: "mean_alpha", head: "alpha", shown: anyOf(measured),
+		cell: func(r *Row) value { return numberValue(r.MeanAlpha, 4) },
+	},
 	{csv: "samples_of", cell: func(r *Row) value { return textValue(r.SamplesOf) }},
 }
 

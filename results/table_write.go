@@ -74,7 +74,8 @@ func parseTable(data []byte) (*Table, error) {
 		return nil, err
 	}
 	if version.Schema != TableSchema {
-		return nil, fmt.Errorf("its schema is %d, this version reads %d: write the table anew", version.Schema, TableSchema)
+		return nil, fmt.Errorf("its schema is %d, this version reads %d: write the table anew", version.Schema,
+			TableSchema)
 	}
 	t := &Table{}
 	dec := json.NewDecoder(bytes.NewReader(data))

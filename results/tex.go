@@ -23,7 +23,8 @@ func writeTeX(w io.Writer, d *document) error {
 		line(`%s \\`, strings.Join(escaped, " & "))
 	}
 	line(`%% needs \usepackage{booktabs}`)
-	line(`\begin{tabular}{%s%s}`, strings.Repeat("l", d.cells.Left), strings.Repeat("r", len(d.cells.Head)-d.cells.Left))
+	line(`\begin{tabular}{%s%s}`, strings.Repeat("l", d.cells.Left),
+		strings.Repeat("r", len(d.cells.Head)-d.cells.Left))
 	line(`\toprule`)
 	row(d.cells.Head)
 	line(`\midrule`)

@@ -30,7 +30,8 @@ const (
 	manyTruncated = 0.05
 )
 
-// rowCautions say when a row has a warning and how a table says it: of every row by itself, or once of all that have it.
+// rowCautions say when a row has a warning and how a table says it: of every row by itself, or once of all that have
+// it.
 var rowCautions = []struct {
 	warning  Warning
 	applies  func(*Row, Noise) bool
@@ -41,14 +42,16 @@ var rowCautions = []struct {
 		warning: WarnIncomplete,
 		applies: func(r *Row, _ Noise) bool { return r.Samples < r.Planned },
 		each: func(r *Row) string {
-			return fmt.Sprintf("%s: %d of %d samples are there; the run is not complete.", rowName(r), r.Samples, r.Planned)
+			return fmt.Sprintf("%s: %d of %d samples are there; the run is not complete.", rowName(r), r.Samples,
+				r.Planned)
 		},
 	},
 	{
 		warning: WarnFailed,
 		applies: func(r *Row, _ Noise) bool { return r.Failed() > 0 },
 		each: func(r *Row) string {
-			return fmt.Sprintf("%s: %s failed and in no accuracy (%d with logits that were not finite, %d with an error).",
+			return fmt.Sprintf("%s: %s failed and in no accuracy (%d with logits that were not finite, "+
+				"%d with an error).",
 				rowName(r), plural(r.Failed(), "sample"), r.Nonfinite, r.Errors)
 		},
 	},
@@ -71,14 +74,16 @@ var rowCautions = []struct {
 		warning: WarnOneSeed,
 		applies: func(r *Row, n Noise) bool { return n.Kind != KindNone && r.Seeds == 1 },
 		together: func(rows []*Row) string {
-			return fmt.Sprintf("One noise seed under %s: the intervals say nothing about other draws of the noise.", noisesOf(rows))
+			return fmt.Sprintf("One noise seed under %s: the intervals say nothing about other draws of the noise.",
+				noisesOf(rows))
 		},
 	},
 	{
 		warning: WarnFewChips,
 		applies: func(r *Row, n Noise) bool { return n.Chips && r.Seeds > 1 && r.Seeds < fewSeeds },
 		together: func(rows []*Row) string {
-			return fmt.Sprintf("Fewer than %d noise seeds under %s: the interval for new chips rests on very few chips and may be too narrow.",
+			return fmt.Sprintf("Fewer than %d noise seeds under %s: "+
+				"the interval for new chips rests on very few chips and may be too narrow.",
 				fewSeeds, noisesOf(rows))
 		},
 	},
@@ -90,7 +95,8 @@ var rowCautions = []struct {
 			for i, r := range rows {
 				names[i] = rowName(r)
 			}
-			return fmt.Sprintf("More than %s %% of the samples are truncated under %s: accuracy there depends on the token limit.",
+			return fmt.Sprintf("More than %s %% of the samples are truncated under %s: "+
+				"accuracy there depends on the token limit.",
 				fixed(100*manyTruncated, 0), strings.Join(names, "; "))
 		},
 	},

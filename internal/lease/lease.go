@@ -79,7 +79,8 @@ type Lease struct {
 	done     chan struct{}
 }
 
-// environment is what a lease needs of the system. Tests put a clock, a host or a file system of their own in its place.
+// environment is what a lease needs of the system. Tests put a clock, a host or a file system of their own in its
+// place.
 type environment struct {
 	self  Owner
 	local func(dir string) bool
@@ -91,7 +92,10 @@ type environment struct {
 }
 
 func system() *environment {
-	return &environment{self: thisProcess(), local: localFileSystem, flock: Flock, sleep: sleep, now: time.Now, every: every}
+	return &environment{
+		self: thisProcess(), local: localFileSystem, flock: Flock, sleep: sleep, now: time.Now,
+		every: every,
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -151,7 +155,9 @@ func (e *environment) acquire(ctx context.Context, path string, logf func(format
 
 // try makes one attempt with an open lock file. Where it returns neither a lease nor an error, the file was replaced in
 // the meantime.
-func (e *environment) try(ctx context.Context, path string, f *os.File, local bool, logf func(string, ...any)) (*Lease, error) {
+func (e *environment) try(ctx context.Context, path string, f *os.File, local bool, logf func(string, ...any)) (*Lease,
+	error,
+) {
 	name := path + suffix
 	busy := e.flock(f)
 	if busy != nil && local && !errors.Is(busy, syscall.EWOULDBLOCK) {

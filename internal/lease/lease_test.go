@@ -32,7 +32,10 @@ type fakeHost struct {
 func newFakeHost(name string, pid int) *fakeHost {
 	h := &fakeHost{time: time.Unix(1e9, 0)}
 	h.environment = &environment{
-		self:  Owner{Host: name, PID: pid, Machine: "m-" + name, Boot: "b-" + name, PIDNS: "ns", Command: "test", Started: h.time},
+		self: Owner{
+			Host: name, PID: pid, Machine: "m-" + name, Boot: "b-" + name, PIDNS: "ns", Command: "test",
+			Started: h.time,
+		},
 		local: func(string) bool { return false },
 		flock: func(*os.File) error {
 			if h.locked {

@@ -82,12 +82,18 @@ func thisProcess() Owner {
 	if err != nil {
 		host = "unknown"
 	}
-	o := Owner{Host: host, PID: os.Getpid(), Started: time.Now().UTC().Truncate(time.Second), Command: strings.Join(os.Args, " ")}
+	o := Owner{
+		Host: host, PID: os.Getpid(), Started: time.Now().UTC().Truncate(time.Second),
+		Command: strings.Join(os.Args, " "),
+	}
 	const maxCommand = 1 << 10 // a record is one write
 	if len(o.Command) > maxCommand {
 		o.Command = strings.ToValidUTF8(o.Command[:maxCommand], "") + "..."
 	}
-	for path, to := range map[string]*string{"/proc/sys/kernel/random/boot_id": &o.Boot, "/etc/machine-id": &o.Machine} {
+	for path, to := range map[string]*string{
+		"/proc/sys/kernel/random/boot_id": &o.Boot,
+		"/etc/machine-id":                 &o.Machine,
+	} {
 		if data, err := os.ReadFile(path); err == nil { //nolint:forbidigo // no user's file
 			*to = strings.TrimSpace(string(data))
 		}

@@ -1,8 +1,9 @@
-// Package export writes a run in the formats of other tools: lm-evaluation-harness, inspect_ai, and flat CSV and parquet.
+// Package export writes a run in the formats of other tools: lm-evaluation-harness, inspect_ai, and flat CSV and
+// parquet.
 //
-// Every condition of the run's table is written, also one that shares the samples of another (same noise, same T(t)): whoever
-// groups a flat file by noise and temperature gets the rows of the table. Nothing is computed anew: verdicts are the journal's,
-// accuracies and standard errors the table's.
+// Every condition of the run's table is written, also one that shares the samples of another (same noise, same T(t)):
+// whoever groups a flat file by noise and temperature gets the rows of the table. Nothing is computed anew: verdicts
+// are the journal's, accuracies and standard errors the table's.
 package export
 
 import (
@@ -113,7 +114,8 @@ func (r *Run) checkQuestions() error {
 	for _, a := range r.arms {
 		for _, rec := range a.records {
 			if _, ok := r.Questions[rec.ID]; !ok {
-				return fmt.Errorf("the run has a sample of row %d, which the data set lacks (it has %d rows)", rec.ID, len(r.Questions))
+				return fmt.Errorf("the run has a sample of row %d, which the data set lacks (it has %d rows)", rec.ID,
+					len(r.Questions))
 			}
 		}
 	}

@@ -23,12 +23,13 @@ import (
 
 // The questions and texts hold what breaks careless writers.
 var hostile = []string{
-	"plain #### 1", "<script>alert('&')</script> \"quoted\", and\na second line", "NA", "", "\u2028between\u2029 \\u2028 \\\\",
+	"plain #### 1", "<script>alert('&')</script> \"quoted\", and\na second line", "NA", "",
+	"\u2028between\u2029 \\u2028 \\\\",
 	"tab\tand \r\n carriage, é 語 🙂 \x7f \x01",
 }
 
-// hostileRun writes a run of two noises and three temperatures, the third of which shares the samples of the first without noise,
-// with samples of every status. It returns its directory, its questions and a JSONL file of them.
+// hostileRun writes a run of two noises and three temperatures, the third of which shares the samples of the first
+// without noise, with samples of every status. It returns its directory, its questions and a JSONL file of them.
 func hostileRun(t *testing.T) (dir string, setup Setup, questions map[int]datasets.Example, data string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -54,8 +55,12 @@ func hostileRun(t *testing.T) (dir string, setup Setup, questions map[int]datase
 		Config:   json.RawMessage(`{"scoring":{"ladder":"robust"},"model":{"path":"org/some:model"}}`),
 		Hashes:   map[string]string{"weights": "ab12", "template": "ef"},
 		Versions: map[string]string{"gsmeval": "0.0.0"}, Device: "cpu", Threads: 1,
-		Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Finished: time.Date(2026, 1, 2, 4, 4, 5, 678000, time.UTC),
-		Timings: map[string]float64{"decode": 12.5}, Schedules: []results.Schedule{{SHA: "one", T: []float64{1}}, {SHA: "curve", T: []float64{1.25, 1.5}}},
+		Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Finished: time.Date(2026, 1, 2, 4, 4, 5, 678000,
+			time.UTC),
+		Timings: map[string]float64{"decode": 12.5}, Schedules: []results.Schedule{
+			{SHA: "one", T: []float64{1}},
+			{SHA: "curve", T: []float64{1.25, 1.5}},
+		},
 		Meta: results.Meta{
 			Name: "hostile", Fingerprint: fingerprint, Examples: len(hostile),
 			Noises: []results.Noise{{Label: "none", Kind: "none"}, {Label: "weight 0.1", Kind: "weight", Chips: true}},
@@ -79,7 +84,8 @@ func hostileRun(t *testing.T) (dir string, setup Setup, questions map[int]datase
 		t.Fatal(err)
 	}
 	statuses := []scoring.Status{
-		scoring.StatusOK, scoring.StatusTruncated, scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusError, scoring.StatusNonfinite, scoring.StatusOK,
+		scoring.StatusOK, scoring.StatusTruncated, scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusError,
+		scoring.StatusNonfinite, scoring.StatusOK,
 	}
 	n := 0
 	for _, c := range info.Meta.Conditions {
@@ -89,9 +95,11 @@ func hostileRun(t *testing.T) (dir string, setup Setup, questions map[int]datase
 					continue
 				}
 				rec := results.Record{
-					Run: fingerprint, Noise: info.Meta.Noises[c.NoiseIndex].Label, NoiseIndex: c.NoiseIndex, Replicate: r,
+					Run: fingerprint, Noise: info.Meta.Noises[c.NoiseIndex].Label, NoiseIndex: c.NoiseIndex,
+					Replicate:   r,
 					Temperature: info.Meta.Temps[c.TempIndex].Label, TempIndex: c.TempIndex, ID: order, Order: order,
-					QuestionSHA: "q" + strconv.Itoa(order), PromptSHA: "p", Text: text, Tokens: 10 + n, Finish: results.FinishStop,
+					QuestionSHA: "q" + strconv.Itoa(order), PromptSHA: "p", Text: text, Tokens: 10 + n,
+					Finish: results.FinishStop,
 					Status: statuses[n%len(statuses)], TMin: 1, TMax: 1.25, TMean: 1.1, TSHA: c.TSHA,
 				}
 				switch rec.Status {
@@ -148,7 +156,8 @@ func loadHostile(t *testing.T) (*Run, string, string) {
 	return r, dir, data
 }
 
-// TestFlat reads CSV and parquet back: the same lines in both, one for each sample of each row of the table, texts to the byte.
+// TestFlat reads CSV and parquet back: the same lines in both, one for each sample of each row of the table, texts to
+// the byte.
 func TestFlat(t *testing.T) {
 	t.Parallel()
 	r, _, _ := loadHostile(t)
@@ -178,7 +187,8 @@ func TestFlat(t *testing.T) {
 	counted, right := map[[2]string]int{}, map[[2]string]int{}
 	for i, row := range rows {
 		line := lines[i+1]
-		if row.Text != hostile[row.ID] || *row.Question != "Q"+hostile[row.ID] || *row.Gold != strconv.Itoa(int(row.ID)) {
+		if row.Text != hostile[row.ID] || *row.Question != "Q"+hostile[row.ID] ||
+			*row.Gold != strconv.Itoa(int(row.ID)) {
 			t.Errorf("row %d: text %q, question %q, gold %q", i, row.Text, *row.Question, *row.Gold)
 		}
 		// The reader of encoding/csv makes \n of \r\n in a cell; pandas keeps it (check_exports.py).
@@ -215,7 +225,8 @@ func TestLMEval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := filepath.Join(dir, "out", "org__some__model", "results_2026-01-02T04-04-05.000678.json"); paths[0] != want {
+	if want := filepath.Join(dir, "out", "org__some__model",
+		"results_2026-01-02T04-04-05.000678.json"); paths[0] != want {
 		t.Errorf("results in %s, want %s", paths[0], want)
 	}
 	var all struct {
@@ -281,7 +292,8 @@ func TestInspect(t *testing.T) {
 			}
 		}
 		if right != row.Correct || failed != row.Failed() {
-			t.Errorf("%s: %d right and %d failed, the table says %d and %d", path, right, failed, row.Correct, row.Failed())
+			t.Errorf("%s: %d right and %d failed, the table says %d and %d", path, right, failed, row.Correct,
+				row.Failed())
 		}
 	}
 }
@@ -305,7 +317,8 @@ func TestOtherToolsAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	report, err := exec.CommandContext(t.Context(), python, filepath.Join("..", "..", "scripts", "check_exports.py"), dir, data, out).CombinedOutput()
+	report, err := exec.CommandContext(t.Context(), python, filepath.Join("..", "..", "scripts", "check_exports.py"),
+		dir, data, out).CombinedOutput()
 	t.Logf("%s", report)
 	if err != nil || !strings.Contains(string(report), "checked 6 conditions") {
 		t.Errorf("%v", err)
@@ -321,7 +334,8 @@ func TestRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(questions, 3)
-	if _, err := Load(dir, info, setup, questions); err == nil || !strings.Contains(err.Error(), "row 3, which the data set lacks") {
+	if _, err := Load(dir, info, setup, questions); err == nil ||
+		!strings.Contains(err.Error(), "row 3, which the data set lacks") {
 		t.Errorf("a data set without row 3: %v", err)
 	}
 	r, err := Load(dir, info, setup, nil)

@@ -14,8 +14,8 @@ import (
 	"github.com/gsmeval/gsmeval/results"
 )
 
-// flat is a line of the flat formats: one sample of one condition. CSV has the same columns in the same order; a pointer that is
-// nil is an empty cell there and null in parquet.
+// flat is a line of the flat formats: one sample of one condition. CSV has the same columns in the same order; a
+// pointer that is nil is an empty cell there and null in parquet.
 type flat struct {
 	Run         string   `parquet:"run,dict"`
 	Noise       string   `parquet:"noise,dict"`
@@ -65,7 +65,8 @@ func (r *Run) flats() iter.Seq[flat] {
 
 func (r *Run) flat(a arm, rec *results.Record) flat {
 	f := flat{
-		Run: rec.Run, Noise: a.row.Noise, NoiseKind: a.kind, NoiseIndex: int32(rec.NoiseIndex), Replicate: int32(rec.Replicate),
+		Run: rec.Run, Noise: a.row.Noise, NoiseKind: a.kind, NoiseIndex: int32(rec.NoiseIndex),
+		Replicate:   int32(rec.Replicate),
 		Temperature: a.row.Temperature, TempIndex: int32(a.row.TempIndex), SamplesOf: text(a.row.SamplesOf),
 		ID: int32(rec.ID), Order: int32(rec.Order), QuestionSHA: rec.QuestionSHA, PromptSHA: rec.PromptSHA,
 		Text: rec.Text, Tokens: int32(rec.Tokens), Finish: string(rec.Finish), Status: string(rec.Status),

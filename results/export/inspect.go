@@ -14,8 +14,9 @@ import (
 	"github.com/gsmeval/gsmeval/results"
 )
 
-// The log of inspect_ai in JSON (version 2, checked with inspect_ai 0.3.285): a file for each condition, the task. Epochs are
-// the replicates, the scorer is the answer ladder. A sample without a verdict has an error and no score, as inspect has it.
+// The log of inspect_ai in JSON (version 2, checked with inspect_ai 0.3.285): a file for each condition, the task.
+// Epochs are the replicates, the scorer is the answer ladder. A sample without a verdict has an error and no score, as
+// inspect has it.
 
 const inspectVersion = 2
 
@@ -68,7 +69,8 @@ func (r *Run) writeInspect(dir string) ([]string, error) {
 	var paths []string
 	for i, task := range r.slugs() {
 		id := inspectID(r.Info.Fingerprint, task)
-		path := filepath.Join(dir, r.Info.Started.UTC().Format("2006-01-02T15-04-05-07-00")+"_"+strings.ReplaceAll(task, "_", "-")+"_"+id+".json")
+		date := r.Info.Started.UTC().Format("2006-01-02T15-04-05-07-00")
+		path := filepath.Join(dir, date+"_"+strings.ReplaceAll(task, "_", "-")+"_"+id+".json")
 		err := files.Replace(path, func(w io.Writer) error {
 			enc := json.NewEncoder(w)
 			enc.SetEscapeHTML(false)
@@ -95,23 +97,44 @@ func (r *Run) inspectLog(a arm, task, id string) *inspectLog {
 	log := &inspectLog{
 		Version: inspectVersion,
 		Eval: object{
-			"eval_id": inspectID(id, "eval"), "run_id": inspectID(info.Fingerprint), "created": inspectTime(info.Started),
-			"task": task, "task_id": id, "task_version": results.TableSchema, "task_display_name": a.row.Noise + ", " + a.row.Temperature,
-			"task_args": object{"noise": a.row.Noise, "temperature": a.row.Temperature},
+			"eval_id": inspectID(id, "eval"), "run_id": inspectID(info.Fingerprint),
+			"created": inspectTime(info.Started),
+			"task":    task, "task_id": id, "task_version": results.TableSchema,
+			"task_display_name": a.row.Noise + ", " + a.row.Temperature,
+			"task_args":         object{"noise": a.row.Noise, "temperature": a.row.Temperature},
 			"dataset": object{
-				"name": datasetName(s), "location": s.Dataset, "samples": info.Meta.Examples, "sample_ids": ids(a.records), "shuffled": s.Shuffled,
+				"name": datasetName(s), "location": s.Dataset, "samples": info.Meta.Examples,
+				"sample_ids": ids(a.records), "shuffled": s.Shuffled,
 			},
 			"model":                 model,
 			"model_generate_config": r.inspectGenerate(a),
 			"model_args":            object{"dtype": s.DType, "device": info.Device, "revision": s.Revision},
-			"config":                object{"limit": orNil(s.Limit), "epochs": a.cond.Replicates, "epochs_reducer": []string{"mean"}, "fail_on_error": false},
-			"packages":              info.Versions,
-			"metadata":              object{"fingerprint": info.Fingerprint, "hashes": info.Hashes, "settings": info.Meta.Settings, "notes": r.table.Notes},
-			"scorers":               []object{{"name": s.Ladder, "options": object{}, "metrics": []object{{"name": "accuracy", "options": object{}}, {"name": "stderr", "options": object{}}}, "metadata": object{}}},
+			"config": object{
+				"limit": orNil(s.Limit), "epochs": a.cond.Replicates,
+				"epochs_reducer": []string{"mean"}, "fail_on_error": false,
+			},
+			"packages": info.Versions,
+			"metadata": object{
+				"fingerprint": info.Fingerprint, "hashes": info.Hashes,
+				"settings": info.Meta.Settings, "notes": r.table.Notes,
+			},
+			"scorers": []object{{
+				"name": s.Ladder, "options": object{},
+				"metrics": []object{
+					{"name": "accuracy", "options": object{}},
+					{"name": "stderr", "options": object{}},
+				}, "metadata": object{},
+			}},
 		},
-		Plan:    object{"name": "plan", "steps": []object{{"solver": "generate", "params": object{}}}, "config": r.inspectGenerate(a)},
+		Plan: object{
+			"name": "plan", "steps": []object{{"solver": "generate", "params": object{}}},
+			"config": r.inspectGenerate(a),
+		},
 		Results: r.inspectResults(a),
-		Stats:   object{"started_at": inspectTime(info.Started), "completed_at": inspectTime(info.Finished), "model_usage": object{}},
+		Stats: object{
+			"started_at": inspectTime(info.Started), "completed_at": inspectTime(info.Finished),
+			"model_usage": object{},
+		},
 	}
 	switch info.Status {
 	case results.RunComplete:
@@ -172,9 +195,13 @@ func (r *Run) inspectResults(a arm) object {
 	return object{
 		"total_samples": a.row.Planned, "completed_samples": a.row.N,
 		"scores": []object{{
-			"name": r.Setup.Ladder, "scorer": r.Setup.Ladder, "reducer": "mean", "scored_samples": a.row.N, "unscored_samples": a.row.Failed(),
-			"params": object{}, "metrics": metrics,
-			"metadata": object{"interval_95": a.row.CI, "truncated": a.row.Truncated, "no_answer": a.row.NoAnswer, "effective_n": a.row.EffectiveN},
+			"name": r.Setup.Ladder, "scorer": r.Setup.Ladder, "reducer": "mean", "scored_samples": a.row.N,
+			"unscored_samples": a.row.Failed(),
+			"params":           object{}, "metrics": metrics,
+			"metadata": object{
+				"interval_95": a.row.CI, "truncated": a.row.Truncated, "no_answer": a.row.NoAnswer,
+				"effective_n": a.row.EffectiveN,
+			},
 		}},
 	}
 }
@@ -193,10 +220,15 @@ func (r *Run) inspectSample(a arm, rec *results.Record, model string) inspectSam
 	s := inspectSample{
 		ID: rec.ID, Epoch: rec.Replicate + 1, Input: e.Question, Target: e.Gold,
 		Messages: []inspectMessage{{Role: "user", Content: e.Question, Source: "input"}, answer},
-		Output:   object{"model": model, "choices": []object{{"message": answer, "stop_reason": stop}}, "completion": rec.Text},
+		Output: object{
+			"model": model, "choices": []object{{"message": answer, "stop_reason": stop}},
+			"completion": rec.Text,
+		},
 		Metadata: object{
-			"noise": a.row.Noise, "temperature": a.row.Temperature, "replicate": rec.Replicate, "order": rec.Order, "tokens": rec.Tokens,
-			"status": rec.Status, "rung": rec.Rung, "finish": rec.Finish, "t_min": rec.TMin, "t_max": rec.TMax, "t_mean": rec.TMean,
+			"noise": a.row.Noise, "temperature": a.row.Temperature, "replicate": rec.Replicate, "order": rec.Order,
+			"tokens": rec.Tokens,
+			"status": rec.Status, "rung": rec.Rung, "finish": rec.Finish, "t_min": rec.TMin, "t_max": rec.TMax,
+			"t_mean":       rec.TMean,
 			"question_sha": rec.QuestionSHA, "prompt_sha": rec.PromptSHA, "solution": e.Answer,
 		},
 	}
@@ -207,7 +239,10 @@ func (r *Run) inspectSample(a arm, rec *results.Record, model string) inspectSam
 		s.Error = &inspectError{Message: rec.Error}
 		return s
 	}
-	score := inspectScore{Value: "I", Explanation: fmt.Sprintf("status %s", rec.Status), Metadata: object{"status": rec.Status, "rung": rec.Rung}}
+	score := inspectScore{
+		Value: "I", Explanation: fmt.Sprintf("status %s", rec.Status),
+		Metadata: object{"status": rec.Status, "rung": rec.Rung},
+	}
 	if rec.Correct {
 		score.Value = "C"
 	}

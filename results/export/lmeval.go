@@ -14,9 +14,10 @@ import (
 	"github.com/gsmeval/gsmeval/results"
 )
 
-// The files of lm-evaluation-harness (checked with 0.4.13): MODEL/results_DATE.json holds a task for each condition, and
-// MODEL/samples_TASK_DATE.jsonl a line for each sample, with the replicates of a question one after the other. The metric is
-// exact_match, the filter the name of the answer ladder. Samples without a verdict are left out: the harness knows none.
+// The files of lm-evaluation-harness (checked with 0.4.13): MODEL/results_DATE.json holds a task for each condition,
+// and MODEL/samples_TASK_DATE.jsonl a line for each sample, with the replicates of a question one after the other. The
+// metric is exact_match, the filter the name of the answer ladder. Samples without a verdict are left out: the harness
+// knows none.
 
 // lmSample is a line of samples_*.jsonl. The keys after target_hash are the metric and what gsmeval knows beside it.
 type lmSample struct {
@@ -107,9 +108,11 @@ func (r *Run) lmSample(a arm, rec *results.Record) (*lmSample, error) {
 	return &lmSample{
 		DocID: rec.ID, Doc: doc, Target: e.Gold,
 		Arguments: map[string]map[string]lmArgs{"gen_args_0": {"arg_0": e.Question, "arg_1": r.lmGenKwargs(a)}},
-		Resps:     [][]string{{rec.Text}}, FilteredResps: []string{rec.Answer}, Filter: r.Setup.Ladder, Metrics: []string{"exact_match"},
+		Resps:     [][]string{{rec.Text}}, FilteredResps: []string{rec.Answer}, Filter: r.Setup.Ladder,
+		Metrics: []string{"exact_match"},
 		DocHash: docHash, PromptHash: sha(e.Question), TargetHash: sha(e.Gold), ExactMatch: match,
-		Replicate: rec.Replicate, Status: string(rec.Status), Rung: rec.Rung, Finish: string(rec.Finish), Tokens: rec.Tokens,
+		Replicate: rec.Replicate, Status: string(rec.Status), Rung: rec.Rung, Finish: string(rec.Finish),
+		Tokens:    rec.Tokens,
 		PromptSHA: rec.PromptSHA, TMean: rec.TMean,
 	}, nil
 }
@@ -117,7 +120,10 @@ func (r *Run) lmSample(a arm, rec *results.Record) (*lmSample, error) {
 // lmGenKwargs says how a condition generates. A temperature that follows the position has no number.
 func (r *Run) lmGenKwargs(a arm) map[string]any {
 	t := r.temperature(a)
-	return map[string]any{"do_sample": t == nil || *t > 0, "temperature": t, "max_gen_toks": r.Setup.MaxNewTokens, "until": []string{}}
+	return map[string]any{
+		"do_sample": t == nil || *t > 0, "temperature": t, "max_gen_toks": r.Setup.MaxNewTokens,
+		"until": []string{},
+	}
 }
 
 // lmDocHash is the harness's hash of a document: SHA-256 of Python's json.dumps(doc, indent=2, ensure_ascii=False).
@@ -166,7 +172,10 @@ func modelSlug(model string) string { return unsafeInModel.ReplaceAllString(mode
 func (r *Run) lmResults(tasks []string, hashes map[string]string) map[string]any {
 	s, info := r.Setup, r.Info
 	out := map[string]map[string]any{}
-	for _, key := range []string{"results", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples"} {
+	for _, key := range []string{
+		"results", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better",
+		"n-samples",
+	} {
 		out[key] = map[string]any{}
 	}
 	dataset := datasetName(s)
@@ -182,14 +191,20 @@ func (r *Run) lmResults(tasks []string, hashes map[string]string) map[string]any
 		out["configs"][task] = map[string]any{
 			"task": task, "dataset_path": s.Dataset, "dataset_name": s.Subset, "test_split": s.Split,
 			"doc_to_text": "question", "doc_to_target": "answer", "description": "", "num_fewshot": s.FewShot,
-			"metric_list":       []map[string]any{{"metric": "exact_match", "aggregation": "mean", "higher_is_better": true}},
+			"metric_list": []map[string]any{{
+				"metric": "exact_match", "aggregation": "mean",
+				"higher_is_better": true,
+			}},
 			"filter_list":       []map[string]any{{"name": s.Ladder}},
 			"output_type":       "generate_until",
 			"generation_kwargs": r.lmGenKwargs(a), "repeats": a.cond.Replicates,
 			"metadata": map[string]any{
-				"version": results.TableSchema, "gsmeval_fingerprint": info.Fingerprint, "noise": a.row.Noise, "noise_kind": a.kind,
-				"temperature": a.row.Temperature, "t_sha": a.cond.TSHA, "mean_alpha": a.cond.MeanAlpha, "samples_of": a.row.SamplesOf,
-				"samples": a.row.Samples, "planned": a.row.Planned, "failed": a.row.Failed(), "accuracy_interval_95": a.row.CI,
+				"version": results.TableSchema, "gsmeval_fingerprint": info.Fingerprint, "noise": a.row.Noise,
+				"noise_kind":  a.kind,
+				"temperature": a.row.Temperature, "t_sha": a.cond.TSHA, "mean_alpha": a.cond.MeanAlpha,
+				"samples_of": a.row.SamplesOf,
+				"samples":    a.row.Samples, "planned": a.row.Planned, "failed": a.row.Failed(),
+				"accuracy_interval_95": a.row.CI,
 			},
 		}
 		out["versions"][task] = results.TableSchema
@@ -200,14 +215,18 @@ func (r *Run) lmResults(tasks []string, hashes map[string]string) map[string]any
 	all := map[string]any{
 		"config": map[string]any{
 			"model": "gsmeval", "model_args": "pretrained=" + s.Model + ",dtype=" + s.DType, "model_dtype": s.DType,
-			"model_revision": s.Revision, "model_sha": info.Hashes["weights"], "batch_size": s.BatchSize, "batch_sizes": []int{},
-			"device": info.Device, "use_cache": nil, "limit": orNil(s.Limit), "bootstrap_iters": r.table.Resamples, "gen_kwargs": nil,
+			"model_revision": s.Revision, "model_sha": info.Hashes["weights"], "batch_size": s.BatchSize,
+			"batch_sizes": []int{},
+			"device":      info.Device, "use_cache": nil, "limit": orNil(s.Limit), "bootstrap_iters": r.table.Resamples,
+			"gen_kwargs":  nil,
 			"random_seed": s.Seed, "numpy_seed": s.Seed, "torch_seed": s.Seed, "fewshot_seed": s.Seed,
 		},
 		"git_hash": nil, "date": float64(info.Started.UnixMilli()) / 1000, "gsmeval_version": info.Versions["gsmeval"],
-		"gsmeval_settings": info.Meta.Settings, "gsmeval_dataset": dataset, "gsmeval_notes": append(r.table.Notes, r.table.Warnings...),
-		"task_hashes": hashes, "model_source": "gsmeval", "model_name": s.Model, "model_name_sanitized": modelSlug(s.Model),
-		"system_instruction": orNil(s.System), "system_instruction_sha": nil, "fewshot_as_multiturn": nil,
+		"gsmeval_settings": info.Meta.Settings, "gsmeval_dataset": dataset,
+		"gsmeval_notes": append(r.table.Notes, r.table.Warnings...),
+		"task_hashes":   hashes, "model_source": "gsmeval", "model_name": s.Model,
+		"model_name_sanitized": modelSlug(s.Model),
+		"system_instruction":   orNil(s.System), "system_instruction_sha": nil, "fewshot_as_multiturn": nil,
 		"chat_template": nil, "chat_template_sha": orNil(info.Hashes["template"]),
 		"start_time": float64(info.Started.UnixMilli()) / 1000, "end_time": float64(r.when().UnixMilli()) / 1000,
 		"total_evaluation_time_seconds": fmt.Sprint(info.Timings["decode"]),

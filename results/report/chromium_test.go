@@ -89,7 +89,8 @@ func TestChromiumFilters(t *testing.T) {
 	gained := func(from, to bool) func(x *results.Record) bool {
 		return func(x *results.Record) bool {
 			before, counts := right(0, 1, x)
-			return x.NoiseIndex == 1 && x.TempIndex == 2 && counts && x.Status.Counted() && before == from && x.Correct == to
+			return x.NoiseIndex == 1 && x.TempIndex == 2 && counts && x.Status.Counted() && before == from &&
+				x.Correct == to
 		}
 	}
 	index := func(list []string, s string) string { return fmt.Sprint(slices.Index(list, s)) }
@@ -98,19 +99,34 @@ func TestChromiumFilters(t *testing.T) {
 		set  map[string]string
 		want func(x *results.Record) bool
 	}{
-		"all":       {nil, func(*results.Record) bool { return true }},
-		"condition": {map[string]string{"c": "5"}, func(x *results.Record) bool { return x.NoiseIndex == 1 && x.TempIndex == 2 }},
-		"seed":      {map[string]string{"r": "1"}, func(x *results.Record) bool { return x.Replicate == 1 }},
-		"status":    {map[string]string{"s": index(b.Statuses, "truncated")}, func(x *results.Record) bool { return x.Status == scoring.StatusTruncated }},
-		"nonfinite": {map[string]string{"s": index(b.Statuses, "nonfinite")}, func(x *results.Record) bool { return x.Status == scoring.StatusNonfinite }},
-		"rung":      {map[string]string{"g": index(b.Rungs, "")}, func(x *results.Record) bool { return x.Rung == "" }},
-		"verdict":   {map[string]string{"w": "right", "c": "0"}, func(x *results.Record) bool { return x.Correct && x.NoiseIndex == 0 && x.TempIndex == 0 }},
-		"gained":    {map[string]string{"c": "5", "v": "1", "o": "gained"}, gained(false, true)},
-		"lost":      {map[string]string{"c": "5", "v": "1", "o": "lost"}, gained(true, false)},
-		"both":      {map[string]string{"c": "5", "v": "1", "o": "both"}, gained(true, true)},
-		"question":  {map[string]string{"q": "7"}, func(x *results.Record) bool { return x.ID == 7 }},
-		"words":     {map[string]string{"q": "question 11:"}, func(x *results.Record) bool { return x.ID == 11 }},
-		"nothing":   {map[string]string{"q": "no question has these words"}, func(*results.Record) bool { return false }},
+		"all": {nil, func(*results.Record) bool { return true }},
+		"condition": {
+			map[string]string{"c": "5"},
+			func(x *results.Record) bool { return x.NoiseIndex == 1 && x.TempIndex == 2 },
+		},
+		"seed": {map[string]string{"r": "1"}, func(x *results.Record) bool { return x.Replicate == 1 }},
+		"status": {
+			map[string]string{"s": index(b.Statuses, "truncated")},
+			func(x *results.Record) bool { return x.Status == scoring.StatusTruncated },
+		},
+		"nonfinite": {
+			map[string]string{"s": index(b.Statuses, "nonfinite")},
+			func(x *results.Record) bool { return x.Status == scoring.StatusNonfinite },
+		},
+		"rung": {map[string]string{"g": index(b.Rungs, "")}, func(x *results.Record) bool { return x.Rung == "" }},
+		"verdict": {
+			map[string]string{"w": "right", "c": "0"},
+			func(x *results.Record) bool { return x.Correct && x.NoiseIndex == 0 && x.TempIndex == 0 },
+		},
+		"gained":   {map[string]string{"c": "5", "v": "1", "o": "gained"}, gained(false, true)},
+		"lost":     {map[string]string{"c": "5", "v": "1", "o": "lost"}, gained(true, false)},
+		"both":     {map[string]string{"c": "5", "v": "1", "o": "both"}, gained(true, true)},
+		"question": {map[string]string{"q": "7"}, func(x *results.Record) bool { return x.ID == 7 }},
+		"words":    {map[string]string{"q": "question 11:"}, func(x *results.Record) bool { return x.ID == 11 }},
+		"nothing": {
+			map[string]string{"q": "no question has these words"},
+			func(*results.Record) bool { return false },
+		},
 	} {
 		want := 0
 		for i := range records {
@@ -141,7 +157,8 @@ func TestChromiumFilters(t *testing.T) {
 	quiet(t, c, url)
 }
 
-// TestChromiumShowsMarkupAsText opens a report whose every text is markup. Nothing of it runs, and nothing is asked for.
+// TestChromiumShowsMarkupAsText opens a report whose every text is markup. Nothing of it runs, and nothing is asked
+// for.
 func TestChromiumShowsMarkupAsText(t *testing.T) {
 	c := startChromium(t)
 	url, _ := pageFile(t, hostileRun(t))
@@ -153,10 +170,12 @@ func TestChromiumShowsMarkupAsText(t *testing.T) {
 	tb.eval(`({Title: document.title, Question: document.querySelector(".sample .question").textContent,
 		Text: [...document.querySelectorAll(".sample[open] pre")].at(-1).textContent, Mark: document.querySelector(".sample mark").textContent,
 		Option: document.querySelector("#filter-c option:last-child").textContent})`, &got)
-	if got.Title != hostile+" – gsmeval report" && got.Title != strings.Join(strings.Fields(hostile), " ")+" – gsmeval report" {
+	if got.Title != hostile+" – gsmeval report" &&
+		got.Title != strings.Join(strings.Fields(hostile), " ")+" – gsmeval report" {
 		t.Errorf("the title is %q", got.Title)
 	}
-	if got.Question != hostile || got.Text != hostile+"#### 1" || got.Mark != "1" || got.Option != "activation 0.2, "+hostile {
+	if got.Question != hostile || got.Text != hostile+"#### 1" || got.Mark != "1" ||
+		got.Option != "activation 0.2, "+hostile {
 		t.Errorf("texts do not arrive as they are: %+v", got)
 	}
 	// A sample that failed has no answer to mark, but a cause.
@@ -190,7 +209,8 @@ func TestChromiumShowsMarkupAsText(t *testing.T) {
 func quiet(t *testing.T, c *chromium, url string) {
 	t.Helper()
 	for _, m := range c.messages() {
-		if asked, ok := strings.CutPrefix(m, "request "); !ok || !strings.HasPrefix(asked, url) && !strings.HasPrefix(asked, "about:") {
+		if asked, ok := strings.CutPrefix(m, "request "); !ok || !strings.HasPrefix(asked, url) &&
+			!strings.HasPrefix(asked, "about:") {
 			t.Errorf("chromium: %s", m)
 		}
 	}
@@ -226,7 +246,10 @@ func TestChromiumKeyboard(t *testing.T) {
 			break
 		}
 	}
-	for _, id := range []string{"filter-c", "filter-r", "filter-w", "filter-s", "filter-g", "filter-v", "filter-o", "filter-q", "Next"} {
+	for _, id := range []string{
+		"filter-c", "filter-r", "filter-w", "filter-s", "filter-g", "filter-v", "filter-o",
+		"filter-q", "Next",
+	} {
 		if !slices.Contains(seen, id) {
 			t.Errorf("the keyboard does not come by %s: %v", id, seen)
 		}
@@ -288,7 +311,10 @@ func TestChromiumFits(t *testing.T) {
 	g.labels[2] = "activation 0.2 absmax include " + strings.Repeat("q_proj,", 12)
 	examples := g.write(t, dir, nil)
 	url, _ := pageFile(t, load(t, dir, examples))
-	for name, l := range map[string]look{"desk": {1280, 900, false}, "desk-dark": {1280, 900, true}, "phone": {390, 844, false}, "phone-dark": {390, 844, true}} {
+	for name, l := range map[string]look{
+		"desk": {1280, 900, false}, "desk-dark": {1280, 900, true},
+		"phone": {390, 844, false}, "phone-dark": {390, 844, true},
+	} {
 		tb := c.open(l)
 		tb.show(url)
 		tb.eval(`document.querySelectorAll(".sample")[1].querySelector("summary").click()`, nil)
@@ -315,7 +341,10 @@ func TestChromiumFits(t *testing.T) {
 			continue
 		}
 		// Paper is white, whatever the screen is.
-		tb.do("Emulation.setEmulatedMedia", map[string]any{"media": "print", "features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}})
+		tb.do("Emulation.setEmulatedMedia", map[string]any{
+			"media":    "print",
+			"features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}},
+		})
 		tb.eval("getComputedStyle(document.body).backgroundColor", &back)
 		var browser string
 		tb.eval(`getComputedStyle(document.getElementById("browser")).display`, &browser)
@@ -335,8 +364,8 @@ func TestChromiumFits(t *testing.T) {
 	}
 }
 
-// TestChromiumOpensABigReport is the acceptance of size: 5 conditions x 5 seeds x 1,319 questions, under 15 MB, ready within
-// two seconds.
+// TestChromiumOpensABigReport is the acceptance of size: 5 conditions x 5 seeds x 1,319 questions, under 15 MB, ready
+// within two seconds.
 func TestChromiumOpensABigReport(t *testing.T) {
 	c := startChromium(t)
 	dir, begin := t.TempDir(), time.Now()

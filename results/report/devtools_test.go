@@ -48,7 +48,8 @@ func startChromium(t *testing.T) *chromium {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", //nolint:noctx // ended below
+	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+		"--disable-background-networking", //nolint:noctx // ended below
 		"--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
 	cmd.ExtraFiles = []*os.File{commands, answers}
 	var stderr bytes.Buffer
@@ -168,12 +169,18 @@ func (c *chromium) open(l look) *tab {
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
 		tb.do(domain+".enable", nil)
 	}
-	tb.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": l.width, "height": l.height, "deviceScaleFactor": 1, "mobile": l.width < 600})
+	tb.do("Emulation.setDeviceMetricsOverride", map[string]any{
+		"width": l.width, "height": l.height,
+		"deviceScaleFactor": 1, "mobile": l.width < 600,
+	})
 	scheme := "light"
 	if l.dark {
 		scheme = "dark"
 	}
-	tb.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
+	tb.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{
+		"name":  "prefers-color-scheme",
+		"value": scheme,
+	}}})
 	return tb
 }
 
@@ -198,7 +205,10 @@ func (tb *tab) eval(expression string, into any) {
 		} `json:"result"`
 		Exception json.RawMessage `json:"exceptionDetails"`
 	}
-	must(tb.t, tb.do("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true}), &r)
+	must(tb.t, tb.do("Runtime.evaluate", map[string]any{
+		"expression": expression, "awaitPromise": true,
+		"returnByValue": true,
+	}), &r)
 	if r.Exception != nil {
 		tb.t.Fatalf("%s: %s", expression, r.Exception)
 	}
@@ -258,7 +268,10 @@ func (tb *tab) picture(name string) {
 			CSS struct{ Width, Height float64 } `json:"cssContentSize"`
 		}
 		must(tb.t, tb.do("Page.getLayoutMetrics", nil), &size)
-		params["clip"] = map[string]any{"x": 0, "y": 0, "width": size.CSS.Width, "height": min(size.CSS.Height, 16000), "scale": 1}
+		params["clip"] = map[string]any{
+			"x": 0, "y": 0, "width": size.CSS.Width, "height": min(size.CSS.Height, 16000),
+			"scale": 1,
+		}
 	}
 	var r struct {
 		Data string `json:"data"`

@@ -39,11 +39,15 @@ func accuracyFigure(runs []*Run) *plots.Figure {
 		}
 		temps := r.Info.Meta.Temps
 		for t, temp := range temps {
-			s := plots.Series{Name: temp.Label, Colour: t, Points: true, Line: plots.NoLine, Shape: shapes[t%len(shapes)]}
+			s := plots.Series{
+				Name: temp.Label, Colour: t, Points: true, Line: plots.NoLine,
+				Shape: shapes[t%len(shapes)],
+			}
 			for i := range r.Table.Rows {
 				row := &r.Table.Rows[i]
 				if row.TempIndex == t && row.N > 0 {
-					s.Add(100*float64(row.Accuracy), float64(row.NoiseIndex)+dodge(t, len(temps)), 100*float64(row.CI[0]), 100*float64(row.CI[1]))
+					s.Add(100*float64(row.Accuracy), float64(row.NoiseIndex)+dodge(t, len(temps)),
+						100*float64(row.CI[0]), 100*float64(row.CI[1]))
 				}
 			}
 			p.Series = append(p.Series, s)
@@ -60,8 +64,8 @@ type dose struct {
 	axis  string
 }
 
-// doseOf reads a noise's scale. Noises that differ in nothing else make a curve; combined ones have to share the ratio of
-// their two scales.
+// doseOf reads a noise's scale. Noises that differ in nothing else make a curve; combined ones have to share the ratio
+// of their two scales.
 func doseOf(n config.Noise) dose {
 	unit := "std"
 	if n.RelativeTo != "" {
@@ -79,15 +83,19 @@ func doseOf(n config.Noise) dose {
 		d.x = n.WeightScale
 		return d
 	}
-	d.group += ", weight scale " + strconv.FormatFloat(n.WeightScale/n.ActivationScale, 'g', 3, 64) + " × activation scale"
+	d.group += ", weight scale " + strconv.FormatFloat(n.WeightScale/n.ActivationScale, 'g', 3, 64) +
+		" × activation scale"
 	d.x, d.axis = n.ActivationScale, "activation scale s (× "+unit+")"
 	return d
 }
 
-// doseFigure has a panel for each kind of noise with at least two scales (no noise is scale 0), and a series for each run and
-// temperature. It has no panels where there is no such kind.
+// doseFigure has a panel for each kind of noise with at least two scales (no noise is scale 0), and a series for each
+// run and temperature. It has no panels where there is no such kind.
 func doseFigure(runs []*Run) *plots.Figure {
-	f := &plots.Figure{Title: "Dose response", Note: "accuracy against the scale of the noise; bars: 95 % intervals", Columns: 2}
+	f := &plots.Figure{
+		Title: "Dose response", Note: "accuracy against the scale of the noise; bars: 95 % intervals",
+		Columns: 2,
+	}
 	at := map[string]int{}
 	for ri, r := range runs {
 		if r.Config == nil {
@@ -135,8 +143,12 @@ func doseFigure(runs []*Run) *plots.Figure {
 			scales := slices.Sorted(maps.Keys(doses))
 			for t, temp := range temps {
 				k := ri*len(temps) + t
-				s := plots.Series{Name: temp.Label, Colour: k, Points: true, Shape: shapes[k%len(shapes)], Line: lines[k%len(lines)]}
-				aside := 0.03 * dodge(k, len(runs)*len(temps)) * (scales[len(scales)-1] - scales[0]) // so that no bar hides another
+				s := plots.Series{
+					Name: temp.Label, Colour: k, Points: true, Shape: shapes[k%len(shapes)],
+					Line: lines[k%len(lines)],
+				}
+				// A little to the side, so that no bar hides another.
+				aside := 0.03 * dodge(k, len(runs)*len(temps)) * (scales[len(scales)-1] - scales[0])
 				if len(runs) > 1 {
 					s.Name = r.Name + ", " + temp.Label
 				}
@@ -159,9 +171,13 @@ func doseFigure(runs []*Run) *plots.Figure {
 // mostCurves is how many noises share a pair of axes in the figure of alpha(t); beyond, every kind has its own.
 const mostCurves = 4
 
-// alphaFigure shows the measured alpha(t), and the T(t) that conditions used; it has no panels where nothing was measured.
+// alphaFigure shows the measured alpha(t), and the T(t) that conditions used; it has no panels where nothing was
+// measured.
 func alphaFigure(runs []*Run) *plots.Figure {
-	f := &plots.Figure{Title: "alpha(t) and the temperatures that follow from it", Note: "bands: 95 % intervals over prompts; past the last measured position the last T holds", Columns: 2}
+	f := &plots.Figure{
+		Title: "alpha(t) and the temperatures that follow from it",
+		Note:  "bands: 95 % intervals over prompts; past the last measured position the last T holds", Columns: 2,
+	}
 	for _, r := range runs {
 		noises := r.Info.Meta.Noises
 		groups, kinds := map[string][]int{}, []string{} // noises by kind, in the order of the run
@@ -193,7 +209,10 @@ func alphaFigure(runs []*Run) *plots.Figure {
 				}
 				return s
 			}
-			alpha := plots.Panel{Title: title("noise-to-signal ratio"), X: "generated token t", Y: "alpha(t) = Var(e) / Var(z)", Zero: true}
+			alpha := plots.Panel{
+				Title: title("noise-to-signal ratio"), X: "generated token t",
+				Y: "alpha(t) = Var(e) / Var(z)", Zero: true,
+			}
 			longest := 0
 			for colour, n := range groups[kind] {
 				for _, c := range r.calibrations {
@@ -233,7 +252,10 @@ func (r *Run) temperaturePanel(title string, longest int, noises []int) plots.Pa
 		if len(t) == 0 || colour < 0 || !c.MeanAlpha.Finite() {
 			continue
 		}
-		s := plots.Series{Name: r.Info.Meta.Noises[c.NoiseIndex].Label + ", " + r.Info.Meta.Temps[c.TempIndex].Label, Colour: colour}
+		s := plots.Series{
+			Name:   r.Info.Meta.Noises[c.NoiseIndex].Label + ", " + r.Info.Meta.Temps[c.TempIndex].Label,
+			Colour: colour,
+		}
 		if len(t) == 1 { // level lines are told apart by their dashes, curves are not
 			s.Line = lines[1+constant[c.NoiseIndex]%2]
 			constant[c.NoiseIndex]++
@@ -252,10 +274,13 @@ func (r *Run) temperaturePanel(title string, longest int, noises []int) plots.Pa
 // mostPairs is how many pairs of temperatures a forest plot shows in one row; beyond, only those with the reference.
 const mostPairs = 3
 
-// differencesFigure is the forest plot of a comparison: a row for each noise (and temperature, between runs), a series for
-// each pair. Pairs that share their samples have nothing to show.
+// differencesFigure is the forest plot of a comparison: a row for each noise (and temperature, between runs), a series
+// for each pair. Pairs that share their samples have nothing to show.
 func differencesFigure(c *results.Comparison, title string) *plots.Figure {
-	f := &plots.Figure{Title: "Paired differences", Note: "right of 0 the second is better; 95 % intervals from a bootstrap of questions", Columns: 1}
+	f := &plots.Figure{
+		Title: "Paired differences",
+		Note:  "right of 0 the second is better; 95 % intervals from a bootstrap of questions", Columns: 1,
+	}
 	p := plots.Panel{Title: title, X: "difference in accuracy, percentage points"}
 	reference := map[string]bool{}
 	rowAt, seriesAt := map[string]int{}, map[string]int{}
@@ -284,9 +309,13 @@ func differencesFigure(c *results.Comparison, title string) *plots.Figure {
 		if _, ok := seriesAt[name]; !ok {
 			k := len(p.Series)
 			seriesAt[name] = k
-			p.Series = append(p.Series, plots.Series{Name: name, Colour: k, Points: true, Line: plots.NoLine, Shape: shapes[k%len(shapes)]})
+			p.Series = append(p.Series, plots.Series{
+				Name: name, Colour: k, Points: true, Line: plots.NoLine,
+				Shape: shapes[k%len(shapes)],
+			})
 		}
-		p.Series[seriesAt[name]].Add(100*float64(pair.Diff), float64(rowAt[row]), 100*float64(pair.CI[0]), 100*float64(pair.CI[1]))
+		p.Series[seriesAt[name]].Add(100*float64(pair.Diff), float64(rowAt[row]), 100*float64(pair.CI[0]),
+			100*float64(pair.CI[1]))
 	}
 	if len(p.Rows) == 0 {
 		return f
@@ -305,7 +334,10 @@ func pairName(p *results.Pair) string { return p.B + " minus " + p.A }
 
 // tokensFigure has a panel for each run and noise: how long the counted samples are, by temperature.
 func tokensFigure(runs []*Run) *plots.Figure {
-	f := &plots.Figure{Title: "Generated tokens", Note: "share of the counted samples by length", Columns: 2, Same: true}
+	f := &plots.Figure{
+		Title: "Generated tokens", Note: "share of the counted samples by length", Columns: 2,
+		Same: true,
+	}
 	longest := 0
 	for _, r := range runs {
 		for _, list := range r.tokens {
@@ -317,7 +349,10 @@ func tokensFigure(runs []*Run) *plots.Figure {
 	width := binWidth(longest)
 	for _, r := range runs {
 		for n, noise := range r.Info.Meta.Noises {
-			p := plots.Panel{Title: noise.Label, X: fmt.Sprintf("generated tokens (bins of %d)", width), Y: "samples in %", Zero: true}
+			p := plots.Panel{
+				Title: noise.Label, X: fmt.Sprintf("generated tokens (bins of %d)", width),
+				Y: "samples in %", Zero: true,
+			}
 			if len(runs) > 1 {
 				p.Title = r.Name + ": " + noise.Label
 			}

@@ -56,8 +56,8 @@ type Source struct {
 // Find reads the data set of a run.
 type Find func(ctx context.Context, from Source) (*datasets.Set, error)
 
-// Load reads a run directory, finished or not. The journal has no questions in it: they are those of the data set that find
-// finds, as long as it is the one of the run.
+// Load reads a run directory, finished or not. The journal has no questions in it: they are those of the data set that
+// find finds, as long as it is the one of the run.
 func Load(ctx context.Context, dir string, find Find) (*Run, error) {
 	info, err := results.ReadRun(dir)
 	if err != nil {
@@ -65,9 +65,10 @@ func Load(ctx context.Context, dir string, find Find) (*Run, error) {
 	}
 	r := &Run{Name: info.Name, Info: info, dir: dir, tokens: map[[2]int][]int{}}
 	if r.Config, err = config.Parse(filepath.Join(dir, results.RunFile), info.Config, config.Options{}); err != nil {
-		r.note("The run's config is not one of this version, so dose response and the matched answers are not shown: %v.", err)
+		r.note("The run's config is not one of this version, so dose response and the matched answers are not "+
+			"shown: %v.", err)
 	}
-	if r.Set, err = results.Collect(info.Meta, r.watched(results.Read(r.journal(), info.Fingerprint))); err != nil {
+	if r.Set, err = results.Collect(info.Meta, r.counting(results.Read(r.journal(), info.Fingerprint))); err != nil {
 		return nil, fmt.Errorf("reading the samples of %s: %w", dir, err)
 	}
 	r.Table = r.Set.Table()
@@ -78,7 +79,7 @@ func Load(ctx context.Context, dir string, find Find) (*Run, error) {
 	return r, nil
 }
 
-// note says once what the report has to do without.
+// note adds, once, what the report has to do without.
 func (r *Run) note(format string, args ...any) {
 	if n := fmt.Sprintf(format, args...); !slices.Contains(r.notes, n) {
 		r.notes = append(r.notes, n)
@@ -87,8 +88,8 @@ func (r *Run) note(format string, args ...any) {
 
 func (r *Run) journal() string { return filepath.Join(r.dir, results.JournalFile) }
 
-// watched counts what goes by. A journal that is not there has no records: the run has just begun.
-func (r *Run) watched(records iter.Seq2[results.Record, error]) iter.Seq2[results.Record, error] {
+// counting passes records on and counts them. A journal that is not there has no records: the run has just begun.
+func (r *Run) counting(records iter.Seq2[results.Record, error]) iter.Seq2[results.Record, error] {
 	return func(yield func(results.Record, error) bool) {
 		for rec, err := range records {
 			if errors.Is(err, fs.ErrNotExist) {
@@ -112,7 +113,8 @@ func (r *Run) watched(records iter.Seq2[results.Record, error]) iter.Seq2[result
 	}
 }
 
-// readCalibrations reads the curves that the run's temperatures came from. A shard's lie in the run that it is a part of.
+// readCalibrations reads the curves that the run's temperatures came from. A shard's lie in the run that it is a part
+// of.
 func (r *Run) readCalibrations() error {
 	dir := r.dir
 	if r.Info.Shard != "" {
@@ -154,7 +156,8 @@ func (r *Run) readQuestions(ctx context.Context, find Find) {
 		return
 	}
 	if want := r.Info.Hashes["data"]; want != set.SHA256 {
-		r.note("The questions are not shown: the data set is not that of the run any more (sha256 %.12s, the run's is %.12s).", set.SHA256, want)
+		r.note("The questions are not shown: the data set is not that of the run any more (sha256 %.12s, "+
+			"the run's is %.12s).", set.SHA256, want)
 		return
 	}
 	for _, e := range set.Examples {

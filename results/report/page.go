@@ -20,15 +20,15 @@ var scriptText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// The style and the script as they stand in the page. The policy names them by their hashes, so not a byte may change on the
-// way: they are put in as whole elements.
+// The style and the script as they stand in the page. The policy names them by their hashes, so not a byte may change
+// on the way: they are put in as whole elements.
 var (
 	styleElement  = template.HTML("<style>" + styleText + "</style>")    //nolint:gosec // a file of this package
 	scriptElement = template.HTML("<script>" + scriptText + "</script>") //nolint:gosec // a file of this package
 )
 
-// policy is the page's content security policy: nothing is loaded, and nothing runs but this style and this script. A page
-// that is served may ask its server whether there is news.
+// policy is the page's content security policy: nothing is loaded, and nothing runs but this style and this script. A
+// page that is served may ask its server whether there is news.
 func policy(live bool) string {
 	hash := func(s string) string {
 		sum := sha256.Sum256([]byte(s))
@@ -38,7 +38,8 @@ func policy(live bool) string {
 	if live {
 		connect = "'self'"
 	}
-	return fmt.Sprintf("default-src 'none'; script-src %s; style-src %s; connect-src %s; base-uri 'none'; form-action 'none'",
+	return fmt.Sprintf("default-src 'none'; script-src %s; style-src %s; connect-src %s; base-uri 'none'; "+
+		"form-action 'none'",
 		hash(scriptText), hash(styleText), connect)
 }
 

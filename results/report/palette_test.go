@@ -115,8 +115,8 @@ func lab(c [3]float64, m [3][3]float64) [3]float64 {
 	return [3]float64{116*f(y) - 16, 500 * (f(x) - f(y)), 200 * (f(y) - f(z))}
 }
 
-// TestColoursAreToldApart computes how far apart the colours of curves are, also for the colour-blind: at least 12 in CIE76,
-// where about 2.3 is just noticeable. Shapes and dashes differ besides.
+// TestColoursAreToldApart computes how far apart the colours of curves are, also for the colour-blind: at least 12 in
+// CIE76, where about 2.3 is just noticeable. Shapes and dashes differ besides.
 func TestColoursAreToldApart(t *testing.T) {
 	t.Parallel()
 	for scheme, c := range colours(t) {
@@ -124,7 +124,8 @@ func TestColoursAreToldApart(t *testing.T) {
 			for i := range 7 {
 				for k := range i {
 					a, b := lab(c[fmt.Sprint("s", i)], m), lab(c[fmt.Sprint("s", k)], m)
-					if d := math.Sqrt((a[0]-b[0])*(a[0]-b[0]) + (a[1]-b[1])*(a[1]-b[1]) + (a[2]-b[2])*(a[2]-b[2])); d < 12 {
+					if d := math.Sqrt((a[0]-b[0])*(a[0]-b[0]) + (a[1]-b[1])*(a[1]-b[1]) +
+						(a[2]-b[2])*(a[2]-b[2])); d < 12 {
 						t.Errorf("%s, %s: s%d and s%d are %.1f apart", scheme, name, k, i, d)
 					}
 				}

@@ -1,6 +1,6 @@
-// Package report shows runs to people: one HTML file with the plots, the tables and a browser of the samples, which needs no
-// network and holds no dates or timings, so that equal runs have equal reports; the same figures as PNG and SVG for papers;
-// and a server that shows the file of a run in progress.
+// Package report shows runs to people: one HTML file with the plots, the tables and a browser of the samples, which
+// needs no network and holds no dates or timings, so that equal runs have equal reports; the same figures as PNG and
+// SVG for papers; and a server that shows the file of a run in progress.
 package report
 
 import (
@@ -119,7 +119,10 @@ func (p *Report) HTML() ([]byte, error) {
 		v.Title = strings.Join(names, ", ")
 	}
 	v.head(p.runs)
-	for _, build := range []func(*browser) (*section, error){p.accuracySection, p.doseSection, p.alphaSection, p.differencesSection, p.statusSection, p.tokensSection} {
+	for _, build := range []func(*browser) (*section, error){
+		p.accuracySection, p.doseSection, p.alphaSection,
+		p.differencesSection, p.statusSection, p.tokensSection,
+	} {
 		s, err := build(b)
 		if err != nil {
 			return nil, err
@@ -130,7 +133,8 @@ func (p *Report) HTML() ([]byte, error) {
 	}
 	v.Samples = fmt.Sprintf("%d samples of %s.", len(b.Item), plural(len(b.Items), "question"))
 	if b.left > 0 {
-		v.Samples += fmt.Sprintf(" The last %s are left out here, to keep the page small; %s has them all.", plural(b.left, "question"), results.JournalFile)
+		v.Samples += fmt.Sprintf(" The last %s are left out here, to keep the page small; %s has them all.",
+			plural(b.left, "question"), results.JournalFile)
 	}
 	for _, r := range p.runs {
 		v.Settings = append(v.Settings, r.settings(len(p.runs) > 1))
@@ -190,7 +194,8 @@ func (v *page) head(runs []*Run) {
 			return s
 		}
 		if r.count < r.planned() {
-			v.Warnings = append(v.Warnings, about(fmt.Sprintf("the run is not complete: %d of %d samples are there.", r.count, r.planned())))
+			v.Warnings = append(v.Warnings, about(fmt.Sprintf("the run is not complete: %d of %d samples are there.",
+				r.count, r.planned())))
 		}
 		for _, w := range slices.Concat(r.Table.Warnings, r.notes) {
 			v.Warnings = append(v.Warnings, about(w))
@@ -200,7 +205,8 @@ func (v *page) head(runs []*Run) {
 		for _, c := range m.Conditions {
 			seeds = max(seeds, c.Replicates)
 		}
-		fact := fmt.Sprintf("%s, %s, %s, %s", r.subject(), plural(m.Examples, "question"), plural(len(m.Conditions), "condition"), plural(seeds, "noise seed"))
+		fact := fmt.Sprintf("%s, %s, %s, %s", r.subject(), plural(m.Examples, "question"),
+			plural(len(m.Conditions), "condition"), plural(seeds, "noise seed"))
 		v.Facts = append(v.Facts, [2]string{r.Name, strings.TrimPrefix(fact, ", ")})
 	}
 	if samples < planned {
@@ -216,13 +222,13 @@ func plural(n int, what string) string {
 }
 
 // figures draws a figure's panels; each is described by the numbers of its points.
-func (s *section) figures(f *plots.Figure, says string) error {
+func (s *section) figures(f *plots.Figure, description string) error {
 	panels, err := f.Inline(s.ID, func(p *plots.Panel) string {
 		var names []string
 		for _, x := range p.Series {
 			names = append(names, x.Name)
 		}
-		return says + ": " + strings.Join(names, "; ") + ". The numbers are in the tables of this page."
+		return description + ": " + strings.Join(names, "; ") + ". The numbers are in the tables of this page."
 	})
 	if err != nil {
 		return err
@@ -235,9 +241,13 @@ func (s *section) figures(f *plots.Figure, says string) error {
 }
 
 func (p *Report) accuracySection(*browser) (*section, error) {
-	s := &section{ID: "accuracy", Title: "Accuracy by condition", Lead: "Points are accuracies, bars their 95 % intervals. Each row is a noise, each shape a temperature policy."}
+	s := &section{
+		ID: "accuracy", Title: "Accuracy by condition",
+		Lead: "Points are accuracies, bars their 95 % intervals. Each row is a noise, each shape a temperature policy.",
+	}
 	if drawable(p.accuracy) {
-		if err := s.figures(p.accuracy, "Accuracy in % with 95 % intervals by noise, for the temperatures"); err != nil {
+		err := s.figures(p.accuracy, "Accuracy in % with 95 % intervals by noise, for the temperatures")
+		if err != nil {
 			return nil, err
 		}
 	} else {
@@ -280,7 +290,11 @@ func (p *Report) doseSection(*browser) (*section, error) {
 	if !drawable(p.dose) {
 		return nil, nil //nolint:nilnil // a part that this report does not have
 	}
-	s := &section{ID: "dose", Title: "Dose response", Lead: "Accuracy against the scale of the noise; scale 0 is the run without noise. Bars are 95 % intervals; points of one scale stand a little apart to be seen."}
+	s := &section{
+		ID: "dose", Title: "Dose response",
+		Lead: "Accuracy against the scale of the noise; scale 0 is the run without noise. Bars are 95 % intervals; " +
+			"points of one scale stand a little apart to be seen.",
+	}
 	return s, s.figures(p.dose, "Accuracy in % against noise scale, for")
 }
 
@@ -288,18 +302,29 @@ func (p *Report) alphaSection(*browser) (*section, error) {
 	if !drawable(p.alpha) {
 		return nil, nil //nolint:nilnil // a part that this report does not have
 	}
-	s := &section{ID: "temperature", Title: "alpha(t) and T*(t)", Lead: "The noise-to-signal ratio of the logits as the calibration measured it, with 95 % intervals over prompts, and the temperatures that the conditions used. Past the last measured position the last T holds."}
+	s := &section{
+		ID: "temperature", Title: "alpha(t) and T*(t)",
+		Lead: "The noise-to-signal ratio of the logits as the calibration measured it, " +
+			"with 95 % intervals over prompts, and the temperatures that the conditions used. " +
+			"Past the last measured position the last T holds.",
+	}
 	return s, s.figures(p.alpha, "Curves by generated token, for")
 }
 
 func (p *Report) differencesSection(b *browser) (*section, error) {
-	s := &section{ID: "differences", Title: "Paired differences", Lead: "Right of zero the second of the pair is better. Bars are 95 % intervals; an interval that holds zero shows no difference. Numbers of gained and lost samples lead to these samples."}
+	s := &section{
+		ID: "differences", Title: "Paired differences",
+		Lead: "Right of zero the second of the pair is better. Bars are 95 % intervals; " +
+			"an interval that holds zero shows no difference. Numbers of gained and lost samples lead to these " +
+			"samples.",
+	}
 	if p.comparison == nil {
 		s.Lead = "Nothing is compared: " + p.uncompared
 		return s, nil
 	}
 	if drawable(p.differences) {
-		if err := s.figures(p.differences, "Differences in accuracy in percentage points with 95 % intervals, for"); err != nil {
+		err := s.figures(p.differences, "Differences in accuracy in percentage points with 95 % intervals, for")
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -307,7 +332,8 @@ func (p *Report) differencesSection(b *browser) (*section, error) {
 	for i := range t.Rows {
 		pair := &p.comparison.Pairs[i]
 		for k, head := range t.Head {
-			if outcome := map[string]string{"Gained": "gained", "Lost": "lost"}[head]; outcome != "" && t.Rows[i][k].Text != "0" {
+			if outcome := map[string]string{"Gained": "gained", "Lost": "lost"}[head]; outcome != "" &&
+				t.Rows[i][k].Text != "0" {
 				t.Rows[i][k].Link = b.link(pair, outcome)
 			}
 		}
@@ -329,7 +355,8 @@ func (b *browser) link(pair *results.Pair, outcome string) string {
 	}
 	x, y := find(-1, pair.Noise, pair.A), find(-1, pair.Noise, pair.B)
 	if pair.Temperature != "" {
-		x, y = find(slices.Index(b.Runs, pair.A), pair.Noise, pair.Temperature), find(slices.Index(b.Runs, pair.B), pair.Noise, pair.Temperature)
+		x, y = find(slices.Index(b.Runs, pair.A), pair.Noise, pair.Temperature), find(slices.Index(b.Runs, pair.B),
+			pair.Noise, pair.Temperature)
 	}
 	if x < 0 || y < 0 {
 		return ""
@@ -338,8 +365,14 @@ func (b *browser) link(pair *results.Pair, outcome string) string {
 }
 
 func (p *Report) statusSection(*browser) (*section, error) {
-	s := &section{ID: "status", Title: "What became of the samples", Lead: "Truncated: the token limit came before an end token. Failed samples are in no accuracy."}
-	t := table{Caption: "Samples by status", Head: []string{"Noise", "Temperature", "Samples", "Right", "Wrong", "Truncated, right", "Truncated, wrong", "No answer", "Not finite", "Error"}, Left: 2}
+	s := &section{
+		ID: "status", Title: "What became of the samples",
+		Lead: "Truncated: the token limit came before an end token. Failed samples are in no accuracy.",
+	}
+	t := table{Caption: "Samples by status", Head: []string{
+		"Noise", "Temperature", "Samples", "Right", "Wrong",
+		"Truncated, right", "Truncated, wrong", "No answer", "Not finite", "Error",
+	}, Left: 2}
 	if len(p.runs) > 1 {
 		t.Head, t.Left = append([]string{"Run"}, t.Head...), 3
 	}
@@ -348,7 +381,9 @@ func (p *Report) statusSection(*browser) (*section, error) {
 		if len(stack.Rows) == 0 {
 			continue
 		}
-		svg := stack.Inline(fmt.Sprintf("status-%d", i), "Shares of right, wrong, truncated, unanswered and failed samples by condition; the numbers are in the table below.")
+		svg := stack.Inline(fmt.Sprintf("status-%d", i),
+			"Shares of right, wrong, truncated, unanswered and failed samples by condition; "+
+				"the numbers are in the table below.")
 		s.Figures = append(s.Figures, template.HTML(svg)) //nolint:gosec // package plots escapes every text
 		s.Legend = template.HTML(stack.Legend())          //nolint:gosec // as above
 		for k := range r.Table.Rows {
@@ -361,7 +396,10 @@ func (p *Report) statusSection(*browser) (*section, error) {
 			if len(p.runs) > 1 {
 				cells = append([]cell{{Text: r.Name}}, cells...)
 			}
-			for _, n := range []int{row.Samples, right, row.OK - right, row.TruncatedCorrect, row.Truncated - row.TruncatedCorrect, row.NoAnswer, row.Nonfinite, row.Errors} {
+			for _, n := range []int{
+				row.Samples, right, row.OK - right, row.TruncatedCorrect,
+				row.Truncated - row.TruncatedCorrect, row.NoAnswer, row.Nonfinite, row.Errors,
+			} {
 				cells = append(cells, cell{Text: strconv.Itoa(n)})
 			}
 			t.Rows = append(t.Rows, cells)
@@ -379,11 +417,16 @@ func (p *Report) tokensSection(*browser) (*section, error) {
 	if !drawable(f) {
 		return nil, nil //nolint:nilnil // there are no samples yet
 	}
-	s := &section{ID: "tokens", Title: "Generated tokens", Lead: "How long the counted samples are: share of samples by number of generated tokens. Mean lengths are in the first table."}
+	s := &section{
+		ID: "tokens", Title: "Generated tokens",
+		Lead: "How long the counted samples are: share of samples by number of generated tokens. " +
+			"Mean lengths are in the first table.",
+	}
 	return s, s.figures(f, "Histogram of generated tokens in % of the samples, for")
 }
 
-// settings are what the run is made of: all that may change a sample, and nothing that changes from one attempt to the next.
+// settings are what the run is made of: all that may change a sample, and nothing that changes from one attempt to the
+// next.
 func (r *Run) settings(named bool) table {
 	t := table{Caption: "Settings", Head: []string{"Key", "Value"}, Left: 2}
 	if named {

@@ -115,7 +115,8 @@ func TestEverySampleIsThere(t *testing.T) {
 		switch {
 		case !ok || r.Noise != c.Noise || r.Temperature != c.Temp:
 			t.Fatalf("sample %d: no such sample", i)
-		case text != r.Text || b.Tokens[i] != r.Tokens || b.Answers[b.Answer[i]] != r.Answer || (b.Correct[i] == 1) != r.Correct:
+		case text != r.Text || b.Tokens[i] != r.Tokens || b.Answers[b.Answer[i]] != r.Answer ||
+			(b.Correct[i] == 1) != r.Correct:
 			t.Fatalf("sample %d differs from the journal's", i)
 		case text[int(start):int(end)] != r.Answer: // ASCII: units are bytes
 			t.Fatalf("sample %d: %q is marked, the answer is %q", i, text[int(start):int(end)], r.Answer)
@@ -192,7 +193,10 @@ func TestReportHoldsNoTimes(t *testing.T) {
 		if err := WriteRun(r); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{HTMLFile, "accuracy.svg", "accuracy.png", "differences.svg", "differences.png", "dose_response.svg", "temperature.svg"} {
+		for _, name := range []string{
+			HTMLFile, "accuracy.svg", "accuracy.png", "differences.svg", "differences.png",
+			"dose_response.svg", "temperature.svg",
+		} {
 			data, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
 				t.Fatal(err)
@@ -213,9 +217,18 @@ func TestIncompleteAndEmptyRuns(t *testing.T) {
 		tail string
 		want []string
 	}{
-		"half":  {func(r *results.Record) bool { return r.NoiseIndex == 0 }, "", []string{"the run is not complete: 72 of 216 samples are there."}},
-		"torn":  {func(r *results.Record) bool { return r.Replicate == 0 }, `{"run":`, []string{"not complete: 108 of 216", "The last line of the journal is not whole"}},
-		"empty": {func(*results.Record) bool { return false }, "", []string{"not complete: 0 of 216", "There are no samples yet."}},
+		"half": {
+			func(r *results.Record) bool { return r.NoiseIndex == 0 }, "",
+			[]string{"the run is not complete: 72 of 216 samples are there."},
+		},
+		"torn": {
+			func(r *results.Record) bool { return r.Replicate == 0 }, `{"run":`,
+			[]string{"not complete: 108 of 216", "The last line of the journal is not whole"},
+		},
+		"empty": {
+			func(*results.Record) bool { return false }, "",
+			[]string{"not complete: 0 of 216", "There are no samples yet."},
+		},
 	} {
 		g, dir := smallGrid(), t.TempDir()
 		g.write(t, dir, test.keep)
@@ -285,7 +298,10 @@ func TestSeveralRuns(t *testing.T) {
 		runs = append(runs, r)
 	}
 	page := page1(t, runs...)
-	for _, want := range []string{"<title>first, second – gsmeval report</title>", "second minus first", "first: Accuracy by noise and temperature", "Only in", "432 samples of 12 questions"} {
+	for _, want := range []string{
+		"<title>first, second – gsmeval report</title>", "second minus first",
+		"first: Accuracy by noise and temperature", "Only in", "432 samples of 12 questions",
+	} {
 		if want != "Only in" && !strings.Contains(page, want) {
 			t.Errorf("no %q in the page", want)
 		}
@@ -334,7 +350,8 @@ func TestGainedAndLostLinks(t *testing.T) {
 	}
 }
 
-// TestReaderMarksNothingButTheAnswer marks in UTF-16 units, and nothing where the ladder would read something else today.
+// TestReaderMarksNothingButTheAnswer marks in UTF-16 units, and nothing where the ladder would read something else
+// today.
 func TestReaderMarksNothingButTheAnswer(t *testing.T) {
 	t.Parallel()
 	l, err := scoring.LadderByName("seed")
@@ -342,7 +359,10 @@ func TestReaderMarksNothingButTheAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := reader{ladder: l, ok: true}
-	rec := results.Record{Text: "π 𝄞 #### 42", Finish: results.FinishStop, Answer: "42", Rung: "hash", Status: scoring.StatusOK}
+	rec := results.Record{
+		Text: "π 𝄞 #### 42", Finish: results.FinishStop, Answer: "42", Rung: "hash",
+		Status: scoring.StatusOK,
+	}
 	if start, end := r.find(&rec); start != 10 || end != 12 {
 		t.Errorf("42 is marked from %d to %d, want 10 to 12", start, end)
 	}

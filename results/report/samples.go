@@ -16,17 +16,17 @@ import (
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
-// The bounds of the browser of samples: of the texts that are read, of one chunk of texts, and of everything as it stands in
-// the page. Questions beyond them are left out, with a note.
+// The bounds of the browser of samples: of the texts that are read, of one chunk of texts, and of everything as it
+// stands in the page. Questions beyond them are left out, with a note.
 const (
 	maxText  = 96 << 20
 	maxChunk = 512 << 10
 	maxPage  = 13 << 20
 )
 
-// browser is what the page's script reads, sorted by question, condition and replicate: question by question the answers
-// under all conditions stand side by side, which is how they compress. Columns have a value for each sample; texts are in
-// chunks of their own, which the script unpacks when it needs them.
+// browser is what the page's script reads, sorted by question, condition and replicate: question by question the
+// answers under all conditions stand side by side, which is how they compress. Columns have a value for each sample;
+// texts are in chunks of their own, which the script unpacks when it needs them.
 type browser struct {
 	Runs     []string        `json:"runs"`
 	Conds    []pageCondition `json:"conds"`
@@ -86,14 +86,17 @@ func (r *Run) reader() reader {
 	return reader{ladder: l, fewShot: r.Config.Prompt.FewShot > 0, ok: err == nil}
 }
 
-// find returns where the answer of a record stands, in UTF-16 units as JavaScript counts, or -1. What it finds has to be
-// what the record says: a ladder may have changed since, and whether the prompt opened a <think> block is not known.
+// find returns where the answer of a record stands, in UTF-16 units as JavaScript counts, or -1. What it finds has to
+// be what the record says: a ladder may have changed since, and whether the prompt opened a <think> block is not known.
 func (r reader) find(rec *results.Record) (start, end int) {
 	if !r.ok || rec.Answer == "" {
 		return -1, -1
 	}
 	for _, inThink := range []bool{false, true} {
-		v := r.ladder.Score(scoring.Completion{Text: rec.Text, Finish: scoring.Finish(rec.Finish), FewShot: r.fewShot, InThink: inThink}, "0")
+		v := r.ladder.Score(scoring.Completion{
+			Text: rec.Text, Finish: scoring.Finish(rec.Finish), FewShot: r.fewShot,
+			InThink: inThink,
+		}, "0")
 		if v.Found && v.Answer.Value == rec.Answer && v.Answer.Rung == rec.Rung && v.Status == rec.Status {
 			return utf16Len(rec.Text[:v.Answer.Start]), utf16Len(rec.Text[:v.Answer.End])
 		}
@@ -110,13 +113,16 @@ func utf16Len(s string) int {
 }
 
 func (e entry) text() text {
-	t := text{Text: e.rec.Text, TMin: e.rec.TMin, TMax: e.rec.TMax, Mean: e.rec.TMean, Finish: e.rec.Finish, Error: e.rec.Error}
+	t := text{
+		Text: e.rec.Text, TMin: e.rec.TMin, TMax: e.rec.TMax, Mean: e.rec.TMean, Finish: e.rec.Finish,
+		Error: e.rec.Error,
+	}
 	t.Start, t.End = e.read.find(e.rec)
 	return t
 }
 
-// text is what a chunk holds of a sample: the text, where its answer stands in UTF-16 units (or -1), the range and mean of
-// T, how it ended, and what went wrong.
+// text is what a chunk holds of a sample: the text, where its answer stands in UTF-16 units (or -1), the range and mean
+// of T, how it ended, and what went wrong.
 type text struct {
 	Text             string
 	Start, End       int
@@ -210,14 +216,19 @@ func (b *browser) collect(runs []*Run) ([]entry, error) {
 				items[it] = len(b.Items)
 				b.Items = append(b.Items, it)
 			}
-			entries = append(entries, entry{item: items[it], cond: conds[[2]int{rec.NoiseIndex, rec.TempIndex}], rec: &rec, read: reader})
+			entries = append(entries, entry{
+				item: items[it], cond: conds[[2]int{rec.NoiseIndex, rec.TempIndex}],
+				rec: &rec, read: reader,
+			})
 		}
 		if other > 0 {
-			r.note("%d samples are of questions that the data set does not have under their numbers; these are shown without them.", other)
+			r.note("%d samples are of questions that the data set does not have under their numbers; "+
+				"these are shown without them.", other)
 		}
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.item, b.item), cmp.Compare(a.cond, b.cond), cmp.Compare(a.rec.Replicate, b.rec.Replicate))
+		return cmp.Or(cmp.Compare(a.item, b.item), cmp.Compare(a.cond, b.cond),
+			cmp.Compare(a.rec.Replicate, b.rec.Replicate))
 	})
 	return entries, nil
 }

@@ -46,7 +46,10 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + 
 
 // Serve answers until the context ends, which is no error.
 func (s *Server) Serve(ctx context.Context) error {
-	h := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	h := &http.Server{
+		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute,
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(s.listener) }()
 	select {
@@ -100,7 +103,8 @@ func (s *Server) local(host string) bool {
 	return err == nil && (host == "127.0.0.1:"+port || host == "localhost:"+port)
 }
 
-// current names the state of the run that a page made now would show; for a while after a page was made, it is that page's.
+// current names the state of the run that a page made now would show; for a while after a page was made, it is that
+// page's.
 func (s *Server) current() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -93,7 +93,8 @@ func TestServerAnswersThisMachineOnly(t *testing.T) {
 		}
 	}
 	resp, body := get(t, "GET", s.URL(), "")
-	if !strings.Contains(body, `data-live="1"`) || !strings.Contains(resp.Header.Get("Content-Security-Policy"), "connect-src 'self'") ||
+	if !strings.Contains(body, `data-live="1"`) ||
+		!strings.Contains(resp.Header.Get("Content-Security-Policy"), "connect-src 'self'") ||
 		resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("the page is not one that is served: %v", resp.Header)
 	}
@@ -128,14 +129,16 @@ func TestServerShowsWhatIsNew(t *testing.T) {
 	s.mu.Lock()
 	s.ready = time.Time{}
 	s.mu.Unlock()
-	if resp, body := get(t, "GET", s.URL(), ""); resp.StatusCode != 500 || !strings.Contains(body, "is not a run directory") {
+	if resp, body := get(t, "GET", s.URL(), ""); resp.StatusCode != 500 ||
+		!strings.Contains(body, "is not a run directory") {
 		t.Errorf("without run.json: %d %q", resp.StatusCode, body)
 	}
 }
 
 func TestListenRefusesWhatIsNoRun(t *testing.T) {
 	t.Parallel()
-	if _, err := Listen(t.Context(), t.TempDir(), 0, finding(nil)); err == nil || !strings.Contains(err.Error(), "is not a run directory") {
+	if _, err := Listen(t.Context(), t.TempDir(), 0, finding(nil)); err == nil ||
+		!strings.Contains(err.Error(), "is not a run directory") {
 		t.Errorf("an empty directory: %v", err)
 	}
 }

@@ -76,7 +76,10 @@ func (g grid) write(t testing.TB, dir string, change func(*results.Record) bool)
 	fingerprint := fmt.Sprintf("%032x", g.seed)
 	meta := results.Meta{
 		Name: g.name, Fingerprint: fingerprint, Examples: g.questions,
-		Settings: map[string]string{results.SettingData: "d", results.SettingPrompt: "p", results.SettingLadder: "seed", results.SettingTokenLimit: "256", "model": "tiny 0123"},
+		Settings: map[string]string{
+			results.SettingData: "d", results.SettingPrompt: "p", results.SettingLadder: "seed",
+			results.SettingTokenLimit: "256", "model": "tiny 0123",
+		},
 	}
 	for i, label := range g.labels {
 		kind := results.KindNone
@@ -95,7 +98,10 @@ func (g grid) write(t testing.TB, dir string, change func(*results.Record) bool)
 		}
 		schedules = append(schedules, s)
 		for n := range g.labels {
-			c := results.Condition{NoiseIndex: n, TempIndex: i, Replicates: g.seeds, MeanAlpha: results.Float(0.1 * float64(n)), TSHA: s.SHA}
+			c := results.Condition{
+				NoiseIndex: n, TempIndex: i, Replicates: g.seeds,
+				MeanAlpha: results.Float(0.1 * float64(n)), TSHA: s.SHA,
+			}
 			meta.Conditions = append(meta.Conditions, c)
 		}
 	}
@@ -109,9 +115,12 @@ func (g grid) write(t testing.TB, dir string, change func(*results.Record) bool)
 		t.Fatal(err)
 	}
 	info := &results.RunInfo{
-		Schema: results.RunSchema, Name: g.name, Fingerprint: fingerprint, Status: results.RunComplete, Config: effective,
-		Hashes: map[string]string{"data": "none"}, Versions: map[string]string{"gsmeval": "0.1.0"}, Device: "cpu", Threads: 2, Meta: meta, Schedules: schedules,
-		Started: time.Now(), Finished: time.Now(), Attempts: 1 + int(g.seed), Timings: map[string]float64{"decode": 12.5},
+		Schema: results.RunSchema, Name: g.name, Fingerprint: fingerprint, Status: results.RunComplete,
+		Config: effective,
+		Hashes: map[string]string{"data": "none"}, Versions: map[string]string{"gsmeval": "0.1.0"}, Device: "cpu",
+		Threads: 2, Meta: meta, Schedules: schedules,
+		Started: time.Now(), Finished: time.Now(), Attempts: 1 + int(g.seed),
+		Timings: map[string]float64{"decode": 12.5},
 	}
 	if err := info.Write(dir); err != nil {
 		t.Fatal(err)
@@ -128,10 +137,14 @@ func (g grid) write(t testing.TB, dir string, change func(*results.Record) bool)
 						answer = fmt.Sprint(500 + rng.IntN(100))
 					}
 					r := results.Record{
-						Run: fingerprint, Noise: noise, NoiseIndex: n, Replicate: rep, Temperature: temp, TempIndex: ti, ID: e.ID, Order: e.ID,
-						QuestionSHA: shortSHA(e.Question), PromptSHA: "p", Text: prose(rng, g.sentences) + "#### " + answer, Tokens: 40*g.sentences + rng.IntN(60),
-						Finish: results.FinishStop, Answer: answer, Rung: "hash", Status: scoring.StatusOK, Correct: right,
-						TMin: results.Float(1), TMax: results.Float(1 + 0.1*float64(ti)), TMean: results.Float(1 + 0.05*float64(ti)), TSHA: schedules[ti].SHA,
+						Run: fingerprint, Noise: noise, NoiseIndex: n, Replicate: rep, Temperature: temp, TempIndex: ti,
+						ID: e.ID, Order: e.ID,
+						QuestionSHA: shortSHA(e.Question), PromptSHA: "p",
+						Text: prose(rng, g.sentences) + "#### " + answer, Tokens: 40*g.sentences + rng.IntN(60),
+						Finish: results.FinishStop, Answer: answer, Rung: "hash", Status: scoring.StatusOK,
+						Correct: right,
+						TMin:    results.Float(1), TMax: results.Float(1 + 0.1*float64(ti)),
+						TMean: results.Float(1 + 0.05*float64(ti)), TSHA: schedules[ti].SHA,
 					}
 					if change != nil && !change(&r) {
 						continue

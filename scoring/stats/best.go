@@ -2,12 +2,10 @@ package stats
 
 import "math/rand/v2"
 
-// BestShares returns, for each arm, the share of resamples of whole clusters in
-// which its Mean is the largest; of equal ones the earliest wins, so the order of
-// the arms is that of preference. arms[a][q] is what the samples of cluster q add
-// up to in arm a, and a resample takes the same clusters in every arm (the
-// bootstrap of a ranking, B. Efron and R. Tibshirani, An Introduction to the
-// Bootstrap, 1993, chapter 7). Randomness is as in ClusterBootstrap.
+// BestShares returns, for each arm, the share of resamples of whole clusters in which its Mean is the largest; of equal
+// ones the earliest wins, so the order of the arms is that of preference. arms[a][q] is what the samples of cluster q
+// add up to in arm a, and a resample takes the same clusters in every arm (the bootstrap of a ranking, B. Efron and R.
+// Tibshirani, An Introduction to the Bootstrap, 1993, chapter 7). Randomness is as in ClusterBootstrap.
 func BestShares(arms [][]Cluster, resamples int, seed, stream uint64) []float64 {
 	shares := make([]float64, len(arms))
 	if len(arms) == 0 || len(arms[0]) == 0 || resamples < 1 {

@@ -9,17 +9,15 @@ import (
 // Resamples is the number of resamples behind every bootstrap interval.
 const Resamples = 10_000
 
-// index draws a whole number below n from the upper half of a PCG word by
-// multiplication; numbers differ in probability by less than n/2^32.
+// index draws a whole number below n from the upper half of a PCG word by multiplication; numbers differ in probability
+// by less than n/2^32.
 func index(rng *rand.PCG, n uint64) int { return int(rng.Uint64() >> 32 * n >> 32) }
 
-// ClusterBootstrap returns the percentile interval of Mean over resamples of
-// whole clusters (B. Efron, Ann. Stat. 7 (1979) 1; clusters as in A. C. Cameron,
-// J. B. Gelbach and D. L. Miller, Rev. Econ. Stat. 90 (2008) 414, pairs cluster
-// bootstrap). With each cluster holding a question's paired differences it is the
-// interval of a paired difference. The resamples come from PCG(seed, stream);
-// quantiles interpolate linearly (type 7 of R. J. Hyndman and Y. Fan, Am. Stat. 50
-// (1996) 361). There is no interval for fewer than two clusters.
+// ClusterBootstrap returns the percentile interval of Mean over resamples of whole clusters (B. Efron, Ann. Stat. 7
+// (1979) 1; clusters as in A. C. Cameron, J. B. Gelbach and D. L. Miller, Rev. Econ. Stat. 90 (2008) 414, pairs cluster
+// bootstrap). With each cluster holding a question's paired differences it is the interval of a paired difference. The
+// resamples come from PCG(seed, stream); quantiles interpolate linearly (type 7 of R. J. Hyndman and Y. Fan, Am. Stat.
+// 50 (1996) 361). There is no interval for fewer than two clusters.
 func ClusterBootstrap(clusters []Cluster, resamples int, level float64, seed, stream uint64) Interval {
 	clusters = nonEmpty(clusters)
 	if len(clusters) < 2 || resamples < 1 {
@@ -46,14 +44,12 @@ type Cell struct {
 	OK    bool
 }
 
-// TwoWayBootstrap returns the percentile interval of the mean over all cells when
-// both questions (rows) and noise seeds (columns) are draws from a larger set and
-// every question meets every seed: rows and columns are resampled independently
-// (P. McCullagh, Bernoulli 6 (2000) 285; A. B. Owen, Ann. Appl. Stat. 1 (2007) 386,
-// the pigeonhole bootstrap, which errs to the wide side). With few seeds it knows
-// little of how seeds vary: a resample of 2 seeds is the same seed twice half of
-// the time. There is no interval for fewer than two rows or columns that hold
-// anything. Randomness and quantiles are as in ClusterBootstrap.
+// TwoWayBootstrap returns the percentile interval of the mean over all cells when both questions (rows) and noise seeds
+// (columns) are draws from a larger set and every question meets every seed: rows and columns are resampled
+// independently (P. McCullagh, Bernoulli 6 (2000) 285; A. B. Owen, Ann. Appl. Stat. 1 (2007) 386, the pigeonhole
+// bootstrap, which errs to the wide side). With few seeds it knows little of how seeds vary: a resample of 2 seeds is
+// the same seed twice half of the time. There is no interval for fewer than two rows or columns that hold anything.
+// Randomness and quantiles are as in ClusterBootstrap.
 func TwoWayBootstrap(rows [][]Cell, resamples int, level float64, seed, stream uint64) Interval {
 	kinds, kindOf, columns := rowKinds(rows)
 	if len(kindOf) < 2 || columns < 2 || resamples < 1 {
@@ -92,9 +88,8 @@ func TwoWayBootstrap(rows [][]Cell, resamples int, level float64, seed, stream u
 	return percentile(means, level)
 }
 
-// rowKinds sorts rows by what they hold: with a few seeds a thousand questions
-// show a few dozen patterns, and each is weighed once a resample. Empty rows and
-// columns are left out.
+// rowKinds sorts rows by what they hold: with a few seeds a thousand questions show a few dozen patterns, and each is
+// weighed once a resample. Empty rows and columns are left out.
 func rowKinds(rows [][]Cell) (kinds [][]Cell, kindOf []int, columns int) {
 	var used []int
 	width := 0

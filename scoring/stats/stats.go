@@ -1,10 +1,8 @@
-// Package stats holds the statistics of accuracy tables and paired comparisons:
-// intervals for proportions, standard errors clustered by question, exact paired
-// tests, bootstraps over questions and noise seeds, and power.
+// Package stats holds the statistics of accuracy tables and paired comparisons: intervals for proportions, standard
+// errors clustered by question, exact paired tests, bootstraps over questions and noise seeds, and power.
 //
-// Everything is a pure function. What is random takes an explicit seed and draws
-// from math/rand/v2's PCG, whose stream is specified, so that the
-// resamples are the same on every machine.
+// Everything is a pure function. What is random takes an explicit seed and draws from math/rand/v2's PCG, whose stream
+// is specified, so that the resamples are the same on every machine.
 package stats
 
 import (
@@ -34,8 +32,7 @@ func TQuantile(p, df float64) float64 {
 	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df}.Quantile(p)
 }
 
-// MeanStd returns the mean of x and its unbiased (n-1) standard deviation, which
-// is NaN for fewer than two values.
+// MeanStd returns the mean of x and its unbiased (n-1) standard deviation, which is NaN for fewer than two values.
 func MeanStd(x []float64) (mean, std float64) {
 	if len(x) == 0 {
 		return math.NaN(), math.NaN()
@@ -54,9 +51,8 @@ func MeanStd(x []float64) (mean, std float64) {
 	return mean, math.Sqrt(ss / float64(len(x)-1))
 }
 
-// Wilson returns the score interval of a proportion p observed in n trials (E. B.
-// Wilson, J. Am. Stat. Assoc. 22 (1927) 209, without continuity correction). n
-// need not be whole: an effective number of trials gives the interval for
+// Wilson returns the score interval of a proportion p observed in n trials (E. B. Wilson, J. Am. Stat. Assoc. 22 (1927)
+// 209, without continuity correction). n need not be whole: an effective number of trials gives the interval for
 // clustered data (N. Dean and M. Pagano, J. Surv. Stat. Methodol. 3 (2015) 484).
 func Wilson(p, n, level float64) Interval {
 	if n <= 0 || math.IsNaN(p) || math.IsNaN(n) {
@@ -77,12 +73,10 @@ func Wilson(p, n, level float64) Interval {
 	return in
 }
 
-// Cluster is what the samples of one question add up to: the sum of their values
-// and their number.
+// Cluster is what the samples of one question add up to: the sum of their values and their number.
 type Cluster struct{ Sum, N int }
 
-// Mean returns the mean over all samples of all clusters, NaN where there are
-// none.
+// Mean returns the mean over all samples of all clusters, NaN where there are none.
 func Mean(clusters []Cluster) float64 {
 	sum, n := totals(clusters)
 	if n == 0 {
@@ -104,18 +98,15 @@ func nonEmpty(clusters []Cluster) []Cluster {
 	return slices.DeleteFunc(slices.Clone(clusters), func(c Cluster) bool { return c.N == 0 })
 }
 
-// ClusterSE returns the standard error of Mean when samples within a cluster may
-// depend on each other: with G clusters, N samples and residual sums
-// r_g = Sum_g - Mean*N_g,
+// ClusterSE returns the standard error of Mean when samples within a cluster may depend on each other: with G clusters,
+// N samples and residual sums r_g = Sum_g - Mean*N_g,
 //
 //	SE = sqrt(G/(G-1) * sum_g r_g^2) / N.
 //
-// This is the sandwich estimator of a regression on a constant (K.-Y. Liang and
-// S. L. Zeger, Biometrika 73 (1986) 13) with the small-sample factor
-// G/(G-1) * (N-1)/(N-K), K = 1, that Stata and statsmodels use (A. C. Cameron and
-// D. L. Miller, J. Hum. Resour. 50 (2015) 317, eq. 12). With one sample a cluster
-// it is the ordinary standard error std/sqrt(n). It is NaN for fewer than two
-// clusters.
+// This is the sandwich estimator of a regression on a constant (K.-Y. Liang and S. L. Zeger, Biometrika 73 (1986) 13)
+// with the small-sample factor G/(G-1) * (N-1)/(N-K), K = 1, that Stata and statsmodels use (A. C. Cameron and D. L.
+// Miller, J. Hum. Resour. 50 (2015) 317, eq. 12). With one sample a cluster it is the ordinary standard error
+// std/sqrt(n). It is NaN for fewer than two clusters.
 func ClusterSE(clusters []Cluster) float64 {
 	clusters = nonEmpty(clusters)
 	g := float64(len(clusters))
@@ -132,11 +123,10 @@ func ClusterSE(clusters []Cluster) float64 {
 	return math.Sqrt(g/(g-1)*ss) / float64(n)
 }
 
-// EffectiveN returns the number of independent trials that are worth as much as
-// the clustered samples of a proportion: p(1-p)/SE^2 (L. Kish, Survey Sampling
-// (1965), section 8.2), and at most the number of samples. Where SE says nothing,
-// because every sample has the same value or there is one cluster only, it is the
-// number of clusters, as if samples of one cluster were copies.
+// EffectiveN returns the number of independent trials that are worth as much as the clustered samples of a proportion:
+// p(1-p)/SE^2 (L. Kish, Survey Sampling (1965), section 8.2), and at most the number of samples. Where SE says nothing,
+// because every sample has the same value or there is one cluster only, it is the number of clusters, as if samples of
+// one cluster were copies.
 func EffectiveN(clusters []Cluster) float64 {
 	clusters = nonEmpty(clusters)
 	_, n := totals(clusters)
@@ -150,9 +140,8 @@ func EffectiveN(clusters []Cluster) float64 {
 	return float64(len(clusters))
 }
 
-// Holm returns the p-values adjusted for the family of all of them by S. Holm's
-// step-down method (Scand. J. Stat. 6 (1979) 65). NaNs stay NaN and are no part
-// of the family.
+// Holm returns the p-values adjusted for the family of all of them by S. Holm's step-down method (Scand. J. Stat. 6
+// (1979) 65). NaNs stay NaN and are no part of the family.
 func Holm(p []float64) []float64 {
 	order := make([]int, 0, len(p))
 	out := make([]float64, len(p))

@@ -108,8 +108,8 @@ func TestAgainstScipyAndStatsmodels(t *testing.T) {
 		name := fmt.Sprintf("cluster case %d: ", i)
 		near(t, name+"mean", Mean(clusters), c.Mean, 1e-12)
 		near(t, name+"SE", ClusterSE(clusters), c.SE, 1e-12)
-		// Two bootstraps agree up to their own noise: an end of a 10,000-fold
-		// interval has a standard error of about 0.04 SE.
+		// Two bootstraps agree up to their own noise: an end of a 10,000-fold interval has a standard error of about
+		// 0.04 SE.
 		in := ClusterBootstrap(clusters, Resamples, Level, 1, 0)
 		near(t, name+"bootstrap low", in.Lo, c.Bootstrap[0], 0.15*c.SE)
 		near(t, name+"bootstrap high", in.Hi, c.Bootstrap[1], 0.15*c.SE)
@@ -147,7 +147,8 @@ func TestAgainstScipyAndStatsmodels(t *testing.T) {
 		near(t, fmt.Sprintf("TQuantile(%v, %v)", c.P, c.DF), TQuantile(c.P, c.DF), c.Q, 1e-6)
 	}
 	for _, c := range g.PairedMDE {
-		near(t, fmt.Sprintf("PairedMDE(%v, %d)", c.MeanSquare, c.N), PairedMDE(c.MeanSquare, c.N, Alpha, Power), c.D, 1e-9)
+		near(t, fmt.Sprintf("PairedMDE(%v, %d)", c.MeanSquare, c.N), PairedMDE(c.MeanSquare, c.N, Alpha, Power), c.D,
+			1e-9)
 	}
 }
 
@@ -259,13 +260,16 @@ func TestDegenerate(t *testing.T) {
 	if in := Wilson(1, 20, Level); in.Hi != 1 || in.Lo >= 1 {
 		t.Errorf("Wilson of all right is %v", in)
 	}
-	if diff := cmp.Diff([]string{"NaN", "0.02"}, []string{fmt.Sprint(Holm([]float64{math.NaN(), 0.02})[0]), fmt.Sprint(Holm([]float64{math.NaN(), 0.02})[1])}); diff != "" {
+	if diff := cmp.Diff([]string{"NaN", "0.02"}, []string{
+		fmt.Sprint(Holm([]float64{math.NaN(), 0.02})[0]),
+		fmt.Sprint(Holm([]float64{math.NaN(), 0.02})[1]),
+	}); diff != "" {
 		t.Errorf("Holm with a NaN (-want +got):\n%s", diff)
 	}
 }
 
-// A 95 % interval holds the truth about 95 times in 100, also when the samples of
-// a question are copies of each other, where ignoring clusters would fail.
+// A 95 % interval holds the truth about 95 times in 100, also when the samples of a question are copies of each other,
+// where ignoring clusters would fail.
 func TestCoverageUnderClustering(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(11, 12))

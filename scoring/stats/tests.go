@@ -7,13 +7,10 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// McNemarExact returns the two-sided p-value of McNemar's test for paired
-// verdicts, from the binomial distribution of the discordant pairs: of
-// gained+lost pairs each falls to either side with probability 1/2, and p is
-// twice the smaller tail, at most 1 (Q. McNemar, Psychometrika 12 (1947) 153;
-// exact form as in A. Agresti, Categorical Data Analysis, section 10.1). It is
-// neither the chi-squared approximation nor the mid-p variant. Without discordant
-// pairs p is 1.
+// McNemarExact returns the two-sided p-value of McNemar's test for paired verdicts, from the binomial distribution of
+// the discordant pairs: of gained+lost pairs each falls to either side with probability 1/2, and p is twice the smaller
+// tail, at most 1 (Q. McNemar, Psychometrika 12 (1947) 153; exact form as in A. Agresti, Categorical Data Analysis,
+// section 10.1). It is neither the chi-squared approximation nor the mid-p variant. Without discordant pairs p is 1.
 func McNemarExact(gained, lost int) float64 {
 	n, k := gained+lost, min(gained, lost)
 	if n == 0 {
@@ -41,19 +38,15 @@ func logChoose(n, k int) float64 {
 // maxExactWork bounds the additions of an exact sign-flip test: about a second.
 const maxExactWork = 1_000_000_000
 
-// SignFlip returns the two-sided p-value of the permutation test for paired data
-// clustered by question: under the null hypothesis the sign of each question's
-// difference d is a fair coin (R. A. Fisher, The Design of Experiments (1935),
-// section 21), and p is the probability that |sum of +-d| is at least the observed
-// |sum of d|. All samples of a question flip together, so that dependence within
-// a question does no harm.
+// SignFlip returns the two-sided p-value of the permutation test for paired data clustered by question: under the null
+// hypothesis the sign of each question's difference d is a fair coin (R. A. Fisher, The Design of Experiments (1935),
+// section 21), and p is the probability that |sum of +-d| is at least the observed |sum of d|. All samples of a
+// question flip together, so that dependence within a question does no harm.
 //
-// The differences are whole numbers (correct answers gained minus lost), so the
-// distribution of the sum over all 2^n sign patterns is computed exactly, by
-// convolution; with differences of -1, 0 and 1 it is McNemarExact. Only where that
-// would take more than maxExactWork steps are draws patterns drawn instead, from
-// PCG(seed, stream), and p = (1 + hits)/(1 + draws) (B. Phipson and G. K. Smyth,
-// Stat. Appl. Genet. Mol. Biol. 9 (2010) 39); exact says which.
+// The differences are whole numbers (correct answers gained minus lost), so the distribution of the sum over all 2^n
+// sign patterns is computed exactly, by convolution; with differences of -1, 0 and 1 it is McNemarExact. Only where
+// that would take more than maxExactWork steps are draws patterns drawn instead, from PCG(seed, stream), and p = (1 +
+// hits)/(1 + draws) (B. Phipson and G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010) 39); exact says which.
 func SignFlip(d []int, draws int, seed, stream uint64) (p float64, exact bool) {
 	// How often each size of difference occurs; zeros never matter.
 	counts := map[int]int{}
@@ -79,8 +72,7 @@ func SignFlip(d []int, draws int, seed, stream uint64) (p float64, exact bool) {
 	if reach > maxExactWork/nonzero {
 		return signFlipSampled(d, observed, draws, seed, stream), false
 	}
-	// prob[s] is the probability that the flipped-down differences add up to s;
-	// the sum is then reach - 2s.
+	// prob[s] is the probability that the flipped-down differences add up to s; the sum is then reach - 2s.
 	prob := make([]float64, reach+1)
 	prob[0] = 1
 	top := 0
@@ -128,9 +120,8 @@ func signFlipSampled(d []int, observed, draws int, seed, stream uint64) float64 
 	return float64(1+hits) / float64(1+draws)
 }
 
-// TwoProportion returns the two-sided p-value of the z-test that two independent
-// proportions are equal, with the pooled variance (Agresti, Categorical Data
-// Analysis, section 3.2). n1 and n2 may be effective numbers.
+// TwoProportion returns the two-sided p-value of the z-test that two independent proportions are equal, with the pooled
+// variance (Agresti, Categorical Data Analysis, section 3.2). n1 and n2 may be effective numbers.
 func TwoProportion(p1, n1, p2, n2 float64) float64 {
 	pool := (p1*n1 + p2*n2) / (n1 + n2)
 	variance := pool * (1 - pool) * (1/n1 + 1/n2)
@@ -143,9 +134,8 @@ func TwoProportion(p1, n1, p2, n2 float64) float64 {
 	return math.Min(1, 2*distuv.UnitNormal.Survival(math.Abs(p2-p1)/math.Sqrt(variance)))
 }
 
-// Newcombe returns the interval for p2 - p1 of two independent proportions from
-// their Wilson intervals (R. G. Newcombe, Stat. Med. 17 (1998) 873, method 10).
-// n1 and n2 may be effective numbers.
+// Newcombe returns the interval for p2 - p1 of two independent proportions from their Wilson intervals (R. G. Newcombe,
+// Stat. Med. 17 (1998) 873, method 10). n1 and n2 may be effective numbers.
 func Newcombe(p1, n1, p2, n2, level float64) Interval {
 	a, b := Wilson(p1, n1, level), Wilson(p2, n2, level)
 	if !a.Valid() || !b.Valid() {
