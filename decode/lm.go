@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/gsmeval/gsmeval/decode/chat"
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
@@ -24,12 +23,10 @@ type Text struct {
 	marks map[int]string // <think> and </think>, where the tokenizer takes them for control tokens
 }
 
-// OpenText reads everything of a model directory but the weights.
+// OpenText reads everything of a model, a directory or a GGUF file, but the weights.
 func OpenText(dir string) (*Text, error) {
-	if info, err := os.Stat(dir); err != nil {
+	if err := checkpoint.CheckModel(dir); err != nil {
 		return nil, fmt.Errorf("opening the model: %w", err)
-	} else if !info.IsDir() {
-		return nil, fmt.Errorf("opening the model: %s is not a directory of Hugging Face files", dir)
 	}
 	cfg, err := checkpoint.ReadConfig(dir)
 	if err != nil {
@@ -113,7 +110,7 @@ var computeTypes = map[string]torch.DType{
 	"": torch.Float32, "float32": torch.Float32, "bfloat16": torch.BFloat16, "float16": torch.Float16,
 }
 
-// Load opens a model directory and reads the weights.
+// Load opens a model, a directory or a GGUF file, and reads the weights.
 func Load(dir string, o LoadOptions) (*LM, error) {
 	dt, ok := computeTypes[o.DType]
 	if !ok {

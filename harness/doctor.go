@@ -53,10 +53,8 @@ func ExamineModel(ctx context.Context, name string, l *Locator) []Finding {
 	if err != nil {
 		return []Finding{finding("config", "", nil, err)}
 	}
-	if info, err := os.Stat(dir); err != nil {
+	if err := checkpoint.CheckModel(dir); err != nil {
 		return []Finding{finding("config", "", nil, err)}
-	} else if !info.IsDir() {
-		return []Finding{finding("config", "", nil, fmt.Errorf("%s is not a directory of Hugging Face files", dir))}
 	}
 	x := &examination{dir: dir}
 	x.config()
@@ -147,9 +145,10 @@ func countParameters(dir string) (Parameters, error) {
 	for _, name := range w.Names() {
 		t, _ := w.Tensor(name)
 		p.Parameters += int64(t.Elements())
-		p.Bytes += int64(len(t.Data))
+		bytes, format := t.Stored()
+		p.Bytes += int64(bytes)
 		p.Tensors++
-		dtypes[string(t.DType)] = true
+		dtypes[format] = true
 	}
 	p.DTypes = slices.Sorted(maps.Keys(dtypes))
 	return p, w.Close()

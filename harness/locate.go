@@ -37,7 +37,7 @@ func newLocator(l logger, progress string) *Locator {
 // Sources are the commits of what came from the hub, by "model org/name" or "data set org/name".
 func (l *Locator) Sources() map[string]string { return maps.Clone(l.sources) }
 
-// Model is the directory of a model: a path, or a hub id, in which case revision or the id's own @revision may say which.
+// Model is where a model lies, a directory or a GGUF file: a path, or a hub id, in which case revision or the id's own @revision may say which.
 func (l *Locator) Model(ctx context.Context, name, revision string) (string, error) {
 	ref, fromHub, err := locate(hub.Model, name, revision)
 	if err != nil || !fromHub {
@@ -125,7 +125,7 @@ func locate(kind hub.Kind, name, revision string) (ref hub.Ref, fromHub bool, er
 		return ref, false, nil
 	case !isID && revision != "":
 		return ref, false, fmt.Errorf("the revision %s is for an id on the hub, but %s is none; expected org/name", revision, name)
-	case !isID, slices.Contains(datasets.Extensions(), filepath.Ext(name)):
+	case !isID, slices.Contains(datasets.Extensions(), filepath.Ext(name)), strings.EqualFold(filepath.Ext(name), ".gguf"):
 		return ref, false, nil
 	case !named:
 		org, _, _ := strings.Cut(name, "/")

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/decode/chat/jinja"
-	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/decode/checkpoint"
 )
 
 // maxConfig bounds the JSON files read: real ones list every added token and
@@ -25,18 +24,18 @@ var tokenNames = []string{
 	"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
 }
 
-// Load reads the chat template and the special tokens of a model directory as
+// Load reads the chat template and the special tokens of a model, a directory or a GGUF file, as
 // transformers does: chat_template.jinja comes before chat_template in
 // tokenizer_config.json, where a list of named templates stands for its
 // "default"; tokens missing from tokenizer_config.json are looked up in
 // special_tokens_map.json.
 func Load(dir string) (*Template, error) {
-	configPath := filepath.Join(dir, "tokenizer_config.json")
-	config, err := readObject(configPath)
+	const configFile, templateFile = "tokenizer_config.json", "chat_template.jinja"
+	config, err := readObject(dir, configFile)
 	if err != nil {
 		return nil, err
 	}
-	special, err := readObject(filepath.Join(dir, "special_tokens_map.json"))
+	special, err := readObject(dir, "special_tokens_map.json")
 	if err != nil {
 		return nil, err
 	}
@@ -44,14 +43,14 @@ func Load(dir string) (*Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("special tokens in %s: %w", dir, err)
 	}
-	templatePath := filepath.Join(dir, "chat_template.jinja")
-	source, err := files.Read(templatePath, jinja.MaxSource)
+	from := templateFile
+	source, err := checkpoint.ReadFile(dir, templateFile, jinja.MaxSource)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		templatePath = configPath
+		from = configFile
 		text, err := configTemplate(config["chat_template"])
 		if err != nil {
-			return nil, fmt.Errorf("chat template in %s: %w", configPath, err)
+			return nil, fmt.Errorf("chat template in %s: %w", checkpoint.PathOf(dir, configFile), err)
 		}
 		source = []byte(text)
 	case err != nil:
@@ -59,14 +58,14 @@ func Load(dir string) (*Template, error) {
 	}
 	t, err := Parse(string(source), tokens)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", templatePath, err)
+		return nil, fmt.Errorf("%s: %w", checkpoint.PathOf(dir, from), err)
 	}
 	return t, nil
 }
 
 // readObject reads a JSON object; nil where there is no such file.
-func readObject(path string) (map[string]json.RawMessage, error) {
-	data, err := files.Read(path, maxConfig)
+func readObject(dir, name string) (map[string]json.RawMessage, error) {
+	data, err := checkpoint.ReadFile(dir, name, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -75,7 +74,7 @@ func readObject(path string) (map[string]json.RawMessage, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), &object); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, fmt.Errorf("reading %s: %w", checkpoint.PathOf(dir, name), err)
 	}
 	return object, nil
 }

@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 const configFile = "config.json"
@@ -148,8 +146,8 @@ var families = map[string]family{
 // unknown model type and a quantised checkpoint are refused by name. Kinds of
 // rope scaling are left to the caller, see RopeScaling.
 func ReadConfig(dir string) (Config, error) {
-	path := filepath.Join(dir, configFile)
-	data, err := files.Read(path, maxConfigBytes)
+	path := PathOf(dir, configFile)
+	data, err := readFile(dir, configFile, maxConfigBytes)
 	if err != nil {
 		return Config{}, fmt.Errorf("reading the model's config: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -57,20 +58,58 @@ func knownDTypes() string {
 // Tensor is one tensor of a checkpoint, row-major and little-endian.
 type Tensor struct {
 	Name  string
-	DType DType
+	DType DType // of the elements; those of a packed tensor as Stream hands them over
 	Shape []int // empty for a scalar
 
 	// Data is a view into the read-only mapping of the file, valid until
 	// Weights.Close. Writing to it faults. Reading it faults too if another
 	// process shortens the file meanwhile: Go code should go through CopyTo and
 	// CopyAt, which turn that into an error; C code that reads Data dies of it.
+	// A packed tensor has none.
 	Data []byte
 
-	shard *shard
+	shard  *shard
+	packed packing // nil where the elements are stored as they are
+}
+
+// packing is how the elements of a quantised tensor come about.
+type packing interface {
+	// format names it for people: "Q4_1", "GPTQ 4 bit".
+	format() string
+
+	// parts are the stored tensors that it reads.
+	parts() []Tensor
+
+	// unit is the number of elements that are decoded together: a piece of the tensor begins at a multiple of it, and ends
+	// at one or with the tensor.
+	unit() int
+
+	// decode fills dst with elements from first on, in the tensor's DType. It reads the mappings of the parts and nothing else.
+	decode(dst []byte, first int)
 }
 
 // Elements is the number of elements, 1 for a scalar.
-func (t Tensor) Elements() int { return len(t.Data) / t.DType.Size() }
+func (t Tensor) Elements() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Size is the number of bytes that Stream hands over in all.
+func (t Tensor) Size() int { return t.Elements() * t.DType.Size() }
+
+// Stored is the number of bytes of the tensor in the files, and the name of their format.
+func (t Tensor) Stored() (bytes int, format string) {
+	if t.packed == nil {
+		return len(t.Data), string(t.DType)
+	}
+	for _, p := range t.packed.parts() {
+		bytes += len(p.Data)
+	}
+	return bytes, t.packed.format()
+}
 
 // AlignedTo reports whether the data starts at an address that is a multiple of
 // n bytes. The format promises no alignment at all.
@@ -122,14 +161,19 @@ func (t Tensor) Stream(buf []byte, use func(first int, piece []byte) error) erro
 	if err != nil {
 		return err
 	}
-	size := t.DType.Size()
-	whole := len(buf) / size * size
-	if whole == 0 {
+	size, total := t.DType.Size(), t.Size()
+	unit := size
+	if t.packed != nil {
+		unit *= t.packed.unit()
+	}
+	whole := len(buf) / unit * unit
+	if whole == 0 && len(buf) < total {
 		return fmt.Errorf("reading tensor %s: a buffer of %d bytes is too small", quote(t.Name), len(buf))
 	}
-	for off := 0; off < len(t.Data); off += whole {
-		piece := buf[:min(whole, len(t.Data)-off)]
-		if err := t.CopyAt(piece, off); err != nil {
+	whole = max(whole, unit)
+	for off := 0; off < total; off += whole {
+		piece := buf[:min(whole, total-off)]
+		if err := t.read(piece, off); err != nil {
 			return err
 		}
 		if l.size != 0 {
@@ -140,6 +184,34 @@ func (t Tensor) Stream(buf []byte, use func(first int, piece []byte) error) erro
 		if err := use(off/size, piece); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// read fills dst with the tensor's bytes from byte offset off on.
+func (t Tensor) read(dst []byte, off int) error {
+	if t.packed == nil {
+		return t.CopyAt(dst, off)
+	}
+	decode := func() error {
+		t.packed.decode(dst, off/t.DType.Size())
+		return nil
+	}
+	var held []*shard // a mapping is held for as long as it is read
+	for _, p := range t.packed.parts() {
+		if !slices.Contains(held, p.shard) {
+			held = append(held, p.shard)
+			inner, holder := decode, p.shard
+			decode = func() (err error) {
+				if use := holder.use(func() { err = inner() }); use != nil {
+					return use
+				}
+				return err
+			}
+		}
+	}
+	if err := decode(); err != nil {
+		return fmt.Errorf("reading tensor %s: %w", quote(t.Name), err)
 	}
 	return nil
 }

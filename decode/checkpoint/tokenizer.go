@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"unicode/utf8"
 
-	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 // TokenizerFile is a tokenizer.json that has passed the checks that need no tokenizer.
@@ -26,8 +24,8 @@ type TokenizerFile struct {
 // padding are taken out, as transformers sets them at each call and by default to none: a prompt must not be cut or
 // filled up in silence. BPE dropout, by which a text has other tokens each time, is refused.
 func ReadTokenizer(dir string) (TokenizerFile, error) {
-	path := filepath.Join(dir, tokenizerFile)
-	data, err := files.Read(path, maxTokenizerBytes)
+	path := PathOf(dir, tokenizerFile)
+	data, err := readFile(dir, tokenizerFile, maxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return TokenizerFile{}, fmt.Errorf("%s is missing; gsmeval needs the tokenizer in the tokenizers library's format (transformers: tokenizer.save_pretrained with a fast tokenizer)", path)
 	}

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/gsmeval/gsmeval/internal/files"
 )
 
 const (
@@ -81,7 +79,7 @@ func EndTokens(dir string, cfg Config) (EndSet, error) {
 	add := func(ids []int, file string) error {
 		for _, id := range ids {
 			if id < 0 || id >= cfg.VocabSize {
-				return fmt.Errorf("%s: end token %d is beyond the model's vocabulary of %d; the file belongs to another model", filepath.Join(dir, file), id, cfg.VocabSize)
+				return fmt.Errorf("%s: end token %d is beyond the model's vocabulary of %d; the file belongs to another model", PathOf(dir, file), id, cfg.VocabSize)
 			}
 			set = set.with(id, file)
 		}
@@ -93,7 +91,7 @@ func EndTokens(dir string, cfg Config) (EndSet, error) {
 	}
 	ids := generation.tokens("eos_token_id")
 	if generation.err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, generationFile), generation.err)
+		return nil, fmt.Errorf("%s: %w", PathOf(dir, generationFile), generation.err)
 	}
 	if err := add(ids, generationFile); err != nil {
 		return nil, err
@@ -110,7 +108,7 @@ func EndTokens(dir string, cfg Config) (EndSet, error) {
 	}
 	id, err := TokenID(dir, special.EOS)
 	if err != nil {
-		return nil, fmt.Errorf("finding the end token %s of %s: %w", quote(special.EOS), filepath.Join(dir, tokenizerConfigFile), err)
+		return nil, fmt.Errorf("finding the end token %s of %s: %w", quote(special.EOS), PathOf(dir, tokenizerConfigFile), err)
 	}
 	if err := add([]int{id}, tokenizerConfigFile); err != nil {
 		return nil, err
@@ -154,7 +152,7 @@ func ReadSpecial(dir string) (Special, error) {
 			s.TokenizerClass = f.text("tokenizer_class", "")
 		}
 		if f.err != nil {
-			return Special{}, fmt.Errorf("%s: %w", filepath.Join(dir, file), f.err)
+			return Special{}, fmt.Errorf("%s: %w", PathOf(dir, file), f.err)
 		}
 	}
 	return s, nil
@@ -182,8 +180,8 @@ func (f *fields) special(key string) string {
 
 // readFields reads a small JSON object that may be missing.
 func readFields(dir, file string) (*fields, error) {
-	path := filepath.Join(dir, file)
-	data, err := files.Read(path, maxConfigBytes)
+	path := PathOf(dir, file)
+	data, err := readFile(dir, file, maxConfigBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &fields{}, nil
 	}
@@ -201,8 +199,8 @@ func readFields(dir, file string) (*fields, error) {
 // of tokenizer.json, then its vocabulary, then the added_tokens_decoder of
 // tokenizer_config.json.
 func TokenID(dir, text string) (int, error) {
-	path := filepath.Join(dir, tokenizerFile)
-	data, err := files.Read(path, maxTokenizerBytes)
+	path := PathOf(dir, tokenizerFile)
+	data, err := readFile(dir, tokenizerFile, maxTokenizerBytes)
 	switch {
 	case err == nil:
 		id, ok, err := findToken(data, text)
@@ -221,7 +219,7 @@ func TokenID(dir, text string) (int, error) {
 	}
 	id, ok := f.addedToken(text)
 	if f.err != nil {
-		return 0, fmt.Errorf("%s: %w", filepath.Join(dir, tokenizerConfigFile), f.err)
+		return 0, fmt.Errorf("%s: %w", PathOf(dir, tokenizerConfigFile), f.err)
 	}
 	if !ok {
 		return 0, fmt.Errorf("%s has no such token; the files belong to different models", path)

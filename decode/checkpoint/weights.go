@@ -37,8 +37,12 @@ type File struct {
 // OpenWeights maps the weights of a model directory read-only: model.safetensors
 // if it is there (as transformers prefers it), else the shards that
 // model.safetensors.index.json names. Every header is checked in full, and index
-// and shards must name exactly the same tensors. No tensor's values are read.
+// and shards must name exactly the same tensors. No tensor's values are read. A GGUF
+// file stands for a directory.
 func OpenWeights(dir string) (*Weights, error) {
+	if IsGGUF(dir) {
+		return openGGUF(dir)
+	}
 	single := filepath.Join(dir, singleFile)
 	_, err := os.Stat(single)
 	if err == nil {
@@ -74,8 +78,10 @@ func noWeights(dir string) error {
 		switch name := e.Name(); {
 		case strings.HasSuffix(name, ".safetensors"):
 			return fmt.Errorf("%s: neither %s nor %s is there, only %s; rename it, or download the index too", dir, singleFile, indexFile, quote(name))
-		case strings.HasSuffix(name, ".bin"), strings.HasSuffix(name, ".pth"), strings.HasSuffix(name, ".pt"), strings.HasSuffix(name, ".gguf"):
+		case strings.HasSuffix(name, ".bin"), strings.HasSuffix(name, ".pth"), strings.HasSuffix(name, ".pt"):
 			hint = fmt.Sprintf("%s has a format that is not read; save the model as safetensors", quote(name))
+		case strings.HasSuffix(name, ".gguf"):
+			hint = fmt.Sprintf("to use %s, name the file itself as the model", quote(filepath.Join(dir, name)))
 		}
 	}
 	return fmt.Errorf("%s: neither %s nor %s is there; %s", dir, singleFile, indexFile, hint)
@@ -88,9 +94,11 @@ func openFiles(dir string, files []string, index map[string]string) (*Weights, e
 		_ = w.Close()
 		return nil, err
 	}
-	w.names = slices.Sorted(maps.Keys(w.tensors))
+	w.setNames()
 	return w, nil
 }
+
+func (w *Weights) setNames() { w.names = slices.Sorted(maps.Keys(w.tensors)) }
 
 func (w *Weights) open(dir string, files []string, index map[string]string) error {
 	for _, file := range files {

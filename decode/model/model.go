@@ -112,8 +112,9 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 		return nil, err
 	}
 	l := &loader{s: s, cfg: cfg, weights: w, opt: o, seen: map[string]bool{}}
-	for _, f := range w.Files() {
-		l.total += f.Size
+	for _, name := range w.Names() {
+		t, _ := w.Tensor(name)
+		l.total += int64(t.Size())
 	}
 	m := &Model{Config: cfg, Options: o, weights: w, rope: rope}
 	err = heap.Returning(func() error {

@@ -63,7 +63,7 @@ const pieceBytes = 1 << 20
 // weights themselves a load needs the memory of one piece. copied, if not nil, is called with the bytes of each piece.
 func (p *param) fill(s *torch.Scope, dst torch.Tensor, copied func(n int)) error {
 	dt := dtypes[p.source.DType]
-	return p.source.Stream(make([]byte, min(pieceBytes, max(16, len(p.source.Data)))), func(first int, piece []byte) error {
+	return p.source.Stream(make([]byte, min(pieceBytes, max(16, p.source.Size()))), func(first int, piece []byte) error {
 		s.CopyBytes(dst, first, piece, dt)
 		if err := s.Err(); err != nil {
 			return fmt.Errorf("tensor %q: %w", p.name, err)
