@@ -65,7 +65,10 @@ func ExamineModel(ctx context.Context, name string, l *Locator) []Finding {
 		x.add("generation", "", nil, errors.New("not tried, because of what is wrong above"))
 		return x.found
 	}
-	value, err := trial(ctx, dir)
+	value, notes, err := trial(ctx, dir)
+	for _, n := range notes {
+		x.add("tensors", n, nil, nil)
+	}
 	x.add("generation", value, nil, err)
 	return x.found
 }
@@ -255,27 +258,28 @@ func begins(tk *tokenizer.Tokenizer, t *chat.Template) (string, error) {
 	return value, nil
 }
 
-// trial loads the model and generates a few tokens.
-func trial(ctx context.Context, dir string) (string, error) {
+// trial loads the model and generates a few tokens. notes say what was remarkable about the tensors.
+func trial(ctx context.Context, dir string) (value string, notes []string, err error) {
 	lm, err := decode.Load(dir, decode.LoadOptions{})
 	if err != nil {
-		return "", fmt.Errorf("%w (supported: %s)", err, strings.Join(model.Supported(), ", "))
+		return "", notes, fmt.Errorf("%w (supported: %s)", err, strings.Join(model.Supported(), ", "))
 	}
 	defer lm.Close() //nolint:errcheck // freeing memory does not fail
+	notes = lm.Model.Notes
 	p, err := DefaultPrompter(lm.Text, "auto")
 	if err != nil {
-		return "", err
+		return "", notes, err
 	}
 	prompt, err := p.Prompt("What is 2+2?")
 	if err != nil {
-		return "", err
+		return "", notes, err
 	}
 	g, err := Generate(ctx, lm, GenerateOptions{PromptIDs: prompt.IDs, MaxNewTokens: 8, Schedule: condition.Greedy()})
 	if err != nil {
-		return "", err
+		return "", notes, err
 	}
 	if g.Finish == decode.Nonfinite {
-		return "", errors.New("the logits are not finite; the weights are damaged, or belong to another config.json")
+		return "", notes, errors.New("the logits are not finite; the weights are damaged, or belong to another config.json")
 	}
-	return fmt.Sprintf("%q", g.Text), nil
+	return fmt.Sprintf("%q", g.Text), notes, nil
 }

@@ -52,6 +52,9 @@ func (s *Session) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	for _, n := range s.LM.Model.Notes {
+		s.logf("%s: %s", cfg.Model.Path, n)
+	}
 	shots, err := s.loadShots(ctx)
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Model, "model", "", "model directory, or a hub id (org/name or org/name@revision)")
+	f.StringVar(&o.Model, "model", "", "model directory, GGUF file, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&prompt, "prompt", "", "the user's message, or the whole text with --raw")
 	f.StringVar(&ids, "ids", "", "the prompt as token ids, for example \"1,2,3\"")
 	f.BoolVar(&raw, "raw", false, "take the prompt as it is, without the chat template")
@@ -223,7 +223,7 @@ ids too. With --template it renders a template file without a model.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&model, "model", "", "model directory, or a hub id (org/name or org/name@revision)")
+	f.StringVar(&model, "model", "", "model directory, GGUF file, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&question, "question", "", "a question, put as a run puts it by default")
 	f.StringVar(&style, "style", "auto", "chat, plain or auto")
 	f.StringVar(&messages, "messages", "", "file with a JSON list of {role, content}")
@@ -287,7 +287,14 @@ func (a *app) load(ctx context.Context, model string, o decode.LoadOptions) (*de
 		return nil, err
 	}
 	o.Progress = harness.Loading(model, a.stderr)
-	return decode.Load(dir, o)
+	lm, err := decode.Load(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range lm.Model.Notes {
+		_, _ = fmt.Fprintf(a.stderr, "%s: %s\n", model, n)
+	}
+	return lm, nil
 }
 
 // promptOf is a one-off prompt: the text as it is, or as the user's message.

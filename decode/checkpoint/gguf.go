@@ -377,4 +377,3 @@ func (m *ggufModel) beside() string {
 	}
 	return ""
 }
-

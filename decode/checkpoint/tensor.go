@@ -2,11 +2,15 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"unsafe"
+
+	"github.com/gsmeval/gsmeval/decode/checkpoint/half"
 )
 
 // DType is an element type as safetensors spells it: "F32", "BF16", "I64".
@@ -183,6 +187,66 @@ func (t Tensor) Stream(buf []byte, use func(first int, piece []byte) error) erro
 		}
 		if err := use(off/size, piece); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// compareElements is how many elements Equal and Zero read at once; every packing's unit divides it.
+const compareElements = 1 << 16
+
+// Equal tells whether two floating-point tensors have the same shape and values, in whatever types they are stored.
+func Equal(a, b Tensor) (bool, error) {
+	if !slices.Equal(a.Shape, b.Shape) {
+		return false, nil
+	}
+	x, y := make([]float32, compareElements), make([]float32, compareElements)
+	for first := 0; first < a.Elements(); first += len(x) {
+		n := min(len(x), a.Elements()-first)
+		if err := errors.Join(a.floats(x[:n], first), b.floats(y[:n], first)); err != nil {
+			return false, err
+		}
+		if !slices.Equal(x[:n], y[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Zero tells whether all elements of a floating-point tensor are 0.
+func Zero(t Tensor) (bool, error) {
+	x := make([]float32, compareElements)
+	for first := 0; first < t.Elements(); first += len(x) {
+		n := min(len(x), t.Elements()-first)
+		if err := t.floats(x[:n], first); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(x[:n], func(v float32) bool { return v != 0 }) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// floats reads elements from first on as float32.
+func (t Tensor) floats(dst []float32, first int) error {
+	size := t.DType.Size()
+	data := make([]byte, len(dst)*size)
+	if err := t.read(data, first*size); err != nil {
+		return err
+	}
+	for i := range dst {
+		switch e := data[i*size:]; t.DType {
+		case F16:
+			dst[i] = half.Float16(binary.LittleEndian.Uint16(e))
+		case BF16:
+			dst[i] = half.BFloat16(binary.LittleEndian.Uint16(e))
+		case F32:
+			dst[i] = half.Float32(e)
+		case F64:
+			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(e)))
+		default:
+			return fmt.Errorf("%s: tensor %s: %s is no floating-point type that can be computed with", t.shard.path, quote(t.Name), t.DType)
 		}
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"unicode/utf8"
-
 )
 
 // TokenizerFile is a tokenizer.json that has passed the checks that need no tokenizer.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ type loader struct {
 
 	params      []*param
 	seen        map[string]bool
+	notes       []string
 	done, total int64
 	err         error
 }
@@ -40,12 +42,13 @@ func (l *loader) tensor(name string, shape ...int) torch.Tensor {
 // load reads a parameter in a dtype. After an error the parameter has no value.
 func (l *loader) load(name string, dt torch.DType, shape ...int) *param {
 	p := &param{name: name, value: &weight{}, dtype: dt, device: l.opt.Device}
-	l.seen[name] = true
+	stored := l.stored(name)
+	l.seen[stored] = true
 	if l.err != nil {
 		return p
 	}
 	var ok bool
-	if p.source, ok = l.weights.Tensor(name); !ok {
+	if p.source, ok = l.weights.Tensor(stored); !ok {
 		l.err = fmt.Errorf("the checkpoint has no tensor %q, which a %s model needs", name, l.cfg.ModelType)
 		return p
 	}
@@ -97,13 +100,32 @@ func (l *loader) stream(p *param, out int) bool {
 	return l.err == nil
 }
 
+// stored is the name under which the checkpoint has a parameter. As in transformers, a checkpoint of the decoder alone has names
+// without "model.", and of two tied matrices either may be stored.
+func (l *loader) stored(name string) string {
+	bare := strings.TrimPrefix(name, "model.")
+	if !l.has("model.embed_tokens.weight") && l.has("embed_tokens.weight") {
+		name = bare
+	}
+	if bare == "embed_tokens.weight" && l.cfg.TieEmbeddings && !l.has(name) && l.has(headWeight) {
+		return headWeight
+	}
+	return name
+}
+
+func (l *loader) has(name string) bool {
+	_, ok := l.weights.Tensor(name)
+	return ok
+}
+
+const headWeight = "lm_head.weight"
+
 // head loads lm_head, which is the embedding where the two are tied. A copy for the Linear then stands beside the embedding that
 // tokens are looked up in: one more matrix [V, D] in memory.
 func (l *loader) head(embed torch.Tensor) linear {
-	if !l.cfg.TieEmbeddings {
+	if !l.tied() {
 		return l.linear(headSite, "lm_head", l.cfg.VocabSize, l.cfg.HiddenSize, false)
 	}
-	l.seen["lm_head.weight"] = true // some checkpoints store it all the same; transformers ignores it too
 	tied := linear{site: noise.Site{ID: headSite, Name: "lm_head"}, w: &weight{}}
 	for _, p := range l.params {
 		if p.value.dense == embed {
@@ -114,6 +136,26 @@ func (l *loader) head(embed torch.Tensor) linear {
 	return tied
 }
 
+// tied tells whether lm_head is the embedding: where config.json says so and the checkpoint has no other lm_head. One that differs
+// is used, as by transformers 5.
+func (l *loader) tied() bool {
+	if l.err != nil || !l.cfg.TieEmbeddings || !l.has(headWeight) {
+		return l.cfg.TieEmbeddings
+	}
+	head, _ := l.weights.Tensor(headWeight)
+	embed, _ := l.weights.Tensor(l.stored("model.embed_tokens.weight"))
+	var same bool
+	if same, l.err = checkpoint.Equal(head, embed); !same {
+		l.notes = append(l.notes, headWeight+" is used, though config.json ties it to the embedding: the two differ in the checkpoint")
+		return false
+	}
+	l.seen[headWeight] = true
+	if head.Name != embed.Name {
+		l.notes = append(l.notes, headWeight+" is not used: it is the embedding once more, as config.json says")
+	}
+	return true
+}
+
 // only refuses a value of config.json that the architecture does not compute, by name, value and what is supported.
 func (l *loader) only(key string, value any, ok bool, supported string) {
 	if !ok && l.err == nil {
@@ -122,15 +164,47 @@ func (l *loader) only(key string, value any, ok bool, supported string) {
 }
 
 // finish reports the first error, or tensors of the checkpoint that nobody asked for: a model that ignores some of its
-// weights is another model.
+// weights is another model. Those that cannot matter are named in the notes.
 func (l *loader) finish() error {
 	if l.err != nil {
 		return l.err
 	}
+	unused := map[string][]string{} // by the reason why that is right
 	for _, n := range l.weights.Names() {
-		if !l.seen[n] && !strings.HasSuffix(n, ".rotary_emb.inv_freq") {
+		if l.seen[n] {
+			continue
+		}
+		reason, err := l.needless(n)
+		if err != nil {
+			return err
+		}
+		if reason == "" {
 			return fmt.Errorf("the checkpoint has a tensor %q that a %s model of this config does not use; it is another model than config.json says", n, l.cfg.ModelType)
 		}
+		unused[reason] = append(unused[reason], n)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(unused)) {
+		names := unused[reason]
+		more := ""
+		if len(names) > 1 {
+			more = fmt.Sprintf(" and %d like it", len(names)-1)
+		}
+		l.notes = append(l.notes, fmt.Sprintf("%s%s: not used, %s", names[0], more, reason))
 	}
 	return nil
+}
+
+// needless says why a tensor that no architecture asks for changes nothing; "" is a tensor that might.
+func (l *loader) needless(name string) (reason string, err error) {
+	if strings.HasSuffix(name, ".rotary_emb.inv_freq") {
+		return "since these frequencies follow from config.json", nil
+	}
+	if t, _ := l.weights.Tensor(name); strings.HasSuffix(name, ".bias") && len(t.Shape) == 1 {
+		zero, err := checkpoint.Zero(t)
+		if zero {
+			reason = "since it is a bias of zeros, where this model has none"
+		}
+		return reason, err
+	}
+	return "", nil
 }

@@ -95,6 +95,9 @@ type Model struct {
 	Config checkpoint.Config
 	Options
 
+	// Notes say which tensors of the checkpoint are not used, or used in another way than its config.json says, and why.
+	Notes []string
+
 	net     network
 	weights *checkpoint.Weights
 	params  []*param
@@ -120,7 +123,9 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 	err = heap.Returning(func() error {
 		m.net = build(l)
 		m.params = l.params
-		return l.finish()
+		err := l.finish()
+		m.Notes = l.notes
+		return err
 	})
 	if err != nil {
 		m.Free()

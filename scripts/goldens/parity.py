@@ -18,6 +18,7 @@ import pathlib
 import shutil
 import sys
 
+import safetensors.torch
 import torch
 import transformers
 
@@ -57,7 +58,7 @@ LONG = {
 
 # name -> (config, options). spelling 4 rewrites config.json as transformers 4 wrote it; gap is the least lead;
 # store the dtype of the file, to which the weights are rounded first; lengths those of the prompts; embed the spread of the embedding,
-# small where a tied model would only repeat its last token.
+# small where a tied model would only repeat its last token; rewrite changes the files in a way that transformers must read as the same model.
 CASES = {
     "qwen2-tied-gqa2": (lambda: qwen2(hidden_size=32, intermediate_size=56, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True), {}),
     "qwen2-untied-gqa1": (lambda: qwen2(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=False), {}),
@@ -78,6 +79,8 @@ CASES = {
     "phi3-untied": (lambda: small(transformers.Phi3Config, num_key_value_heads=4, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "spelling": 4, "lengths": FEWER}),
     "phi3-tied-longrope512": (lambda: small(transformers.Phi3Config, LONG, hidden_size=48, num_attention_heads=3, num_key_value_heads=1, original_max_position_embeddings=512, tie_word_embeddings=True), {"gap": 1e-3, "embed": 0.3, "store": "bfloat16", "lengths": FEWER}),
     "gemma2-tied-window512": (lambda: small(transformers.Gemma2Config, head_dim=12, query_pre_attn_scalar=16, sliding_window=512, attn_logit_softcapping=5.0, final_logit_softcapping=12.0, tie_word_embeddings=True), {"gap": 1e-3, "embed": 0.05, "store": "bfloat16", "spelling": 4, "lengths": FEWER}),
+    "llama-tied-other-head": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "rewrite": lambda d: say_tied(d)}),
+    "llama-untied-without-prefix": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "rewrite": lambda d: strip_prefix(d)}),
     "gemma2-untied-linear": (lambda: small(transformers.Gemma2Config, LINEAR, head_dim=8, query_pre_attn_scalar=8, sliding_window=1024, tie_word_embeddings=False), {"gap": 1e-3, "embed": 0.2, "store": "bfloat16", "lengths": SCALED}),
 }
 
@@ -133,6 +136,18 @@ def to_spelling4(folder):
     path.write_text(json.dumps(c, indent=2) + "\n")
 
 
+def say_tied(folder):
+    """A config.json that ties an lm_head which is stored and differs."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), tie_word_embeddings=True), indent=2) + "\n")
+
+
+def strip_prefix(folder):
+    path = folder / "model.safetensors"
+    weights = {k.removeprefix("model."): v for k, v in safetensors.torch.load_file(path).items()}
+    safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
+
+
 @torch.no_grad()
 def make(name):
     config, opt = CASES[name]
@@ -159,6 +174,10 @@ def make(name):
     (folder / "generation_config.json").unlink(missing_ok=True)
     if opt.get("spelling") == 4:
         to_spelling4(folder)
+    if "rewrite" in opt:
+        opt["rewrite"](folder)
+        again = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        assert torch.equal(again(torch.tensor([start])).logits, model(torch.tensor([start])).logits), f"{name}: transformers loads another model"
     golden = {
         "made": datetime.date.today().isoformat(),
         "torch": torch.__version__,

@@ -49,7 +49,9 @@ func (m Meta) Float(key string) (float64, bool, error) {
 func (m Meta) Text(key string) (string, error) { return valueOf[string](m, key, "a text") }
 
 // Texts reads a list of texts, nil where the key is absent.
-func (m Meta) Texts(key string) ([]string, error) { return valueOf[[]string](m, key, "a list of texts") }
+func (m Meta) Texts(key string) ([]string, error) {
+	return valueOf[[]string](m, key, "a list of texts")
+}
 
 // Floats reads a list of finite numbers, nil where the key is absent.
 func (m Meta) Floats(key string) ([]float64, error) {
