@@ -10,7 +10,7 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./internal/plots/... ./internal/hub/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
 
-.PHONY: help run test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check bundle gpu-check clean
+.PHONY: help run smollm2 test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check bundle gpu-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -18,6 +18,9 @@ help: ## list the targets
 run: build ## set everything up, then run the bundled model on the bundled data (configs/first_light.yaml)
 	@echo "run: 200 problems under three noises; less than a minute on two cores"
 	bin/gsmeval run configs/first_light.yaml
+
+smollm2: ## fetch a real language model, SmolLM2-135M-Instruct, into the cache (93 MB); configs/smollm2.yaml runs it
+	@scripts/smollm2.sh "$(CACHE)"
 
 deps: ## fetch libtorch and build libtokenizers into the cache (first time: 530 MB and about four minutes)
 	@scripts/deps.sh

@@ -24,14 +24,14 @@ var argCompleters = map[string]completer{
 	"CONFIG":     withExt("yaml", "yml"),
 	"RUN":        dirsWith(results.RunFile),
 	"RUN...":     dirsWith(results.RunFile),
-	"[MODEL]":    dirsWith("config.json"),
+	"[MODEL]":    dirsWith("config.json", ".gguf"),
 	"FILE.jsonl": withExt("jsonl"),
 }
 
 // flagCompleters are the completers of flags, by command and name, or by name in every command.
 var flagCompleters = map[string]completer{
 	"set":           setKeys,
-	"model":         dirsWith("config.json"),
+	"model":         dirsWith("config.json", ".gguf"),
 	"ladder":        oneOf(scoring.LadderNames()...),
 	"format":        oneOf(results.Formats()...),
 	"export format": oneOf(export.Formats()...),
@@ -114,8 +114,8 @@ func withExt(exts ...string) completer {
 	return func(string) ([]string, cobra.ShellCompDirective) { return exts, cobra.ShellCompDirectiveFilterFileExt }
 }
 
-// dirsWith completes directories that hold a file of that name, and leads into the others.
-func dirsWith(file string) completer {
+// dirsWith completes directories that hold a file of that name, and files with one of the extensions, and leads into the other directories.
+func dirsWith(file string, exts ...string) completer {
 	return func(word string) ([]string, cobra.ShellCompDirective) {
 		dir, base := filepath.Split(word)
 		entries, err := os.ReadDir(filepath.Clean(dir))
@@ -127,6 +127,9 @@ func dirsWith(file string) completer {
 		for _, e := range entries {
 			path := dir + e.Name()
 			info, err := os.Stat(path) // of what a link leads to
+			if err == nil && !info.IsDir() && strings.HasPrefix(e.Name(), base) && slices.Contains(exts, filepath.Ext(path)) {
+				found = append(found, path)
+			}
 			if err != nil || !info.IsDir() || !strings.HasPrefix(e.Name(), base) || strings.HasPrefix(e.Name(), ".") && base == "" {
 				continue
 			}

@@ -42,7 +42,7 @@ type Config struct {
 
 // Model says which checkpoint is run, and how.
 type Model struct {
-	Path     string `yaml:"path"`     // a directory, or a hub id
+	Path     string `yaml:"path"`     // a directory, a GGUF file, or a hub id
 	Revision string `yaml:"revision"` // of a hub id
 	DType    string `yaml:"dtype"`    // compute type: float32, bfloat16, float16
 	Device   string `yaml:"device"`   // auto, cpu, cuda, cuda:N

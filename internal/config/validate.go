@@ -56,7 +56,7 @@ func (s *source) line(path, value string, most int) {
 
 func (s *source) validate(c *Config) {
 	s.name(c.Name)
-	s.needed("model.path", c.Model.Path, "a model directory or a hub id")
+	s.needed("model.path", c.Model.Path, "a model directory, a GGUF file or a hub id")
 	s.oneOf("model.dtype", c.Model.DType, "float32", "bfloat16", "float16")
 	if c.Model.Linears == "packed" || c.Model.Linears == "plain" {
 		s.bad("model.linears", "%s is gone: a sample depended on its neighbours there; leave the key out", c.Model.Linears)
