@@ -1,58 +1,72 @@
 package scoring
 
 import (
+	"math/big"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gsmeval/gsmeval/scoring/latex"
 )
 
 // robustRungs are the ways a person reads an answer. Every Find returns the
-// last answer of its kind, since models restate and correct themselves.
+// last answer of its kind, since models restate and correct themselves; its
+// value is empty where that cannot be read whole.
 func robustRungs() []Rung {
 	return []Rung{
 		{Name: "hash", Explicit: true, Find: findHash},
 		{Name: "boxed", Explicit: true, Find: findBoxed},
+		{Name: "answer_tag", Explicit: true, Find: findTagged},
 		{Name: "answer_is", Explicit: true, Find: findStated},
+		{Name: "emphasis", Find: findEmphasised},
 		{Name: "last_number", Find: findLastNumber},
 	}
 }
 
-// readLast reads what stands outside <think> blocks, up to where the model runs
-// on to a new question. The explicit answer that comes last wins. Only in a
-// finished text does a number count that nothing announces.
+// readLast reads what stands outside thoughts, up to where the model runs on to
+// a new question. The explicit answer that comes last wins. Only in a finished
+// text does a number count that nothing announces, and only behind an explicit
+// answer that has no value.
 func readLast(rungs []Rung, c Completion) reading {
-	text, offset, unfinished := outsideThink(c)
+	start, end, unfinished := c.marks().Answer(c.Text, c.InThink)
+	start += restated(c.Text[start:end], c.Question)
+	text := c.Text[start:end]
 	r := reading{unfinished: unfinished}
-	if !c.FewShot {
-		text = cutRunOn(text, question, func(part string) bool {
-			_, ok := lastOf(rungs, true, part)
+	recital := c.FewShot && c.Question == ""
+	if !recital {
+		text = cutRunOn(text, runOn, func(part string) bool {
+			_, ok := lastOf(rungs, part)
 			return ok || endsInBareNumber(part)
 		})
 	}
-	r.answer, r.found = lastOf(rungs, true, text)
-	if !r.found && !unfinished && c.Finish != FinishLength {
-		if !c.FewShot {
-			text = cutRunOn(text, questionLine, func(part string) bool {
-				_, ok := lastOf(rungs, false, part)
+	r.answer, r.found = lastOf(rungs, text)
+	if (!r.found || r.answer.Value == "") && !unfinished && c.Finish != FinishLength {
+		if !recital {
+			text = cutRunOn(text, runOnLine, func(part string) bool {
+				_, ok := findLastNumber(part)
 				return ok
 			})
 		}
-		r.answer, r.found = lastOf(rungs, false, text)
+		from := min(r.answer.End, len(text)) // 0 where nothing is found
+		r.answer, r.found = firstOf(rungs, text[from:])
+		r.answer.Start += from
+		r.answer.End += from
 	}
-	if r.found {
-		r.answer.Start += offset
-		r.answer.End += offset
+	if r.found = r.found && r.answer.Value != ""; !r.found {
+		r.answer = Answer{}
+		return r
 	}
+	r.answer.Start += start
+	r.answer.End += start
 	return r
 }
 
-// lastOf returns the last answer in text that an explicit, or another, rung
-// finds.
-func lastOf(rungs []Rung, explicit bool, text string) (last Answer, found bool) {
+// lastOf returns the last answer in text that an explicit rung finds.
+func lastOf(rungs []Rung, text string) (last Answer, found bool) {
 	for _, rung := range rungs {
-		if rung.Explicit != explicit {
+		if !rung.Explicit {
 			continue
 		}
 		if a, ok := rung.Find(text); ok && (!found || a.Start > last.Start) {
@@ -63,26 +77,51 @@ func lastOf(rungs []Rung, explicit bool, text string) (last Answer, found bool) 
 	return last, found
 }
 
-// outsideThink returns the part of the text that is not reasoning, and where it
-// begins: what follows the last block. A block that does not end makes the text
-// unfinished.
-func outsideThink(c Completion) (text string, offset int, unfinished bool) {
-	const open, closing = "<think>", "</think>"
-	text = c.Text
-	if i := strings.LastIndex(text, closing); i >= 0 {
-		offset = i + len(closing)
-		text = text[offset:]
-	} else if c.InThink {
-		return "", 0, true
+// firstOf returns the answer in text of the first rung that finds one without an
+// announcement.
+func firstOf(rungs []Rung, text string) (Answer, bool) {
+	for _, rung := range rungs {
+		if rung.Explicit {
+			continue
+		}
+		if a, ok := rung.Find(text); ok {
+			a.Rung = rung.Name
+			return a, true
+		}
 	}
-	text, _, unfinished = strings.Cut(text, open)
-	return text, offset, unfinished
+	return Answer{}, false
 }
 
-// A new question, anywhere and at the start of a line.
+// restated returns where a text goes on behind the question that was asked, if
+// the model writes it again, as one that recites the whole prompt does.
+func restated(text, question string) int {
+	const shortest, longest = 20, 80
+	question = strings.TrimSpace(question)
+	if len(question) < shortest {
+		return 0
+	}
+	head := strings.ToValidUTF8(question[:min(len(question), longest)], "")
+	if i := strings.LastIndex(text, head); i >= 0 {
+		return i + len(head)
+	}
+	return 0
+}
+
+// The ways a model runs on: it asks itself a new question, or takes the user's
+// turn. Those of turns end the text wherever they stand, as do the questions
+// that runOn has; runOnLine also has what ends only a text whose answer nothing
+// announces.
 var (
-	question     = regexp.MustCompile(`\bQuestion(?: [0-9]{1,4})?[*_]{0,3}:|(?m:^[ *_#]{0,8}Q[0-9]{0,4}[*_]{0,3}:)`)
-	questionLine = regexp.MustCompile(`(?m)^[ *_#]{0,8}(?:Question(?: [0-9]{1,4})?|Q[0-9]{0,4})[*_]{0,3}:`)
+	turns = `(?:(?m:^)|[.!?)}*0-9])(?:user|assistant|human)\n|<\|(?:im_start|im_end|eot_id|start_header_id|end_of_text|endoftext|end|user|eom_id|return)\|>|<end_of_turn>|<start_of_turn>|</s>|\[/?INST\]`
+	asked = `\bQuestion(?: ?#?[0-9]{1,4})?[*_]{0,3}:|\b(?:Human|User)[*_]{0,3}: |(?:问题|用户)[0-9]{0,4}[:：]|<question>|\[[Qq]uestion\]`
+	runOn = regexp.MustCompile(turns + `|` + asked + `|(?m:^[ *_#>]{0,8}` + askedLine + `)`)
+	// A new question at the start of a line.
+	askedLine = `(?:[<\[][Qq]uestion[>\]]|(?:(?i:(?:next |new |another |similar )?(?:question|problem|exercise|example|task))(?: ?#?[0-9]{1,4})?|Q ?[0-9]{0,4}|(?i:human|user|student|instruction|input|response|prompt|assistant|system|bot))[*_]{0,3}:` +
+		`|(?i:question|problem|exercise|example|task) ?#?[0-9]{1,4}\b[.)*_]{0,3}|#{1,6} ?(?i:question|problem|exercise|example|human|user|instruction|input)\b)`
+	// What a model says when it is done.
+	farewell = `(?i:(?:please )?(?:let me know|feel free|do not hesitate|don't hesitate)|(?:i )?hope (?:this|that|it)|if you (?:have|need|want|'d|would)|is there anything|need (?:any|more)` +
+		`|would you like|do you (?:have|want|need)|happy to help|thank you|good luck|have a (?:great|nice))\b`
+	runOnLine = regexp.MustCompile(turns + `|(?m:^[ *_#>]{0,8}` + askedLine + `)|(?:(?m:^)|[.!?*)] {1,2})[ *_]{0,3}` + farewell)
 )
 
 // cutRunOn cuts text at the first new question that follows an answered part.
@@ -107,13 +146,10 @@ func endsInBareNumber(part string) bool {
 	return bareNumber.MatchString(part[strings.LastIndexByte(part, '\n')+1:])
 }
 
-var (
-	hashMark = regexp.MustCompile(`#{4,}`)
-	// statedMark announces an answer: the answer is, **Answer:**, answer =.
-	statedMark = regexp.MustCompile(`(?i:\banswer)[*_]{0,3}(?:\s{1,3}(?i:is)\b|\s{0,3}[*_]{0,3}\s?[:=])`)
-)
+// hashMark is GSM8K's own announcement of an answer.
+var hashMark = regexp.MustCompile(`#{4,}`)
 
-// findHash reads "#### 18", GSM8K's own form.
+// findHash reads "#### 18".
 func findHash(text string) (last Answer, found bool) {
 	for _, m := range hashMark.FindAllStringIndex(text, -1) {
 		if n, ok := statedAt(text, m[1]); ok && !isListItem(text, n) {
@@ -123,21 +159,130 @@ func findHash(text string) (last Answer, found bool) {
 	return last, found
 }
 
+// The ways an answer is announced.
+var (
+	// announced is "the answer is", "the answer to the question would therefore be", "Answer:" and "answer =". Its first
+	// group is the sign that stands for a verb.
+	announced = regexp.MustCompile(`(?i:\bans(?:wer)?)(?:s\b|\.)?(?: (?:to|in|for|of) [^.:=\n\p{Nd}]{1,40}?)?(?:,? (?:therefore|then|thus|hence|of course|in this case|in short),)?[*_]{0,3}(?:\s{1,3}[*_]{0,3}(?:` + verbs + `)\b[*_]{0,3}(?:,? (?:` + adverbs + `)\b,?){0,3}|\s{0,3}[*_]{0,3}\s?([:=：→⇒]|[-=]>))`)
+	verbs     = `(?i:is|was|are|becomes|equals|(?:(?:would|should|will|must|can|has to|therefore|thus|then) ){1,2}(?:be|is|equal)|comes (?:out )?to|works out (?:to|as)|turns out to be|ends up (?:being|as|at))`
+	adverbs   = `(?i:equal to|therefore|thus|then|hence|so|approximately|approx\.?|about|roughly|around|nearly|almost|simply|just|exactly|indeed|only|now|also|clearly|actually|really|be|given by|found to be|calculated as|a total of|the|an?|in total)`
+	// quoted is the key of an object in JSON.
+	quoted = regexp.MustCompile(`(?i)["'](?:final_?)?answer["']\s?:`)
+	// heading is a line that says no more than that the answer follows.
+	heading = regexp.MustCompile(`(?im)^[ \t#*_>]{0,12}(?:the )?(?:final |correct )?answer[ \t*_:]{0,8}$`)
+	// final is what stands before "answer" where the whole line is the answer and no solution.
+	final = regexp.MustCompile(`(?i:final )$`)
+	bold  = regexp.MustCompile(`(?:^|\n)[ \t#>]{0,8}\*\*(?:The )?(?:[Ff]inal )?$`)
+)
+
 // findStated reads "the answer is 18" and "Answer: 18".
 func findStated(text string) (last Answer, found bool) {
-	for _, m := range statedMark.FindAllStringIndex(text, -1) {
-		var n number
-		var ok bool
-		if sign := text[m[1]-1]; sign == ':' || sign == '=' {
-			// What follows "Answer:" is often the whole solution: a number that
-			// opens a sentence or a calculation is part of that.
-			n, ok = valueAt(text, m[1])
-			ok = ok && endsLine(text, n.end)
-		} else {
-			n, ok = statedAt(text, m[1])
-		}
-		if ok && !isListItem(text, n) {
+	const before = 24
+	keep := func(n number, ok bool) {
+		if ok && !isListItem(text, n) && (!found || n.start > last.Start) {
 			last, found = n.answer(), true
+		}
+	}
+	for _, m := range announced.FindAllStringSubmatchIndex(text, -1) {
+		head := text[max(0, m[0]-before):m[0]]
+		if m[2] < 0 {
+			keep(statedAt(text, m[1]))
+			continue
+		}
+		// What follows "Answer:" is often the whole solution: a number that opens a sentence or a calculation is part of that.
+		n, ok := valueAt(text, m[1])
+		if ok = ok && (endsLine(text, n.end) || endsSentence(text, n.end)); !ok && (final.MatchString(head) || bold.MatchString(head)) {
+			closed := strings.HasPrefix(text[m[1]:], "**")
+			n, ok = onlyNumber(sentence(text, m[1], !closed && bold.MatchString(head)))
+			n.start, n.end = n.start+m[1], n.end+m[1]
+		}
+		keep(n, ok)
+	}
+	for _, m := range quoted.FindAllStringIndex(text, -1) {
+		keep(statedAt(text, m[1]))
+	}
+	for _, m := range heading.FindAllStringIndex(text, -1) {
+		n, ok := valueAt(text, m[1])
+		if ok = ok && endsLine(text, n.end); !ok {
+			from := m[1] + len(text[m[1]:]) - len(strings.TrimLeft(text[m[1]:], " \n"))
+			if n, ok = onlyNumber(sentence(text, from, false)); ok {
+				n.start, n.end = n.start+from, n.end+from
+			}
+		}
+		keep(n, ok)
+	}
+	return last, found
+}
+
+// sentence is the rest of the line at byte i, or of what is bold there.
+func sentence(text string, i int, bold bool) string {
+	const longest = 400
+	line := text[i:min(i+longest, len(text))]
+	line, _, _ = strings.Cut(strings.TrimRight(line, "\n"), "\n")
+	if bold {
+		line, _, _ = strings.Cut(line, "**")
+	}
+	if m := nextSentence.FindStringIndex(line); m != nil {
+		line = line[:m[0]]
+	}
+	return line
+}
+
+// nextSentence is where a sentence ends and another begins.
+var nextSentence = regexp.MustCompile(`[\p{L})*]{2}[.!]\*{0,2} {1,2}[A-Z(]`)
+
+var (
+	emphasised = regexp.MustCompile(`\*\*[^*]{1,60}\*\*`)
+	ofMoney    = regexp.MustCompile(`\\?[$€£]`)
+)
+
+// onlyNumber reads the number in a sentence: the only one, or the only one that
+// is bold or an amount of money.
+func onlyNumber(s string) (number, bool) {
+	if n, count := numbersIn(s, 0); count == 1 {
+		return n, n.value != ""
+	}
+	for _, special := range []*regexp.Regexp{emphasised, ofMoney} {
+		if places := special.FindAllStringIndex(s, 2); len(places) == 1 {
+			to := places[0][1]
+			if special == ofMoney {
+				to = len(s)
+			}
+			if n, count := numbersIn(s[:to], places[0][0]); count == 1 || special == ofMoney && count > 0 {
+				return n, n.value != ""
+			}
+		}
+	}
+	return number{}, false
+}
+
+// numbersIn returns the first number from byte i on, and how many there are.
+func numbersIn(s string, i int) (first number, count int) {
+	for i < len(s) {
+		n, ok := number{}, false
+		if startsNumber(s, i) {
+			n, ok = numberAt(s, i)
+		}
+		if !ok {
+			i++
+			continue
+		}
+		if count++; count == 1 {
+			first = n
+		}
+		i = n.end
+	}
+	return first, count
+}
+
+// tagged is an answer in tags of its own; the last one may lack its end.
+var tagged = regexp.MustCompile(`(?is)[<\[](?:(?:final_?)?answer|ans|final|result)[>\]](.{0,400}?)(?:[<\[]/(?:(?:final_?)?answer|ans|final|result)[>\]]|$)`)
+
+// findTagged reads <answer>18</answer>.
+func findTagged(text string) (last Answer, found bool) {
+	for _, m := range tagged.FindAllStringSubmatchIndex(text, -1) {
+		if a, ok := readBox(text[m[2]:m[3]]); ok {
+			last, found = Answer{Value: a.Value, Start: a.Start + m[2], End: a.End + m[2]}, true
 		}
 	}
 	return last, found
@@ -146,8 +291,20 @@ func findStated(text string) (last Answer, found bool) {
 // maxBox bounds what is read in one \boxed{}: no answer is longer.
 const maxBox = 256
 
-// findBoxed reads \boxed{18} with whatever braces are inside.
+// boxes are the commands whose argument is the answer. A model's \b may have
+// become a backspace on the way.
+var boxes = []string{`\boxed`, `\fbox`, `\framebox`, "\boxed"}
+
+// bareBox is a box around what stands there without braces.
+var bareBox = regexp.MustCompile(`\\f?box(?:ed)?( {0,2}\$?-?[0-9])`)
+
+// findBoxed reads \boxed{18} with whatever braces are inside, and \boxed 18.
 func findBoxed(text string) (last Answer, found bool) {
+	for _, m := range bareBox.FindAllStringSubmatchIndex(text, -1) {
+		if n, ok := statedAt(text, m[2]); ok {
+			last, found = n.answer(), true
+		}
+	}
 	var open []int // where the content of each open brace begins
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -163,7 +320,8 @@ func findBoxed(text string) (last Answer, found bool) {
 			}
 			start := open[len(open)-1]
 			open = open[:len(open)-1]
-			if _, boxed := trimOne(text[:start-1], []string{`\boxed`, `\fbox`}); !boxed || i-start > maxBox || (found && start < last.Start) {
+			head := text[max(0, start-16) : start-1]
+			if _, boxed := trimOne(strings.TrimRight(head, " \n"), boxes); !boxed || i-start > maxBox || (found && start < last.Start) {
 				continue
 			}
 			if a, ok := readBox(text[start:i]); ok {
@@ -176,16 +334,65 @@ func findBoxed(text string) (last Answer, found bool) {
 	return last, found
 }
 
-// readBox reads the content of a box: a value, an equation, or a number among
-// words.
+var (
+	// goesOn is what a value in a box may not be followed by: the rest of a formula.
+	goesOn = regexp.MustCompile(`^(?:[ )}\]]|\\[,;!: ]|\\right)*(?:[-+*/^=<>×·÷−]|\\(?:cdot|times|div|pm|mp|pi|sqrt|le|ge|lt|gt|cup|in)\b|\\frac ?\{? ?[0-9]|[,;:] ?[0-9]|[xyzn](?:[^\p{L}]|$)|(?:\\text\{)? ?(?:or|and) [0-9]|!)`)
+	// wordy is a text of words, or an equation, whose last number may be its answer.
+	wordy = regexp.MustCompile(`\\text|=|\p{L}{3}[^\p{L}{\\]`)
+	// scaled is a value with a word that is no unit.
+	scaled = regexp.MustCompile(`(?i)hundred|thousand|[mb]illion|trillion|lakh|crore|[0-9][km]\b`)
+	// command is a command of LaTeX, which is no word.
+	command = regexp.MustCompile(`\\[a-zA-Z]+`)
+)
+
+// readBox reads the content of a box: arithmetic, a value, an equation, or a
+// number among words. A formula that is none of these has no value.
 func readBox(content string) (Answer, bool) {
+	if r, ok := latex.Rational(content); ok && !scaled.MatchString(content) {
+		trimmed := strings.TrimSpace(content)
+		start := strings.Index(content, trimmed)
+		if n, ok := valueAt(content, 0); ok && n.value == formatRat(r) {
+			start, trimmed = n.start, content[n.start:n.end] // without its units
+		}
+		return Answer{Value: formatRat(r), Start: start, End: start + len(trimmed)}, true
+	}
 	if n, ok := statedAt(content, 0); ok {
+		rest := content[n.end:min(n.end+32, len(content))]
+		if n.value == "" || goesOn.MatchString(rest) && !notRaised.MatchString(rest) {
+			return Answer{End: len(content)}, true
+		}
 		return n.answer(), true
 	}
-	return findLastNumber(content)
+	a, ok := findLastNumber(content)
+	if ok && !wordy.MatchString(command.ReplaceAllString(content, " ")+content) {
+		return Answer{End: len(content)}, true
+	}
+	return a, ok
 }
 
-// findLastNumber reads the last number, leaving out exponents and indexes.
+// boldNumber is a number with its unit in bold.
+var boldNumber = regexp.MustCompile(`\*\*((?:\\?[$€£] ?)?[-−]?[0-9][^*\n:=]{0,40})\*\*`)
+
+// findEmphasised reads the one number in bold in the last line, if no
+// calculation follows it.
+func findEmphasised(text string) (Answer, bool) {
+	text = strings.TrimRight(text, " \n")
+	from := strings.LastIndexByte(text, '\n') + 1
+	m := boldNumber.FindAllStringSubmatchIndex(text[from:], 2)
+	if len(m) != 1 || strings.Contains(text[from+m[0][1]:], "=") {
+		return Answer{}, false
+	}
+	inner := text[from+m[0][2] : from+m[0][3]]
+	n, count := numbersIn(inner, 0)
+	if count != 1 || n.value == "" || isListItem(text, number{start: from + m[0][2] + n.start, end: from + m[0][2] + n.end}) {
+		return Answer{}, false
+	}
+	n.start, n.end = n.start+from+m[0][2], n.end+from+m[0][2]
+	return n.answer(), true
+}
+
+// findLastNumber reads the last number, leaving out exponents and indexes, or
+// the value of the calculation that comes last.
 func findLastNumber(text string) (last Answer, found bool) {
 	for i := 0; i < len(text); {
 		n, ok := number{}, false
@@ -197,10 +404,13 @@ func findLastNumber(text string) (last Answer, found bool) {
 			i += size
 			continue
 		}
-		if n.value != "" && !isIndex(text, n.start) {
-			last, found = n.answer(), true
+		if isIndex(text, n.start) {
+			i = n.end
+			continue
 		}
-		i = n.end
+		value, end := equationAt(text, n)
+		last, found = value.answer(), true
+		i = end
 	}
 	return last, found
 }
@@ -218,7 +428,7 @@ func startsNumber(t string, i int) bool {
 		return '0' <= c && c <= '9'
 	default:
 		r, _ := utf8.DecodeRuneInString(t[i:])
-		return isDigit(r) || vulgar[r] != 0
+		return isDigit(r) || vulgar[r][1] != 0 || r == '√'
 	}
 }
 
@@ -236,14 +446,15 @@ func isIndex(t string, i int) bool {
 // maxLead bounds what may stand between the mark of an answer and its number.
 const maxLead = 64
 
-// statedAt reads the value stated at byte i: a number, or the side of an equation
-// that is one.
+// statedAt reads the value stated at byte i: a number, an expression, or the side
+// of an equation that is a number.
 func statedAt(t string, i int) (number, bool) {
 	first, ok := valueAt(t, i)
 	if !ok {
 		return number{}, false
 	}
-	return equationAt(t, first)
+	n, _ := equationAt(t, first)
+	return n, true
 }
 
 // valueAt reads the number that follows byte i, past white space, emphasis,
@@ -251,11 +462,23 @@ func statedAt(t string, i int) (number, bool) {
 func valueAt(t string, i int) (number, bool) {
 	i, ok := skipLead(t, i)
 	if !ok {
+		if i < len(t) && t[i] == '\\' && formula.MatchString(t[i:]) {
+			shut := strings.IndexAny(t[i:min(i+maxLead, len(t))], "$\n")
+			return number{start: i, end: i + max(shut, 1)}, true
+		}
 		return number{}, false
 	}
-	n, ok := numberAt(t, i)
-	return n, ok && n.value != ""
+	return numberAt(t, i)
 }
+
+// formula begins an answer that is a formula and no number.
+var formula = regexp.MustCompile(`^\\(?:pm|mp|log|ln|sin|cos|tan|pi|theta|infty|binom|sum|int|le|ge|lt|gt|leq|geq|neq?)(?:[^a-zA-Z]|$)`)
+
+// htmlTag is an opening tag that changes how a text looks.
+var htmlTag = regexp.MustCompile(`^<[a-zA-Z]{1,6}>`)
+
+// leadWord is a word that may stand before the number of an answer.
+var leadWord = regexp.MustCompile(`^(?i:the|an?|minus|negative|approximately|about|around|roughly|exactly|only|just|usd|eur|rs\.?|a total of)[*_]{0,2} `)
 
 // skipLead returns where the number begins that follows i, if nothing but
 // decoration lies between.
@@ -276,6 +499,8 @@ func skipLead(t string, i int) (int, bool) {
 		}
 		r, size := utf8.DecodeRuneInString(t[i:])
 		switch {
+		case r == '\\' && formula.MatchString(t[i:limit]):
+			return i, false
 		case r == '\\':
 			i++
 			for i < limit && isLetter(t[i]) {
@@ -284,8 +509,18 @@ func skipLead(t string, i int) (int, bool) {
 			if i < limit && !isLetter(t[i-1]) {
 				i++ // \$, \(, \, and the like
 			}
-		case unicode.IsSpace(r) || strings.ContainsRune("*_`'\"“”‘’:=~≈$€£¥₹([{+-\u2212\u2013", r):
+		case unicode.IsSpace(r) || strings.ContainsRune("*_`'\"“”‘’:=~≈$€£¥₹([{}+-\u2212\u2013", r):
 			i += size
+		case r == '&':
+			entity := strings.IndexByte(t[i:min(i+10, limit)], ';')
+			if entity < 0 {
+				return i, false
+			}
+			i += entity + 1
+		case r == '<' && htmlTag.MatchString(t[i:limit]):
+			i += len(htmlTag.FindString(t[i:limit]))
+		case leadWord.MatchString(t[i:limit]):
+			i += len(leadWord.FindString(t[i:limit]))
 		case isLetter(t[i]):
 			j := skipBlanks(t, i+1)
 			if !strings.HasPrefix(t[j:], "=") { // a variable
@@ -307,46 +542,141 @@ func isLetter(c byte) bool {
 const maxSides = 32
 
 // operation is what may stand between two numbers of an equation: a unit, then
-// an operator, then a currency.
-var operation = regexp.MustCompile(`^(?:[ ]?(?:(?:/|per )?\p{L}{1,20}|%|\\%))?[ \t*]{0,3}([-=+*/x×·÷−–≈]|\\times|\\cdot|\\div)[ \t]{0,3}(?:\\?[$€£])?[-−]?(?:<<[^<>]{0,60}>>)?`)
+// an operator, then a currency. Its groups are what closes before the operator,
+// the white space around that, and the operator.
+var operation = regexp.MustCompile(`^([)\]}]{0,2})(?:[ ]?(?:(?:/|per )?\p{L}{1,20}|%|\\%|\\text\{ ?\p{L}{1,20} ?\}))?([ \t]{0,3}\*{0,2}[ \t]{0,3}|\\[ ,;])(\\times|\\cdot|\\div|\\approx|\\\*|[-=+*/x×·÷−–≈])([ \t]{0,3}|\\[ ,;])(?:\*{0,2}\\?[$€£])?[-−]?(?:<<[^<>]{0,60}>>)?`)
 
-// equationAt reads on from the first number of what may be an equation: of 9 * 2
-// = $18 and of 18 = 9 * 2 it returns 18, and of a range its upper end. An
-// expression without an equals sign has no value.
-func equationAt(t string, first number) (number, bool) {
-	const longest = 120
+// side is one side of an equation: numbers and the operators between them.
+type side struct {
+	numbers []number
+	signs   []byte // + - * /
+	broken  bool   // something is in it that cannot be computed
+}
+
+// value is the side's number, or what its numbers come to.
+func (s side) value() number {
+	n := s.numbers[0]
+	if len(s.numbers) == 1 {
+		if s.broken {
+			n.value = ""
+		}
+		return n
+	}
+	n.end = s.numbers[len(s.numbers)-1].end
+	n.value = ""
+	sum, term := new(big.Rat), s.numbers[0].rat()
+	for i, sign := range s.signs {
+		next := s.numbers[i+1].rat()
+		if s.broken || term == nil || next == nil {
+			return n
+		}
+		switch sign {
+		case '*':
+			term = product(term, next)
+		case '/':
+			term = quotient(term, next)
+		default:
+			sum.Add(sum, term)
+			if term = next; sign == '-' {
+				term = new(big.Rat).Neg(next)
+			}
+		}
+	}
+	if s.broken || term == nil {
+		return n
+	}
+	n.value = formatRat(sum.Add(sum, term))
+	return n
+}
+
+// equationAt reads on from the first number of what may be an equation, and
+// returns where that ends: of 9 * 2 = $18 and of 18 = 9 * 2 it returns 18, and
+// of a range its upper end. An expression without an equals sign is computed.
+func equationAt(t string, first number) (value number, end int) {
+	const longest = 160
+	current := side{numbers: []number{first}}
+	var single, computed number // the last sides that are a number, and an expression
+	shut := func() {
+		if v := current.value(); v.value != "" && len(current.numbers) == 1 {
+			single = v
+		} else {
+			computed = v
+		}
+	}
+	sides, equals := 0, false
 	n := first
-	var side number // the last side that is a single number
-	single := true
-	for sides := range maxSides {
-		m := operation.FindStringSubmatchIndex(t[n.end:min(n.end+longest, len(t))])
+	for range maxSides {
+		rest := t[n.end:min(n.end+longest, len(t))]
+		if !strings.ContainsFunc(rest[:min(len(rest), 48)], operates) {
+			break
+		}
+		m := operation.FindStringSubmatchIndex(rest)
 		if m == nil {
 			break
 		}
+		sign, closed := t[n.end+m[6]:n.end+m[7]], m[2] < m[3]
+		before, after := m[4] < m[5], m[8] < m[9]
 		next, ok := numberAt(t, n.end+m[1])
 		if !ok {
 			break
 		}
-		switch t[n.end+m[2] : n.end+m[3]] {
-		case "=", "≈":
-			if single && n.value != "" {
-				side = n
+		switch sign {
+		case "=", "≈", `\approx`:
+			shut()
+			current = side{}
+			equals = true
+		case "-", "−", "–":
+			touching := t[n.end+m[7]:next.start] != "" && t[n.end+m[1]-1] == '-' && m[1] > m[7]
+			if before != after || touching || sign == "–" && before && !equals && !strings.Contains(line(t[next.end:]), "=") {
+				ok = false // a bullet, a dash
+				break
 			}
-			single = true
-		case "-", "–":
-			if sides == 0 && below(n, next) {
-				side = next
+			if sides == 0 && below(n, next) && !(before && inFormula(t, first.start)) {
+				current = side{numbers: []number{next}} // a range
+				n, ok = next, true
+				sides++
+				continue
 			}
-			single = false
+			current.signs = append(current.signs, '-')
+		case "*", `\*`, "x", "×", "·", `\times`, `\cdot`:
+			if before != after && sign == "*" {
+				ok = false // emphasis
+				break
+			}
+			current.signs = append(current.signs, '*')
+		case "/", "÷", `\div`:
+			current.signs = append(current.signs, '/')
 		default:
-			single = false
+			current.signs = append(current.signs, '+')
 		}
+		if !ok {
+			break
+		}
+		current.broken = current.broken || closed && len(current.numbers) > 0
+		current.numbers = append(current.numbers, next)
+		sides++
 		n = next
 	}
-	if single && n.value != "" {
-		return n, true
+	shut()
+	if single.value != "" {
+		return single, n.end
 	}
-	return side, side.value != ""
+	return computed, n.end
+}
+
+// operates reports what an operator begins with.
+func operates(r rune) bool { return strings.ContainsRune(`-=+*/x×·÷−–≈\`, r) }
+
+// line is the rest of a line, as far as an equation may reach.
+func line(t string) string {
+	t, _, _ = strings.Cut(t[:min(len(t), 60)], "\n")
+	return t
+}
+
+// inFormula reports whether what begins at byte i follows a sign of mathematics.
+func inFormula(t string, i int) bool {
+	_, ok := trimOne(trimBlanks(t[:i]), []string{"{", `\(`, `\[`, "="})
+	return ok
 }
 
 // below compares two numbers by value.
@@ -368,6 +698,13 @@ var listItem = regexp.MustCompile(`^[*_]{0,3}[.)][*_]{0,3}[ \t]{1,3}[*_]{0,3}\p{
 
 // lineEnd is the rest of a line after an answer: a unit of a few words.
 var lineEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n]{0,16}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{1,4}){0,3}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{0,8})?(?:\n|$)`)
+
+// sentenceEnd is the end of a sentence after an answer, and the rest of its line, which is no calculation.
+var sentenceEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n.]{0,4}(?:\p{L}[\p{L}'’/-]{0,20} ?){0,3}[.!]\*{0,2} {1,2}[A-Z(][^=\n]{0,200}(?:\n|$)`)
+
+func endsSentence(t string, i int) bool {
+	return sentenceEnd.MatchString(t[i:min(i+300, len(t))])
+}
 
 func endsLine(t string, i int) bool {
 	const longest = 160

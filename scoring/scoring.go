@@ -9,6 +9,8 @@ package scoring
 import (
 	"fmt"
 	"strings"
+
+	"github.com/gsmeval/gsmeval/internal/thought"
 )
 
 // Answer is what a rung read in a text.
@@ -82,9 +84,21 @@ type Completion struct {
 	// FewShot says that solved examples stood in the prompt. Without them a new
 	// "Question:" after an answer is a run-on; with them it may be a recital.
 	FewShot bool
-	// InThink says that the prompt itself opened a <think> block, so that the
-	// text begins inside it.
+	// Question is what was asked, if it is known: a model that recites its prompt
+	// comes to it again, and reading starts there.
+	Question string
+	// InThink says that the prompt itself opened a thought, so that the text
+	// begins inside it.
 	InThink bool
+	// Thoughts are the marks of thoughts; nil means those that are known.
+	Thoughts *thought.Marks
+}
+
+func (c Completion) marks() *thought.Marks {
+	if c.Thoughts == nil {
+		return thought.Known
+	}
+	return c.Thoughts
 }
 
 // Verdict is the score of one completion.
