@@ -34,8 +34,10 @@ var errTooMuchText = fmt.Errorf("more than %d MB of text in one file", maxTextBy
 type Example struct {
 	ID       int // row number in the whole data set, from 0; stable under every selection
 	Question string
-	Answer   string // the worked solution, with its "#### number"
-	Gold     string // the number in Answer
+	Answer   string // the worked solution, with its "#### number", or the gold answer alone
+	Gold     string // the number in Answer, or the text that is the answer
+	Label    string // the row's own id; empty where there is none
+	Cluster  string // what it has in common with other rows; empty where there is nothing
 }
 
 // Spec says which data set and which rows of it.
@@ -43,6 +45,9 @@ type Spec struct {
 	Path   string // a .parquet or .jsonl file, a glob of such files, or a directory
 	Split  string // of a directory: test, train; empty means test
 	Config string // subset of a directory: main, socratic; empty means main
+
+	Columns Columns  // what a row is made of
+	Gold    GoldForm // where the gold answer stands; empty means auto
 
 	From, To    int     // rows From up to, not including, To; To 0 means to the end
 	IDs         []int   // only these rows, in this order; empty means all
@@ -65,21 +70,25 @@ type Set struct {
 	SHA256   string // of the files' hashes in order: names the data, whatever the selection
 }
 
-// row is a row as it is in the file.
-type row struct{ question, answer string }
-
 // Load reads a data set. Every row of it is checked, also the ones that are not
 // selected.
 func Load(ctx context.Context, s Spec) (*Set, error) {
+	layout, err := s.Columns.layout()
+	if err != nil {
+		return nil, err
+	}
 	paths, err := find(s.Path, cmp.Or(s.Split, "test"), cmp.Or(s.Config, "main"))
 	if err != nil {
 		return nil, err
 	}
 	set := new(Set)
 	for _, path := range paths {
-		if err := set.add(ctx, path); err != nil {
+		if err := set.add(ctx, path, layout); err != nil {
 			return nil, fmt.Errorf("reading data set %s: %w", path, err)
 		}
+	}
+	if err := set.readGolds(s.Gold); err != nil {
+		return nil, err
 	}
 	var hashes strings.Builder
 	for _, f := range set.Files {
@@ -93,7 +102,7 @@ func Load(ctx context.Context, s Spec) (*Set, error) {
 }
 
 // add appends the rows of a file.
-func (set *Set) add(ctx context.Context, path string) error {
+func (set *Set) add(ctx context.Context, path string, l layout) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -101,13 +110,14 @@ func (set *Set) add(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	var rows []row
-	place := "row"
+	if bytes.HasPrefix(data, []byte(pointerHead)) {
+		return errPointer
+	}
+	var rows [][]string
 	if filepath.Ext(path) == ".jsonl" {
-		rows, err = readJSONL(ctx, data)
-		place = "record"
+		rows, err = readJSONL(ctx, data, l.columns)
 	} else {
-		rows, err = readParquet(ctx, data)
+		rows, err = readParquet(ctx, data, l.columns)
 	}
 	if err != nil {
 		return err
@@ -119,18 +129,57 @@ func (set *Set) add(ctx context.Context, path string) error {
 		return fmt.Errorf("it brings the data set to more than the %d rows that are read", maxRows)
 	}
 	for i, r := range rows {
-		gold, err := scoring.Gold(r.answer)
-		if err != nil {
-			return fmt.Errorf("%s %d: %w", place, i, err)
+		e := Example{
+			ID: len(set.Examples), Question: l.fill(l.question, r), Answer: l.fill(l.answer, r), Label: l.fill(l.id, r), Cluster: l.fill(l.cluster, r),
 		}
-		if strings.TrimSpace(r.question) == "" {
-			return fmt.Errorf("%s %d: the question is empty", place, i)
+		if strings.TrimSpace(e.Question) == "" {
+			return fmt.Errorf("%s %d: the question is empty", place(path), i)
 		}
-		set.Examples = append(set.Examples, Example{ID: len(set.Examples), Question: r.question, Answer: r.answer, Gold: gold})
+		set.Examples = append(set.Examples, e)
 	}
 	set.Files = append(set.Files, File{Path: path, Size: int64(len(data)), SHA256: hexSum(data), Rows: len(rows)})
 	return nil
 }
+
+// place is what a row of a file is called.
+func place(path string) string {
+	if filepath.Ext(path) == ".jsonl" {
+		return "record"
+	}
+	return "row"
+}
+
+// readGolds reads the gold answer of every row.
+func (set *Set) readGolds(form GoldForm) error {
+	answers := make([]string, len(set.Examples))
+	for i, e := range set.Examples {
+		answers[i] = e.Answer
+	}
+	form, err := goldForm(form, answers)
+	if err != nil {
+		return err
+	}
+	read := scoring.Gold
+	if form == GoldBare {
+		read = scoring.BareGold
+	}
+	next := 0
+	for _, f := range set.Files {
+		for i := range f.Rows {
+			e := &set.Examples[next]
+			if e.Gold, err = read(e.Answer); err != nil {
+				return fmt.Errorf("reading data set %s: %s %d: %w", f.Path, place(f.Path), i, err)
+			}
+			next++
+		}
+	}
+	return nil
+}
+
+// pointerHead is how the file begins that git-lfs leaves in place of a large one.
+const pointerHead = "version https://git-lfs.github.com/spec/"
+
+var errPointer = errors.New("it is a git-lfs pointer and not the data; run git lfs pull where it was cloned, or download the file")
 
 func hexSum(data []byte) string {
 	sum := sha256.Sum256(data)

@@ -43,9 +43,9 @@ func checkParquet(file []byte, names ...string) ([]int, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(leaves, func(l leaf) bool { return l.path == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no column %q: the file has %s", name, describeLeaves(leaves))
+			return nil, fmt.Errorf("no column %q: the file has %s; %w", name, describeLeaves(leaves), errNoColumn)
 		}
-		if err := leaves[i].checkString(); err != nil {
+		if err := leaves[i].checkCell(); err != nil {
 			return nil, err
 		}
 		columns = append(columns, i)
@@ -180,17 +180,23 @@ func describeLeaves(leaves []leaf) string {
 	return strings.Join(names, ", ")
 }
 
-// checkString reports whether the column is a plain text column.
-func (l leaf) checkString() error {
-	text := l.element.Type.V == format.ByteArray && !l.repeated && !l.nested
+// widths are the sizes of values that are numbers.
+var widths = map[format.Type]int{format.Int32: 4, format.Int64: 8, format.Double: 8}
+
+// checkCell reports whether the column holds text, or numbers that stand for
+// themselves.
+func (l leaf) checkCell() error {
+	kind := l.element.Type.V
+	good := (kind == format.ByteArray || widths[kind] > 0) && !l.repeated && !l.nested
 	if lt := l.element.LogicalType.Value; lt != nil {
 		_, isString := lt.(*format.StringType)
-		text = text && isString
+		_, isInt := lt.(*format.IntType)
+		good = good && (isString && kind == format.ByteArray || isInt && kind != format.ByteArray)
 	} else if ct := l.element.ConvertedType; ct.Valid {
-		text = text && ct.V == deprecated.UTF8
+		good = good && (ct.V == deprecated.UTF8 || ct.V >= deprecated.Int8 && ct.V <= deprecated.Int64)
 	}
-	if !text {
-		return fmt.Errorf("column %q is not text (its type is %v)", l.path, l.element.Type.V)
+	if !good {
+		return fmt.Errorf("column %q is not text (its type is %v)", l.path, kind)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -109,21 +111,43 @@ func stringKey(keys map[string]json.RawMessage, name string) (string, error) {
 	return *s, nil
 }
 
-// readJSONL returns the rows of a file with an object of question and answer a
+// readJSONL returns the cells of the named columns of a file with one object a
 // line. Other keys are ignored.
-func readJSONL(ctx context.Context, file []byte) ([]row, error) {
-	var rows []row
+func readJSONL(ctx context.Context, file []byte, columns []string) ([][]string, error) {
+	var rows [][]string
+	budget := maxTextBytes
 	err := eachLine(ctx, bytes.NewReader(file), func(_ []byte, keys map[string]json.RawMessage) error {
-		question, err := stringKey(keys, "question")
-		if err != nil {
-			return err
+		cells := make([]string, len(columns))
+		for i, name := range columns {
+			var err error
+			if cells[i], err = cellKey(keys, name); err != nil {
+				return err
+			}
+			if budget -= len(cells[i]); budget < 0 {
+				return errTooMuchText
+			}
 		}
-		answer, err := stringKey(keys, "answer")
-		if err != nil {
-			return err
-		}
-		rows = append(rows, row{question, answer})
+		rows = append(rows, cells)
 		return nil
 	})
 	return rows, err
+}
+
+// cellKey is keys[name] as text: a string, or a number or truth value as it is
+// written.
+func cellKey(keys map[string]json.RawMessage, name string) (string, error) {
+	raw, ok := keys[name]
+	if !ok {
+		names := slices.Sorted(maps.Keys(keys))
+		const most = 20
+		return "", fmt.Errorf("no key %q: it has %.400q; %w", name, names[:min(len(names), most)], errNoColumn)
+	}
+	switch raw[0] {
+	case '"':
+		return stringKey(keys, name)
+	case 'n', '{', '[':
+		return "", fmt.Errorf("key %q is not a string or a number", name)
+	default:
+		return string(raw), nil
+	}
 }

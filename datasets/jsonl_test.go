@@ -19,13 +19,13 @@ func TestJSONL(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		text  string
-		want  []row
+		want  [][]string
 		words []string
 	}{
-		{"a row", goodLine + "\n", []row{{"q", "#### 1"}}, nil},
-		{"no newline at the end", goodLine, []row{{"q", "#### 1"}}, nil},
-		{"Windows lines, a mark and blank lines", "\ufeff" + goodLine + "\r\n\r\n" + goodLine + "\r\n \n", []row{{"q", "#### 1"}, {"q", "#### 1"}}, nil},
-		{"other keys", `{"id": 3, "answer": "#### \u0031", "question": "\u00e9\n", "Answer": [1, {"answer": 2}]}`, []row{{"é\n", "#### 1"}}, nil},
+		{"a row", goodLine + "\n", [][]string{{"q", "#### 1"}}, nil},
+		{"no newline at the end", goodLine, [][]string{{"q", "#### 1"}}, nil},
+		{"Windows lines, a mark and blank lines", "\ufeff" + goodLine + "\r\n\r\n" + goodLine + "\r\n \n", [][]string{{"q", "#### 1"}, {"q", "#### 1"}}, nil},
+		{"other keys", `{"id": 3, "answer": "#### \u0031", "question": "\u00e9\n", "Answer": [1, {"answer": 2}]}`, [][]string{{"é\n", "#### 1"}}, nil},
 		{"nothing", "", nil, nil},
 
 		{"not JSON", goodLine + "\nquestion\n", nil, []string{"line 2", "not a JSON object"}},
@@ -34,16 +34,17 @@ func TestJSONL(t *testing.T) {
 		{"two objects", goodLine + goodLine, nil, []string{"line 1", "more than one"}},
 		{"rest", goodLine + "x", nil, []string{"line 1", "more than one"}},
 		{"bad escape", `{"question": "\x"}`, nil, []string{"line 1", "not JSON"}},
-		{"no answer", `{"question": "q"}`, nil, []string{"line 1", `no key "answer"`}},
+		{"no answer", `{"question": "q"}`, nil, []string{"line 1", `no key "answer"`, "dataset.columns"}},
 		{"another case", `{"Question": "q", "answer": "#### 1"}`, nil, []string{"line 1", `no key "question"`}},
+		{"a number", `{"question": "q", "answer": 145.0}`, [][]string{{"q", "145.0"}}, nil},
 		{"null", `{"question": null, "answer": "#### 1"}`, nil, []string{"line 1", `"question" is not a string`}},
-		{"a number", `{"question": "q", "answer": 1}`, nil, []string{"line 1", `"answer" is not a string`}},
+		{"an object", `{"question": "q", "answer": {"value": 1}}`, nil, []string{"line 1", `"answer" is not a string`}},
 		{"a key twice", `{"question": "q", "answer": "#### 1", "answer": "#### 2"}`, nil, []string{"line 1", `"answer" is there twice`}},
 		{"not UTF-8", goodLine + "\n{\"question\": \"\xff\", \"answer\": \"#### 1\"}", nil, []string{"line 2", "not UTF-8"}},
 		{"a long line", goodLine + "\n" + strings.Repeat(" ", maxLineBytes+1), nil, []string{"line 2", "more than 10485760 bytes"}},
 		{"deep", `{"x": ` + strings.Repeat("[", 1<<16), nil, []string{"line 1", "not JSON"}},
 	} {
-		got, err := readJSONL(t.Context(), []byte(tc.text))
+		got, err := readJSONL(t.Context(), []byte(tc.text), usual)
 		if tc.words != nil {
 			checkError(t, err, tc.words...)
 			continue
@@ -51,7 +52,7 @@ func TestJSONL(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 		}
-		if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(row{})); diff != "" {
+		if diff := cmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
 	}
@@ -61,9 +62,10 @@ func TestLoadChecksRows(t *testing.T) {
 	t.Parallel()
 	for text, words := range map[string][]string{
 		"": {"no rows"},
-		goodLine + "\n" + `{"question": "q", "answer": "1"}`:      {"record 1", "####"},
-		goodLine + "\n" + `{"question": "q", "answer": "#### -"}`: {"record 1", "not a number"},
-		goodLine + "\n" + `{"question": " ", "answer": "#### 1"}`: {"record 1", "question is empty"},
+		goodLine + "\n" + `{"question": "q", "answer": "1"}`:                 {"record 1", "####"},
+		"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n": {"git-lfs pointer", "git lfs pull"},
+		goodLine + "\n" + `{"question": "q", "answer": "#### -"}`:            {"record 1", "not a number"},
+		goodLine + "\n" + `{"question": " ", "answer": "#### 1"}`:            {"record 1", "question is empty"},
 	} {
 		dir := t.TempDir()
 		writeFile(t, dir, "test.jsonl", []byte(text))
@@ -125,7 +127,7 @@ func FuzzJSONL(f *testing.F) {
 	f.Add([]byte("\ufeff{\"id\": 1, \"text\": \"x\", \"finish\": \"length\"}\r\n\n{}"))
 	f.Add([]byte(`{"question": "\ud800", "answer": {"a": [1, null, true, 1e5]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rows, err := readJSONL(context.Background(), data)
+		rows, err := readJSONL(context.Background(), data, usual)
 		if err == nil && len(rows) > bytes.Count(data, []byte("\n"))+1 {
 			t.Errorf("%d rows in %q", len(rows), data)
 		}

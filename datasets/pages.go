@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"
+	"github.com/pierrec/lz4/v4"
 )
 
 // plainDictionary is PLAIN_DICTIONARY, what older writers call PLAIN in a
@@ -41,7 +43,7 @@ func (c *chunkCheck) check(chunk, first *format.ColumnChunk, l leaf) error {
 		return fmt.Errorf("its data is in another file, %.100q", chunk.FilePath)
 	case chunk.CryptoMetadata.Value != nil || len(chunk.EncryptedColumnMetadata) > 0:
 		return errors.New("it is encrypted")
-	case m.Type != format.ByteArray || len(m.PathInSchema) != 1 || m.PathInSchema[0] != l.path:
+	case m.Type != l.element.Type.V || len(m.PathInSchema) != 1 || m.PathInSchema[0] != l.path:
 		return errors.New("damaged metadata: it describes another column than the schema does")
 	case m.NumValues != c.rows:
 		return fmt.Errorf("damaged metadata: %d values for %d rows", m.NumValues, c.rows)
@@ -119,7 +121,7 @@ func (c *chunkCheck) dictionaryPage(h *format.PageHeader, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkPlain(data, int(d.NumValues)); err != nil {
+	if err := c.plain(data, int(d.NumValues)); err != nil {
 		return err
 	}
 	c.dictionary = int(d.NumValues)
@@ -194,7 +196,7 @@ func (c *chunkCheck) checkCount(n int32) error {
 func (c *chunkCheck) values(encoding format.Encoding, data []byte, present int) error {
 	switch encoding {
 	case format.Plain:
-		return checkPlain(data, present)
+		return c.plain(data, present)
 	case plainDictionary, format.RLEDictionary:
 		if c.dictionary < 0 {
 			return errors.New("damaged: no dictionary before it")
@@ -211,13 +213,36 @@ func (c *chunkCheck) values(encoding format.Encoding, data []byte, present int) 
 			}
 			return nil
 		})
+	case format.DeltaLengthByteArray:
+		if c.meta.Type != format.ByteArray {
+			return unsupportedEncoding(encoding)
+		}
+		_, err := checkDeltaLengths(data, present)
+		return err
+	case format.DeltaByteArray:
+		if c.meta.Type != format.ByteArray {
+			return unsupportedEncoding(encoding)
+		}
+		return checkDeltaStrings(data, present)
 	default:
 		return unsupportedEncoding(encoding)
 	}
 }
 
 func unsupportedEncoding(e format.Encoding) error {
-	return fmt.Errorf("encoding %v is not supported: write the file with PLAIN or dictionary encoding", e)
+	return fmt.Errorf("encoding %v is not supported: write the file with PLAIN, dictionary or DELTA_BYTE_ARRAY encoding", e)
+}
+
+// plain checks n values that are written one after another.
+func (c *chunkCheck) plain(data []byte, n int) error {
+	width := widths[c.meta.Type]
+	if width == 0 {
+		return checkPlain(data, n)
+	}
+	if n < 0 || len(data) != n*width {
+		return fmt.Errorf("damaged: %d bytes for %d numbers", len(data), n)
+	}
+	return nil
 }
 
 // checkPlain checks that data is n strings, each after its length.
@@ -329,6 +354,13 @@ func decompress(codec format.CompressionCodec, body []byte, size int) (data []by
 		if r, err = gzip.NewReader(bytes.NewReader(body)); err == nil {
 			data, err = io.ReadAll(io.LimitReader(r, int64(size)+1))
 		}
+	case format.Brotli:
+		data, err = io.ReadAll(io.LimitReader(brotli.NewReader(bytes.NewReader(body)), int64(size)+1))
+	case format.Lz4Raw:
+		var n int
+		data = make([]byte, size)
+		n, err = lz4.UncompressBlock(body, data)
+		data = data[:max(n, 0)]
 	case format.Zstd:
 		// The decoder refuses a frame whose window or content is larger than its
 		// memory; a window may be much larger than the page.
@@ -339,7 +371,7 @@ func decompress(codec format.CompressionCodec, body []byte, size int) (data []by
 			data, err = r.DecodeAll(body, nil)
 		}
 	default:
-		return nil, fmt.Errorf("compression %v is not supported: write the file with snappy, gzip or zstd", codec)
+		return nil, fmt.Errorf("compression %v is not supported: write the file with snappy, gzip, zstd, brotli or LZ4_RAW", codec)
 	}
 	if err == nil && len(data) != size {
 		err = fmt.Errorf("%d bytes, its header claims %d", len(data), size)

@@ -7,15 +7,16 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 )
 
-// readParquet returns the rows of a parquet file from its columns question and
-// answer. Other columns are not read.
-func readParquet(ctx context.Context, file []byte) ([]row, error) {
-	columns, err := checkParquet(file, "question", "answer")
+// readParquet returns the cells of the named columns of a parquet file. Other
+// columns are not read.
+func readParquet(ctx context.Context, file []byte, names []string) ([][]string, error) {
+	columns, err := checkParquet(file, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -24,12 +25,15 @@ func readParquet(ctx context.Context, file []byte) ([]row, error) {
 		return nil, err
 	}
 	budget := maxTextBytes
-	rows := make([]row, f.NumRows())
-	if err := readColumn(ctx, f, columns[0], "question", &budget, func(i int, s string) { rows[i].question = s }); err != nil {
-		return nil, err
+	cells := make([]string, int(f.NumRows())*len(names))
+	rows := make([][]string, f.NumRows())
+	for i := range rows {
+		rows[i] = cells[i*len(names) : (i+1)*len(names)]
 	}
-	if err := readColumn(ctx, f, columns[1], "answer", &budget, func(i int, s string) { rows[i].answer = s }); err != nil {
-		return nil, err
+	for k, name := range names {
+		if err := readColumn(ctx, f, columns[k], name, &budget, func(i int, s string) { rows[i][k] = s }); err != nil {
+			return nil, err
+		}
 	}
 	return rows, nil
 }
@@ -79,6 +83,14 @@ func readColumn(ctx context.Context, f *parquet.File, column int, name string, b
 
 // cellText copies the text of a value out of the library's page.
 func cellText(v parquet.Value, budget *int) (string, error) {
+	switch v.Kind() {
+	case parquet.Int32:
+		return strconv.Itoa(int(v.Int32())), nil
+	case parquet.Int64:
+		return strconv.FormatInt(v.Int64(), 10), nil
+	case parquet.Double:
+		return strconv.FormatFloat(v.Double(), 'f', -1, 64), nil
+	}
 	b := v.ByteArray()
 	if *budget -= len(b); *budget < 0 {
 		return "", errTooMuchText

@@ -109,7 +109,7 @@ func TestParquetCut(t *testing.T) {
 	for _, name := range []string{"default", "zstd_groups"} {
 		file := readTestFile(t, parquetFile(name))
 		for n := range file {
-			if _, err := readParquet(t.Context(), file[:n]); err == nil {
+			if _, err := readParquet(t.Context(), file[:n], usual); err == nil {
 				t.Errorf("%s cut to %d of %d bytes was read", name, n, len(file))
 			}
 		}
@@ -119,7 +119,7 @@ func TestParquetCut(t *testing.T) {
 // A file with a damaged byte is read or refused, and never more than that.
 func TestParquetDamaged(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"default", "none_plain", "zstd_plain_v2", "dictionary_overflow"} {
+	for _, name := range []string{"default", "none_plain", "zstd_plain_v2", "dictionary_overflow", "delta", "lz4_raw", "brotli", "numbers"} {
 		file := readTestFile(t, parquetFile(name))
 		for i := range file {
 			flip := byte(1) << (i % 8)
@@ -133,13 +133,13 @@ func TestParquetDamaged(t *testing.T) {
 // checkRows reads a file of any content and checks what must hold of its rows.
 func checkRows(t testing.TB, file []byte) {
 	t.Helper()
-	rows, err := readParquet(context.Background(), file)
+	rows, err := readParquet(context.Background(), file, usual)
 	if err != nil && len(rows) > 0 {
 		t.Errorf("%d rows and error %v", len(rows), err)
 	}
 	total := 0
 	for _, r := range rows {
-		total += len(r.question) + len(r.answer)
+		total += len(r[0]) + len(r[1])
 	}
 	if len(rows) > maxRows || total > maxTextBytes {
 		t.Errorf("%d rows, %d bytes of text", len(rows), total)
@@ -190,7 +190,7 @@ func TestParquetGuard(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			rows, err := readParquet(t.Context(), tc.file)
+			rows, err := readParquet(t.Context(), tc.file, usual)
 			checkError(t, err, tc.words...)
 			if rows != nil {
 				t.Errorf("%d rows", len(rows))
@@ -313,7 +313,7 @@ func FuzzParquet(f *testing.F) {
 // FuzzParquetPages keeps the metadata whole, which random changes seldom do, and
 // changes only the pages.
 func FuzzParquetPages(f *testing.F) {
-	names := []string{"default", "none_plain", "none_v2", "gzip_v2", "zstd_groups", "small_pages", "dictionary_overflow", "required_v2"}
+	names := []string{"default", "none_plain", "none_v2", "gzip_v2", "zstd_groups", "small_pages", "dictionary_overflow", "required_v2", "delta", "delta_v2", "lz4_raw", "brotli"}
 	for i := range names {
 		f.Add(uint8(i), uint16(100), []byte{0xff})
 		f.Add(uint8(i), uint16(4), []byte{0x15, 0x04, 0x15, 0xfe, 0xff, 0x07})
@@ -325,4 +325,19 @@ func FuzzParquetPages(f *testing.F) {
 		copy(pages[int(at)%len(pages):], patch)
 		checkRows(t, file)
 	})
+}
+
+// Columns of numbers are read as they would be written.
+func TestParquetNumbers(t *testing.T) {
+	t.Parallel()
+	set, err := Load(t.Context(), Spec{Path: parquetFile("numbers"), Columns: Columns{Question: "Problem", Answer: "Answer", ID: "ID", Cluster: "x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Example{
+		{Question: "1+1?", Answer: "204", Gold: "204", Label: "7", Cluster: "0.5"}, {ID: 1, Question: "Half?", Answer: "-3", Gold: "-3", Label: "8", Cluster: "2"},
+	}
+	if diff := cmp.Diff(want, set.Examples); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

@@ -41,7 +41,7 @@ type Request struct {
 	SampleKey philox.Key  // random numbers of the sampling
 	Draws     noise.Draws // random numbers of the noise on activations
 	Stops     *Stops      // strings that end the text too, or nil
-	InThink   bool        // the prompt ends inside a <think> block, where they do not
+	InThink   bool        // the prompt ends inside a thought, where they do not
 	Logprobs  bool        // report the log probability of each token
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/decode/tokenizer"
+	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
@@ -20,7 +21,8 @@ type Text struct {
 	Template  *chat.Template // nil where there is none
 	Ends      checkpoint.EndSet
 
-	marks map[int]string // <think> and </think>, where the tokenizer takes them for control tokens
+	thoughts *thought.Marks
+	marks    map[int]string // of thoughts, where the tokenizer takes them for control tokens
 }
 
 // OpenText reads everything of a model, a directory or a GGUF file, but the weights.
@@ -42,13 +44,18 @@ func OpenText(dir string) (*Text, error) {
 	if t.Tokenizer, err = tokenizer.Load(dir); err != nil {
 		return nil, err
 	}
-	t.marks = map[int]string{}
-	for _, mark := range []string{thinkOpen, thinkClose} {
+	t.MarkThoughts(thought.Known)
+	return t, nil
+}
+
+// MarkThoughts says how the model marks its thoughts.
+func (t *Text) MarkThoughts(m *thought.Marks) {
+	t.thoughts, t.marks = m, map[int]string{}
+	for _, mark := range m.Tokens() {
 		if ids, err := t.Tokenizer.Encode(mark, false); err == nil && len(ids) == 1 && t.Tokenizer.Decode(ids, true) == "" {
 			t.marks[ids[0]] = mark
 		}
 	}
-	return t, nil
 }
 
 // Close frees the tokenizer.
@@ -74,7 +81,7 @@ func (t *Text) Chat(messages []chat.Message, generationPrompt bool) (text string
 // Plain encodes a text as it is, with what the tokenizer puts around texts.
 func (t *Text) Plain(text string) ([]int, error) { return t.Tokenizer.Encode(text, true) }
 
-// Completion decodes generated ids without control tokens. The marks of a reasoning block stay even where they are such
+// Completion decodes generated ids without control tokens. The marks of thoughts stay even where they are such
 // tokens: the answer is what follows them.
 func (t *Text) Completion(ids []int) string {
 	text, from := "", 0

@@ -1,34 +1,31 @@
 package decode
 
-import "strings"
+import (
+	"strings"
 
-// The marks of a reasoning block.
-const (
-	thinkOpen  = "<think>"
-	thinkClose = "</think>"
+	"github.com/gsmeval/gsmeval/internal/thought"
 )
 
-// InThink tells whether a text leaves its reader inside a <think> block, as some reasoning models' templates do.
-func InThink(text string) bool {
-	return strings.LastIndex(text, thinkOpen) > strings.LastIndex(text, thinkClose)
-}
+// InThink tells whether a text leaves its reader inside a thought, as some reasoning models' templates do.
+func (t *Text) InThink(text string) bool { return t.thoughts.Inside(text) }
 
-// Stops end a text at the first of some strings that stands outside <think> blocks: a model may write what it likes while it
+// Stops end a text at the first of some strings that stands outside of thoughts: a model may write what it likes while it
 // reasons. Where a text ends depends on its tokens alone. A nil Stops ends nothing.
 type Stops struct {
-	strings []string
-	longest int // bytes
-	decode  func(ids []int) string
+	strings  []string
+	longest  int // bytes
+	decode   func(ids []int) string
+	thoughts *thought.Marks
 }
 
 // Stops makes the Stops of a list of strings; nil for none.
-func (t *Text) Stops(list []string) *Stops { return newStops(list, t.Completion) }
+func (t *Text) Stops(list []string) *Stops { return newStops(list, t.Completion, t.thoughts) }
 
-func newStops(list []string, decode func(ids []int) string) *Stops {
+func newStops(list []string, decode func(ids []int) string, thoughts *thought.Marks) *Stops {
 	if len(list) == 0 {
 		return nil
 	}
-	s := &Stops{strings: list, decode: decode}
+	s := &Stops{strings: list, decode: decode, thoughts: thoughts}
 	for _, text := range list {
 		s.longest = max(s.longest, len(text))
 	}
@@ -41,24 +38,14 @@ func (s *Stops) Cut(text string, inThink bool) (before string, found bool) {
 	if s == nil {
 		return text, false
 	}
-	for at := 0; ; {
-		if inThink {
-			end := strings.Index(text[at:], thinkClose)
-			if end < 0 {
-				return text, false
-			}
-			at += end + len(thinkClose)
+	before = text
+	s.thoughts.Outside(text, inThink, func(start, end int) bool {
+		if i := s.first(text[start:end]); i >= 0 {
+			before, found = text[:start+i], true
 		}
-		part, _, more := strings.Cut(text[at:], thinkOpen)
-		if i := s.first(part); i >= 0 {
-			return text[:at+i], true
-		}
-		if !more {
-			return text, false
-		}
-		at += len(part) + len(thinkOpen)
-		inThink = true
-	}
+		return !found
+	})
+	return before, found
 }
 
 // first is the index of the first stop string in text, or -1.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/thought"
 )
 
 func TestCut(t *testing.T) {
@@ -33,12 +34,12 @@ func TestCut(t *testing.T) {
 		{"ST<think>OP</think>", false, "ST<think>OP</think>", false},
 		{"a</think>STOP", false, "a</think>", true}, // a mark that closes nothing
 	} {
-		got, found := newStops([]string{"STOP", "END"}, nil).Cut(c.text, c.inThink)
+		got, found := newStops([]string{"STOP", "END"}, nil, thought.Known).Cut(c.text, c.inThink)
 		if got != c.want || found != c.found {
 			t.Errorf("Cut(%q, %v) = %q, %v; want %q, %v", c.text, c.inThink, got, found, c.want, c.found)
 		}
 	}
-	if got, found := newStops(nil, nil).Cut("a", false); got != "a" || found {
+	if got, found := newStops(nil, nil, thought.Known).Cut("a", false); got != "a" || found {
 		t.Errorf("no stop strings cut a text to %q, %v", got, found)
 	}
 }
@@ -60,7 +61,7 @@ func TestReachedIsCut(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	stopped := 0
 	for range 3000 {
-		s := newStops([]string{"STOP", "\n\n\n", "Question:", "é é"}, decode)
+		s := newStops([]string{"STOP", "\n\n\n", "Question:", "é é"}, decode, thought.Known)
 		inThink := r.IntN(2) == 0
 		var ids []int
 		for range 80 {

@@ -294,7 +294,8 @@ func (c *calibrator) questions(ctx context.Context) ([]string, error) {
 	if len(cal.PromptList) > 0 {
 		return cal.PromptList, nil
 	}
-	spec := datasets.Spec{Path: c.cfg.Dataset.Path, Split: cal.Split, Config: c.cfg.Dataset.Config, Limit: cal.Prompts + len(c.prompter.shots)}
+	spec := c.cfg.Dataset.Spec()
+	spec.Split, spec.Limit = cal.Split, cal.Prompts+len(c.prompter.shots)
 	revision := c.cfg.Dataset.Revision
 	if cal.Data != "" {
 		spec.Path, revision = cal.Data, ""

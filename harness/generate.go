@@ -58,7 +58,7 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 		Prompt: o.PromptIDs, MaxNew: o.MaxNewTokens, Schedule: o.Schedule, Logprobs: true,
 		SampleKey: philox.NewKey(philox.Sample, o.Seed, 0, "0"),
 		Draws:     noise.RunDraws(o.Seed, 0, "0"),
-		Stops:     lm.Stops(o.Stop), InThink: decode.InThink(lm.Tokenizer.Decode(o.PromptIDs, false)),
+		Stops:     lm.Stops(o.Stop), InThink: lm.InThink(lm.Tokenizer.Decode(o.PromptIDs, false)),
 	}
 	var out decode.Completion
 	if err := decode.Generate(ctx, e, in, func() (*decode.Request, struct{}, bool) {

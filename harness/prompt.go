@@ -19,15 +19,13 @@ const plainPrompt = "Question: {question}\nLet me solve this step by step:\n"
 
 // Prompt is a question as the model is shown it.
 type Prompt struct {
-	Text string
-	IDs  []int
+	Text    string
+	IDs     []int
+	InThink bool // it leaves the model inside a thought, as some reasoning models' templates do
 }
 
 // SHA is a short hash of the prompt's text.
 func (p Prompt) SHA() string { return shortSHA(p.Text) }
-
-// inThink tells whether the prompt leaves the model inside a <think> block, as some reasoning models' templates do.
-func (p Prompt) inThink() bool { return decode.InThink(p.Text) }
 
 func shortSHA(text string) string {
 	sum := sha256.Sum256([]byte(text))
@@ -83,7 +81,7 @@ func (p *Prompter) Prompt(question string) (Prompt, error) {
 		}
 		b.WriteString(fill(plainPrompt, question))
 		ids, err := p.text.Plain(b.String())
-		return Prompt{b.String(), ids}, err
+		return p.made(b.String(), ids), err
 	}
 	var messages []chat.Message
 	if p.cfg.System != "" {
@@ -101,7 +99,11 @@ func (p *Prompter) Prompt(question string) (Prompt, error) {
 	}
 	messages = append(messages, chat.Message{Role: "user", Content: user + fill(p.cfg.Instruction, question)})
 	text, ids, err := p.text.Chat(messages, true)
-	return Prompt{text, ids}, err
+	return p.made(text, ids), err
+}
+
+func (p *Prompter) made(text string, ids []int) Prompt {
+	return Prompt{Text: text, IDs: ids, InThink: p.text.InThink(text)}
 }
 
 // Describe says in one line what all prompts share, for tables and comparisons.

@@ -100,7 +100,10 @@ func (rec *recorder) fail(err error) {
 func (rec *recorder) record(f finished) (results.Record, error) {
 	r, k, res := rec.r, f.todo.key, f.result
 	example, prompt := r.Data.Examples[k.Order], r.prompts[k.Order]
-	verdict := r.ladder.Score(scoring.Completion{Text: res.Text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0, InThink: prompt.inThink()}, example.Gold)
+	verdict := r.ladder.Score(scoring.Completion{
+		Text: res.Text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0, Question: example.Question,
+		InThink: prompt.InThink,
+	}, example.Gold)
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
 		Temperature: f.todo.cell.label, TempIndex: k.TempIndex,

@@ -22,6 +22,7 @@ import (
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/lease"
+	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
 	"github.com/gsmeval/gsmeval/results"
@@ -105,6 +106,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	if r.ladder, err = scoring.LadderByName(r.cfg.Scoring.Ladder); err != nil {
 		return err
 	}
+	r.ladder.Thoughts = thought.New(r.cfg.Scoring.Thoughts)
 	if err := r.timed("load", func() error {
 		if r.Session, err = OpenSession(ctx, r.cfg, r.stderr); err == nil {
 			r.prompts, err = r.Session.prompts()
@@ -447,6 +449,6 @@ func (r *runner) request(t todo) *decode.Request {
 		Filter:    decode.Filter{TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty},
 		SampleKey: philox.NewKey(philox.Sample, r.cfg.Seed, t.key.Replicate, example),
 		Draws:     noise.RunDraws(r.cfg.Seed, t.key.Replicate, example),
-		Stops:     r.stops, InThink: r.prompts[t.key.Order].inThink(),
+		Stops:     r.stops, InThink: r.prompts[t.key.Order].InThink,
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/internal/thought"
 )
 
 // Session is a config with everything it names loaded: model, data and prompts. It has no run directory.
@@ -55,6 +56,7 @@ func (s *Session) open(ctx context.Context) (err error) {
 	for _, n := range s.LM.Model.Notes {
 		s.logf("%s: %s", cfg.Model.Path, n)
 	}
+	s.LM.MarkThoughts(thought.New(cfg.Scoring.Thoughts))
 	shots, err := s.loadShots(ctx)
 	if err != nil {
 		return err
@@ -105,9 +107,9 @@ func (s *Session) loadData(ctx context.Context) (*datasets.Set, error) {
 	if to == math.MaxInt {
 		to = 0
 	}
-	set, err := s.locator.Load(ctx, datasets.Spec{
-		Path: d.Path, Split: d.Split, Config: d.Config, From: from, To: to, IDs: d.IDs, ShuffleSeed: d.ShuffleSeed, Limit: d.Limit,
-	}, d.Revision)
+	spec := d.Spec()
+	spec.From, spec.To, spec.IDs, spec.ShuffleSeed, spec.Limit = from, to, d.IDs, d.ShuffleSeed, d.Limit
+	set, err := s.locator.Load(ctx, spec, d.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +127,9 @@ func (s *Session) loadShots(ctx context.Context) ([]datasets.Example, error) {
 	if p.FewShot == 0 {
 		return nil, nil
 	}
-	set, err := s.locator.Load(ctx, datasets.Spec{Path: d.Path, Split: "train", Config: d.Config, ShuffleSeed: p.FewShotSeed, Limit: p.FewShot}, d.Revision)
+	spec := d.Spec()
+	spec.Split, spec.ShuffleSeed, spec.Limit = "train", p.FewShotSeed, p.FewShot
+	set, err := s.locator.Load(ctx, spec, d.Revision)
 	if err != nil {
 		return nil, fmt.Errorf("reading prompt.few_shot examples from the train split: %w", err)
 	}

@@ -30,7 +30,7 @@ func robustRungs() []Rung {
 // text does a number count that nothing announces, and only behind an explicit
 // answer that has no value.
 func readLast(rungs []Rung, c Completion) reading {
-	start, end, unfinished := c.marks().Answer(c.Text, c.InThink)
+	start, end, unfinished := c.thoughts.Answer(c.Text, c.InThink)
 	start += restated(c.Text[start:end], c.Question)
 	text := c.Text[start:end]
 	r := reading{unfinished: unfinished}
@@ -305,6 +305,22 @@ func findBoxed(text string) (last Answer, found bool) {
 			last, found = n.answer(), true
 		}
 	}
+	eachBox(text, func(start, end int) {
+		if found && start < last.Start {
+			return
+		}
+		if a, ok := readBox(text[start:end]); ok {
+			a.Start += start
+			a.End += start
+			last, found = a, true
+		}
+	})
+	return last, found
+}
+
+// eachBox calls visit with the range of what stands in each box, in the order of
+// their ends.
+func eachBox(text string, visit func(start, end int)) {
 	var open []int // where the content of each open brace begins
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -321,17 +337,11 @@ func findBoxed(text string) (last Answer, found bool) {
 			start := open[len(open)-1]
 			open = open[:len(open)-1]
 			head := text[max(0, start-16) : start-1]
-			if _, boxed := trimOne(strings.TrimRight(head, " \n"), boxes); !boxed || i-start > maxBox || (found && start < last.Start) {
-				continue
-			}
-			if a, ok := readBox(text[start:i]); ok {
-				a.Start += start
-				a.End += start
-				last, found = a, true
+			if _, boxed := trimOne(strings.TrimRight(head, " \n"), boxes); boxed && i-start <= maxBox {
+				visit(start, i)
 			}
 		}
 	}
-	return last, found
 }
 
 var (

@@ -3,7 +3,8 @@
 //
 // A ladder is a list of rungs, each of which knows one way of stating an
 // answer. The seed ladder is the reference notebook's extraction to the letter,
-// faults included; the robust ladder reads what a person would read.
+// faults included; the robust ladder reads what a person would read; the math
+// ladder takes answers as formulas.
 package scoring
 
 import (
@@ -37,8 +38,14 @@ type Rung struct {
 type Ladder struct {
 	Name  string
 	Rungs []Rung
+	// Thoughts are the marks of the thoughts that are left out.
+	Thoughts *thought.Marks
 	// read applies the rungs to a completion.
 	read func(rungs []Rung, c Completion) reading
+	// equal compares an answer with the gold answer.
+	equal func(pred, gold string) bool
+	// text are the rungs for a gold answer that is no number; nil where they are the same.
+	text []Rung
 }
 
 // reading is what a ladder made of a text. Unfinished says that the text ends
@@ -52,8 +59,9 @@ type reading struct {
 // ladders lists every ladder by name.
 func ladders() []Ladder {
 	return []Ladder{
-		{Name: "seed", Rungs: seedRungs(), read: readFirst},
-		{Name: "robust", Rungs: robustRungs(), read: readLast},
+		{Name: "seed", Rungs: seedRungs(), read: readFirst, equal: Match},
+		{Name: "robust", Rungs: robustRungs(), read: readLast, equal: Match, text: mathRungs()},
+		{Name: "math", Rungs: mathRungs(), read: readLast, equal: equalText},
 	}
 }
 
@@ -70,6 +78,7 @@ func LadderNames() []string {
 func LadderByName(name string) (Ladder, error) {
 	for _, l := range ladders() {
 		if l.Name == name {
+			l.Thoughts = thought.Known
 			return l, nil
 		}
 	}
@@ -90,15 +99,7 @@ type Completion struct {
 	// InThink says that the prompt itself opened a thought, so that the text
 	// begins inside it.
 	InThink bool
-	// Thoughts are the marks of thoughts; nil means those that are known.
-	Thoughts *thought.Marks
-}
-
-func (c Completion) marks() *thought.Marks {
-	if c.Thoughts == nil {
-		return thought.Known
-	}
-	return c.Thoughts
+	thoughts *thought.Marks // the ladder's
 }
 
 // Verdict is the score of one completion.
@@ -106,7 +107,7 @@ type Verdict struct {
 	Status  Status
 	Answer  Answer
 	Found   bool // whether Answer holds one
-	Correct bool // Match(Answer.Value, gold)
+	Correct bool // whether it is the gold answer
 }
 
 // Score reads the answer of c and compares it with gold. Completions that
@@ -119,7 +120,16 @@ func (l Ladder) Score(c Completion, gold string) Verdict {
 	default: // FinishError, and anything this package does not know
 		return Verdict{Status: StatusError}
 	}
-	r := l.read(l.Rungs, c)
+	c.thoughts = l.Thoughts
+	rungs, equal := l.Rungs, l.equal
+	if l.text != nil {
+		if n, ok := goldNumber(gold); ok {
+			gold = n
+		} else {
+			rungs, equal = l.text, equalText
+		}
+	}
+	r := l.read(rungs, c)
 	v := Verdict{Status: StatusOK, Answer: r.answer, Found: r.found}
 	switch {
 	case c.Finish == FinishLength || r.unfinished:
@@ -127,7 +137,7 @@ func (l Ladder) Score(c Completion, gold string) Verdict {
 	case !r.found:
 		v.Status = StatusNoAnswer
 	}
-	v.Correct = r.found && Match(r.answer.Value, gold)
+	v.Correct = r.found && equal(r.answer.Value, gold)
 	return v
 }
 

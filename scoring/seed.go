@@ -1,7 +1,6 @@
 package scoring
 
 import (
-	"errors"
 	"regexp"
 	"strings"
 	"unicode"
@@ -86,24 +85,4 @@ func skipWhile(t string, i int, kind func(rune) bool) int {
 
 func seedAnswer(text string, start, end int) Answer {
 	return Answer{Value: strings.ReplaceAll(text[start:end], ",", ""), Start: start, End: end}
-}
-
-// Errors of Gold.
-var (
-	errNoGold    = errors.New(`no "#### number" in the answer column`)
-	errEmptyGold = errors.New(`what follows "####" in the answer column is not a number`)
-)
-
-// Gold returns the reference answer in a GSM8K answer column: the notebook's
-// extract_ground_truth. Where the notebook would go on with nothing, or with a
-// text such as "-" that no number equals, it returns an error.
-func Gold(answerColumn string) (string, error) {
-	a, ok := firstGroup(seedHash, answerColumn)
-	if !ok {
-		return "", errNoGold
-	}
-	if _, ok := parsePyFloat(a.Value); !ok {
-		return "", errEmptyGold
-	}
-	return a.Value, nil
 }

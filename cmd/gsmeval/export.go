@@ -111,7 +111,7 @@ func (a *app) questionsOf(ctx context.Context, cfg *config.Config, info *results
 	if path != "" {
 		d.Path, d.Revision = path, ""
 	}
-	set, err := harness.NewLocator(a.stderr).Load(ctx, datasets.Spec{Path: d.Path, Split: d.Split, Config: d.Config}, d.Revision)
+	set, err := harness.NewLocator(a.stderr).Load(ctx, d.Spec(), d.Revision)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name the run's data set with --dataset", err)
 	}

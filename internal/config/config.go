@@ -14,6 +14,7 @@ package config
 
 import (
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
@@ -61,6 +62,16 @@ type Dataset struct {
 	Range       string  `yaml:"range"`    // rows FROM:TO, TO not included, either end may be left out; "" for all
 	IDs         []int   `yaml:"ids"`      // row numbers, empty for all
 	ShuffleSeed *uint64 `yaml:"shuffle_seed"`
+	Columns     Columns `yaml:"columns"` // what rows are made of; "" for the usual names
+	Gold        string  `yaml:"gold"`    // where the gold answer stands: auto, hash, bare
+}
+
+// Columns are templates of a row's parts, with the names of columns in braces.
+type Columns struct {
+	Question string `yaml:"question"`
+	Answer   string `yaml:"answer"`
+	ID       string `yaml:"id"`      // a label
+	Cluster  string `yaml:"cluster"` // what belongs together for standard errors and intervals
 }
 
 // Prompt says how a question is put to the model.
@@ -126,7 +137,8 @@ type Calibration struct {
 
 // Scoring says how answers are read.
 type Scoring struct {
-	Ladder string `yaml:"ladder"` // seed, robust
+	Ladder   string         `yaml:"ladder"`   // seed, robust, math
+	Thoughts []thought.Mark `yaml:"thoughts"` // marks of thoughts besides those that are known
 }
 
 // defaults is the config of an empty file.
@@ -134,7 +146,7 @@ func defaults() *Config {
 	return &Config{
 		Seed:    42,
 		Model:   Model{DType: "float32", Device: "auto", Linears: "auto", Graphs: true},
-		Dataset: Dataset{Split: "test", Config: "main"},
+		Dataset: Dataset{Split: "test", Config: "main", Gold: "auto"},
 		Prompt: Prompt{
 			Style:        "auto",
 			Instruction:  "Solve this math problem step by step:\n{question}",

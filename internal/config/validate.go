@@ -9,9 +9,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/device"
 	"github.com/gsmeval/gsmeval/internal/keys"
+	"github.com/gsmeval/gsmeval/internal/thought"
 )
 
 // The largest values believed: far above every use, low enough for arithmetic.
@@ -67,12 +69,12 @@ func (s *source) validate(c *Config) {
 	s.devices(c)
 	s.dataset(c.Dataset)
 	s.prompt(c.Prompt)
-	s.generation(c.Generation)
+	s.generation(c.Generation, thought.New(c.Scoring.Thoughts))
 	s.noises(c.Noise)
 	s.whole("noise_seeds", c.NoiseSeeds, 1, 1_000_000)
 	s.temperatures(c)
 	s.calibration(c.Calibration)
-	s.oneOf("scoring.ladder", c.Scoring.Ladder, "seed", "robust")
+	s.scoring(c.Scoring)
 	s.whole("threads", c.Threads, 0, 4096)
 	s.oneOf("progress", c.Progress, "auto", "bar", "plain", "json", "none")
 	s.oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error")
@@ -121,6 +123,14 @@ func (s *source) dataset(d Dataset) {
 	s.needed("dataset.path", d.Path, "a directory, a .parquet or .jsonl file, or a hub id")
 	s.needed("dataset.split", d.Split, "the name of a split, such as test")
 	s.whole("dataset.limit", d.Limit, 0, maxCount)
+	s.oneOf("dataset.gold", d.Gold, "auto", "hash", "bare")
+	for _, c := range []struct{ key, template string }{
+		{"question", d.Columns.Question}, {"answer", d.Columns.Answer}, {"id", d.Columns.ID}, {"cluster", d.Columns.Cluster},
+	} {
+		if err := datasets.CheckTemplate(c.template); err != nil {
+			s.bad("dataset.columns."+c.key, "%v", err)
+		}
+	}
 	if _, _, err := d.Rows(); err != nil {
 		s.bad("dataset.range", "%s", err)
 	}
@@ -136,6 +146,14 @@ func (s *source) dataset(d Dataset) {
 			continue
 		}
 		seen[id] = i
+	}
+}
+
+// Spec is the data set with all of its rows.
+func (d Dataset) Spec() datasets.Spec {
+	return datasets.Spec{
+		Path: d.Path, Split: d.Split, Config: d.Config, Gold: datasets.GoldForm(d.Gold),
+		Columns: datasets.Columns{Question: d.Columns.Question, Answer: d.Columns.Answer, ID: d.Columns.ID, Cluster: d.Columns.Cluster},
 	}
 }
 
@@ -174,7 +192,21 @@ func (s *source) prompt(p Prompt) {
 	}
 }
 
-func (s *source) generation(g Generation) {
+func (s *source) scoring(c Scoring) {
+	s.oneOf("scoring.ladder", c.Ladder, "seed", "robust", "math")
+	for i, m := range c.Thoughts {
+		for key, text := range map[string]string{"open": m.Open, "close": m.Close} {
+			if path := fmt.Sprintf("scoring.thoughts[%d].%s", i, key); strings.TrimSpace(text) == "" {
+				s.bad(path, "expected the text that stands there, such as <hm>, found none")
+			} else if m.Open == m.Close {
+				s.bad(path, "a thought needs two different marks, found %q for both", shorten(text))
+				break
+			}
+		}
+	}
+}
+
+func (s *source) generation(g Generation, thoughts *thought.Marks) {
 	s.whole("generation.max_new_tokens", g.MaxNewTokens, 1, 1<<24)
 	s.whole("generation.batch_size", int(g.BatchSize), int(BatchAuto), 65536)
 	s.whole("generation.top_k", g.TopK, 0, maxCount)
@@ -185,8 +217,8 @@ func (s *source) generation(g Generation) {
 	s.above("generation.repetition_penalty", g.RepetitionPenalty, 0, 100)
 	s.report("generation").Texts("stop", g.Stop)
 	for i, text := range g.Stop {
-		if strings.Contains(text, "<think>") || strings.Contains(text, "</think>") {
-			s.bad(fmt.Sprintf("generation.stop[%d]", i), "%q has a mark of a reasoning block, and stop strings act outside such blocks only", shorten(text))
+		if thoughts.In(text) {
+			s.bad(fmt.Sprintf("generation.stop[%d]", i), "%q has a mark of a thought, and stop strings act outside of thoughts only", shorten(text))
 		}
 	}
 }

@@ -53,6 +53,9 @@ func New(others []Mark) *Marks {
 	m := &Marks{pairs: append(append([]Mark(nil), known...), others...)}
 	for _, p := range m.pairs {
 		for _, s := range []string{p.Open, p.Close} {
+			if s == "" {
+				continue
+			}
 			m.first[s[0]] = true
 			m.first[strings.ToLower(s)[0]] = true
 			m.first[strings.ToUpper(s)[0]] = true
@@ -77,6 +80,9 @@ func (m *Marks) Tokens() []string {
 	}
 	return out
 }
+
+// In tells whether a text has a mark of a thought.
+func (m *Marks) In(text string) bool { return m.next(text, 0, nil).size > 0 }
 
 // Inside tells whether a text leaves its reader inside a thought, as some models' prompts do.
 func (m *Marks) Inside(text string) bool {
@@ -201,7 +207,7 @@ func (m *Marks) next(text string, from int, pair *Mark) found {
 
 // hasPrefixFold is strings.HasPrefix that does not mind the case of ASCII letters.
 func hasPrefixFold(s, prefix string) bool {
-	if len(s) < len(prefix) {
+	if len(s) < len(prefix) || prefix == "" {
 		return false
 	}
 	for i := range len(prefix) {

@@ -146,7 +146,7 @@ func (r *Run) readQuestions(ctx context.Context, find Find) {
 		return
 	}
 	d := r.Config.Dataset
-	from := Source{Spec: datasets.Spec{Path: d.Path, Split: d.Split, Config: d.Config}, Revision: d.Revision}
+	from := Source{Spec: d.Spec(), Revision: d.Revision}
 	for name := range r.Info.Sources {
 		from.Hub = from.Hub || strings.HasPrefix(name, "data set ")
 	}

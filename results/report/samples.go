@@ -12,6 +12,8 @@ import (
 	"slices"
 	"unicode/utf16"
 
+	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -75,6 +77,7 @@ type entry struct {
 type reader struct {
 	ladder  scoring.Ladder
 	fewShot bool
+	asked   map[int]datasets.Example
 	ok      bool
 }
 
@@ -83,20 +86,21 @@ func (r *Run) reader() reader {
 		return reader{}
 	}
 	l, err := scoring.LadderByName(r.Config.Scoring.Ladder)
-	return reader{ladder: l, fewShot: r.Config.Prompt.FewShot > 0, ok: err == nil}
+	l.Thoughts = thought.New(r.Config.Scoring.Thoughts)
+	return reader{ladder: l, fewShot: r.Config.Prompt.FewShot > 0, asked: r.examples, ok: err == nil}
 }
 
-// find returns where the answer of a record stands, in UTF-16 units as JavaScript counts, or -1. What it finds has to
-// be what the record says: a ladder may have changed since, and whether the prompt opened a <think> block is not known.
+// find returns where the answer of a record stands, in UTF-16 units as JavaScript counts, or -1. What it finds has to be
+// what the record says: a ladder may have changed since, and whether the prompt opened a thought is not known.
 func (r reader) find(rec *results.Record) (start, end int) {
 	if !r.ok || rec.Answer == "" {
 		return -1, -1
 	}
+	asked := r.asked[rec.ID] // empty where it is not known
 	for _, inThink := range []bool{false, true} {
 		v := r.ladder.Score(scoring.Completion{
-			Text: rec.Text, Finish: scoring.Finish(rec.Finish), FewShot: r.fewShot,
-			InThink: inThink,
-		}, "0")
+			Text: rec.Text, Finish: scoring.Finish(rec.Finish), FewShot: r.fewShot, Question: asked.Question, InThink: inThink,
+		}, cmp.Or(asked.Gold, "0"))
 		if v.Found && v.Answer.Value == rec.Answer && v.Answer.Rung == rec.Rung && v.Status == rec.Status {
 			return utf16Len(rec.Text[:v.Answer.Start]), utf16Len(rec.Text[:v.Answer.End])
 		}

@@ -73,6 +73,11 @@ def main():
         write("index_and_checksum", plain, write_page_index=True, write_page_checksum=True),
         write("answer_first", table(data, columns=("answer", "question"))),
         write("other_columns", extra),
+        write("brotli", plain, compression="brotli"),
+        write("lz4_raw", plain, compression="lz4", data_page_version="2.0"),
+        write("delta", plain, use_dictionary=False, column_encoding={"question": "DELTA_BYTE_ARRAY", "answer": "DELTA_LENGTH_BYTE_ARRAY"}),
+        write("delta_v2", plain, use_dictionary=False, row_group_size=13, data_page_version="2.0",
+              column_encoding={"question": "DELTA_LENGTH_BYTE_ARRAY", "answer": "DELTA_BYTE_ARRAY"}),
     ]
     null = [dict(r) for r in data]
     null[17] = {**null[17], "answer": None}
@@ -84,15 +89,14 @@ def main():
         write("no_gold", table(no_gold)): ["row 5", "####"],
         write("no_answer_column", plain.drop_columns(["answer"]).append_column("solution", pa.array(["x"] * 40))): ['no column "answer"', '"question"', '"solution"'],
         write("nested_answer", extra.drop_columns(["answer"])): ['no column "answer"', '"source.answer"'],
-        write("number_answer", pa.table({"question": ["a"], "answer": [1]})): ["answer", "not text", "INT64"],
+        write("date_answer", pa.table({"question": ["a"], "answer": [datetime.date(2024, 5, 12)]})): ["answer", "not text", "INT32"],
         write("list_answer", pa.table({"question": ["a"], "answer": [["b"]]})): ['no column "answer"'],
         write("no_rows", plain.slice(0, 0)): ["no rows"],
         write("no_columns", pa.table({})): ["no column", "no columns"],
-        write("brotli", plain, compression="brotli"): ["BROTLI", "snappy"],
-        write("lz4", plain, compression="lz4"): ["LZ4", "snappy"],
-        write("delta", plain, use_dictionary=False, column_encoding={"question": "DELTA_BYTE_ARRAY", "answer": "PLAIN"}): ["question", "DELTA_BYTE_ARRAY"],
         write("not_utf8", pa.table({"question": pa.array([b"\xff"]), "answer": pa.array([b"#### 1"])})): ["row 0", "question", "UTF-8"],
     }
+    # A data set whose answers and ids are numbers.
+    write("numbers", pa.table({"ID": pa.array([7, 8], pa.int32()), "Problem": ["1+1?", "Half?"], "Answer": pa.array([204, -3], pa.int64()), "x": [0.5, 2.0]}))
     golden = {"made": datetime.date.today().isoformat(), "pyarrow": pa.__version__, "rows": data, "good": good, "bad": bad}
     (OUT / "golden.json").write_text(json.dumps(golden, ensure_ascii=False, indent=0) + "\n")
     print(f"{OUT}: {sum(f.stat().st_size for f in OUT.iterdir())} bytes")
