@@ -27,9 +27,15 @@ type Message struct {
 // their texts. A token the tokenizer does not have is left out.
 type Tokens map[string]string
 
-// ErrNoDate is the error of a template that asks for today's date where none
-// was given by WithDate.
-var ErrNoDate = errors.New("the chat template prints the date; set one, so that the prompt is the same on another day")
+// ErrNoDate is the error of a template whose text depends on today's date where none was given by WithDate.
+var ErrNoDate = errors.New("the chat template prints today's date; give one, in a config as prompt.date and to a command as " +
+	"--date YYYY-MM-DD, so that the prompt is the same on another day")
+
+// Two days that differ in everything a date format can print: a text that prints the date differs between them.
+var (
+	oneDay     = time.Date(1987, 3, 4, 5, 6, 7, 0, time.UTC)
+	anotherDay = time.Date(2042, 11, 29, 18, 38, 59, 0, time.UTC)
+)
 
 // RefusedError is the error of a template that rejects the messages, for
 // instance because it knows no system role. The message is the template's own.
@@ -78,8 +84,7 @@ func (t *Template) SHA256() string {
 // Tokens returns the special tokens the template is given.
 func (t *Template) Tokens() Tokens { return maps.Clone(t.tokens) }
 
-// UsesClock reports whether the template may print the date. Such a template
-// needs WithDate.
+// UsesClock reports whether the template asks for the date, be it to print it or not.
 func (t *Template) UsesClock() bool { return t.parsed.Mentions("strftime_now") }
 
 // WithDate returns the template with a fixed date and time in place of now.
@@ -91,13 +96,22 @@ func (t *Template) WithDate(date time.Time) *Template {
 
 // Render returns the prompt for the messages, with the beginning of the
 // assistant's turn at its end where addGenerationPrompt is set. A *RefusedError
-// is the template's own complaint about the messages.
+// is the template's own complaint about the messages. Without a date, a text
+// that depends on it is ErrNoDate; one that does not is rendered.
 func (t *Template) Render(messages []Message, addGenerationPrompt bool) (text string, err error) {
 	defer recovered("rendering the chat template", &err)
-	return t.render(messages, addGenerationPrompt)
+	if !t.date.IsZero() || !t.UsesClock() {
+		return t.render(messages, addGenerationPrompt, t.date)
+	}
+	text, err = t.render(messages, addGenerationPrompt, oneDay)
+	other, otherErr := t.render(messages, addGenerationPrompt, anotherDay)
+	if text != other || (err == nil) != (otherErr == nil) {
+		return "", ErrNoDate
+	}
+	return text, err
 }
 
-func (t *Template) render(messages []Message, addGenerationPrompt bool) (string, error) {
+func (t *Template) render(messages []Message, addGenerationPrompt bool, now time.Time) (string, error) {
 	turns := make([]jinja.Value, len(messages))
 	for i, m := range messages {
 		turns[i] = jinja.NewDict("role", m.Role, "content", m.Content)
@@ -111,7 +125,7 @@ func (t *Template) render(messages []Message, addGenerationPrompt bool) (string,
 	vars["tools"] = nil
 	vars["documents"] = nil
 	vars["raise_exception"] = jinja.Function{Name: "raise_exception", Params: []string{"message"}, Call: refuse}
-	vars["strftime_now"] = jinja.Function{Name: "strftime_now", Params: []string{"format"}, Call: t.strftimeNow}
+	vars["strftime_now"] = jinja.Function{Name: "strftime_now", Params: []string{"format"}, Call: strftimeNow(now)}
 	text, err := t.parsed.Render(vars)
 	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
 		return "", refused
@@ -130,13 +144,13 @@ func refuse(args []jinja.Value) (jinja.Value, error) {
 	return nil, &RefusedError{Message: message}
 }
 
-func (t *Template) strftimeNow(args []jinja.Value) (jinja.Value, error) {
-	format, ok := args[0].(string)
-	if !ok {
-		return nil, errors.New("strftime_now needs a format")
+// strftimeNow is the function that gives a template the date in a format.
+func strftimeNow(now time.Time) func([]jinja.Value) (jinja.Value, error) {
+	return func(args []jinja.Value) (jinja.Value, error) {
+		format, ok := args[0].(string)
+		if !ok {
+			return nil, errors.New("strftime_now needs a format")
+		}
+		return strftime(now, format)
 	}
-	if t.date.IsZero() {
-		return nil, ErrNoDate
-	}
-	return strftime(t.date, format)
 }

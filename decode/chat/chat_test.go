@@ -2,8 +2,10 @@ package chat
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,22 +17,40 @@ import (
 
 func TestDate(t *testing.T) {
 	t.Parallel()
-	dated, err := Parse("{{ strftime_now('%Y-%m-%d') }}", nil)
+	day := time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct{ source, undated, dated string }{
+		{"{{ strftime_now('%Y-%m-%d') }}", "", "2024-07-26"},
+		{"{% set today = strftime_now('%d %B %Y') %}{{ today|upper }}", "", "26 JULY 2024"},
+		{"{% if strftime_now('%p') == 'AM' %}Good morning{% endif %}", "", "Good morning"},
+		{"{{ strftime_now('%H:%M') }}", "", "00:00"},
+		{"{{ 'x' * strftime_now('%d')|int }}", "", "xxxxxxxxxxxxxxxxxxxxxxxxxx"},
+		{"{{ raise_exception('too old') if strftime_now('%Y')|int < 2000 }}", "", ""},
+		{"{% set today = strftime_now('%d %b %Y') %}plain", "plain", "plain"},
+		{"{% set default = 'Today is ' ~ strftime_now('%F') %}{{ messages[0].content if messages else default }}", "", "Today is 2024-07-26"},
+		{"{{ strftime_now is defined }}", "True", "True"},
+		{"strftime_now {{ 'strftime_now' }}", "strftime_now strftime_now", "strftime_now strftime_now"},
+	} {
+		tmpl, err := Parse(c.source, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dated := tmpl.WithDate(day)
+		if got, err := tmpl.Render(nil, false); (c.undated == "") != errors.Is(err, ErrNoDate) || got != c.undated {
+			t.Errorf("%s without a date: %q, %v; want %q", c.source, got, err, c.undated)
+		}
+		if got, err := dated.Render(nil, false); err != nil || got != c.dated {
+			t.Errorf("%s on %v: %q, %v; want %q", c.source, day, got, err, c.dated)
+		}
+	}
+	tmpl, err := Parse("{% set today = strftime_now('%Y') %}{{ raise_exception('no messages') }}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !dated.UsesClock() {
-		t.Error("UsesClock is false for a template that prints the date")
+	if _, err := tmpl.Render(nil, false); !errors.As(err, new(*RefusedError)) {
+		t.Errorf("a refusal that has nothing to do with the date: %v", err)
 	}
-	if _, err := dated.Render(nil, false); !errors.Is(err, ErrNoDate) {
-		t.Errorf("without a date: %v, want ErrNoDate", err)
-	}
-	got, err := dated.WithDate(time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)).Render(nil, false)
-	if err != nil || got != "2024-07-26" {
-		t.Errorf("with a date: %q, %v", got, err)
-	}
-	if _, err := dated.Render(nil, false); !errors.Is(err, ErrNoDate) {
-		t.Errorf("WithDate changed the template it was called on: %v", err)
+	if !tmpl.UsesClock() {
+		t.Error("UsesClock is false for a template that asks for the date")
 	}
 	plain, err := Parse("strftime_now {{ 'strftime_now' }}", nil)
 	if err != nil {
@@ -38,6 +58,18 @@ func TestDate(t *testing.T) {
 	}
 	if plain.UsesClock() {
 		t.Error("UsesClock is true for a template that only has the word in its text")
+	}
+}
+
+// The two days that tell whether a text depends on the date differ in every directive.
+func TestDaysDifferInEveryDirective(t *testing.T) {
+	t.Parallel()
+	for _, directive := range append(slices.Collect(maps.Keys(layouts)), "-H", "-y", "-M") {
+		one, err := strftime(oneDay, "%"+directive)
+		other, otherErr := strftime(anotherDay, "%"+directive)
+		if err != nil || otherErr != nil || one == other {
+			t.Errorf("%%%s is %q (%v) and %q (%v)", directive, one, err, other, otherErr)
+		}
 	}
 }
 

@@ -40,8 +40,8 @@ func FuzzRender(f *testing.F) {
 		if err != nil {
 			return
 		}
-		tmpl := (&Template{source: source, parsed: parsed, tokens: Tokens{"bos_token": "<s>"}}).WithDate(now)
-		text, err := tmpl.render([]Message{{"system", content}, {role, content}, {"assistant", role}}, true)
+		tmpl := (&Template{source: source, parsed: parsed, tokens: Tokens{"bos_token": "<s>"}})
+		text, err := tmpl.render([]Message{{"system", content}, {role, content}, {"assistant", role}}, true, now)
 		if err != nil {
 			return
 		}
@@ -51,7 +51,7 @@ func FuzzRender(f *testing.F) {
 		if !utf8.ValidString(text) && utf8.ValidString(role) && utf8.ValidString(content) {
 			t.Errorf("rendered invalid UTF-8 %q", text)
 		}
-		again, err := tmpl.render([]Message{{"system", content}, {role, content}, {"assistant", role}}, true)
+		again, err := tmpl.render([]Message{{"system", content}, {role, content}, {"assistant", role}}, true, now)
 		if err != nil || again != text {
 			t.Errorf("rendered %q, then %q, %v", text, again, err)
 		}

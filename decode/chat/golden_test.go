@@ -33,6 +33,7 @@ type goldenCase struct {
 	Rendered            *string `json:"rendered"`
 	Error               string  `json:"error"`
 	Refused             *string `json:"refused"` // the template's own message
+	Dated               bool    `json:"dated"`   // the text is another one on another day
 }
 
 func readGolden(t testing.TB, path string, into any) {
@@ -67,7 +68,8 @@ func readTemplate(t testing.TB, name string) string {
 }
 
 // TestFamilies renders templates in the styles of the common model families as
-// transformers does: the same text, the same refusal, or an error of both.
+// transformers does: the same text, the same refusal, or an error of both; and without a date,
+// those texts alone are refused that are others on another day.
 func TestFamilies(t *testing.T) {
 	t.Parallel()
 	golden, now := templateGoldens(t)
@@ -78,10 +80,17 @@ func TestFamilies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tmpl = tmpl.WithDate(now)
+			dated := tmpl.WithDate(now)
 			for _, c := range g.Cases {
-				got, err := tmpl.Render(golden.Conversations[c.Conversation], c.AddGenerationPrompt)
+				messages := golden.Conversations[c.Conversation]
+				got, err := dated.Render(messages, c.AddGenerationPrompt)
 				checkGolden(t, c, got, err)
+				got, err = tmpl.Render(messages, c.AddGenerationPrompt)
+				if !c.Dated {
+					checkGolden(t, c, got, err)
+				} else if !errors.Is(err, ErrNoDate) {
+					t.Errorf("%s, without a date: %q, %v; want ErrNoDate", c.Conversation, got, err)
+				}
 			}
 		})
 	}

@@ -6,14 +6,16 @@ import (
 	"time"
 )
 
+// layouts are Go's layouts for the directives of strftime.
+var layouts = map[string]string{
+	"a": "Mon", "A": "Monday", "b": "Jan", "h": "Jan", "B": "January", "d": "02", "e": "_2", "m": "01", "y": "06", "Y": "2006",
+	"H": "15", "I": "03", "M": "04", "S": "05", "p": "PM", "j": "002", "F": "2006-01-02", "T": "15:04:05", "D": "01/02/06",
+	"R": "15:04", "c": "Mon Jan _2 15:04:05 2006", "x": "01/02/06", "X": "15:04:05",
+	"-d": "2", "-m": "1", "-I": "3",
+}
+
 // strftime formats a time as Python's strftime does in the C locale on Linux.
 func strftime(t time.Time, format string) (string, error) {
-	layouts := map[string]string{
-		"a": "Mon", "A": "Monday", "b": "Jan", "h": "Jan", "B": "January", "d": "02", "e": "_2", "m": "01", "y": "06", "Y": "2006",
-		"H": "15", "I": "03", "M": "04", "S": "05", "p": "PM", "j": "002", "F": "2006-01-02", "T": "15:04:05", "D": "01/02/06",
-		"R": "15:04", "c": "Mon Jan _2 15:04:05 2006", "x": "01/02/06", "X": "15:04:05",
-		"-d": "2", "-m": "1", "-I": "3",
-	}
 	var b strings.Builder
 	for format != "" {
 		i := strings.IndexByte(format, '%')

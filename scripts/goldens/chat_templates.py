@@ -8,7 +8,8 @@ It reads decode/chat/testdata/templates/*.jinja, short templates in the styles
 of the common model families, and writes decode/chat/testdata/templates.json:
 for every template and conversation the text transformers renders, or its error.
 It also writes decode/chat/jinja/testdata/snippets.json: one construct of the
-language each, rendered by the same environment. Dates are fixed.
+language each, rendered by the same environment. Dates are fixed, and a case
+says whether its text is another one on another day.
 """
 
 import datetime
@@ -24,6 +25,7 @@ warnings.simplefilter("ignore")
 
 CHAT = pathlib.Path(__file__).resolve().parents[2] / "decode" / "chat"
 NOW = datetime.datetime(2026, 3, 7, 9, 5, 3)
+LATER = datetime.datetime(2031, 12, 28, 22, 46, 37)
 DATE_FORMAT = "%d %b %Y|%Y-%m-%d|%H:%M:%S|%A %a %B %b %h|%y %j %I %p|%-d %e %-m %-H %-M %-I %-y|%F %T %D %R|%c|%x %X|100%%|%n"
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
@@ -316,10 +318,10 @@ def snippets():
     return multi + [line for line in one if line and not line.startswith((" ", "\t"))]
 
 
-def environment():
+def environment(now):
     template = chat_template_utils._compile_jinja_template("")
-    env = template.environment
-    env.globals["strftime_now"] = NOW.strftime
+    env = template.environment.overlay()
+    env.globals = dict(env.globals, strftime_now=now.strftime)
     return env
 
 
@@ -333,7 +335,7 @@ def render(env, source, variables):
 
 
 def main():
-    env = environment()
+    env, later = environment(NOW), environment(LATER)
     versions = {"transformers": transformers.__version__, "jinja2": jinja2.__version__}
     header = {"made": datetime.date.today().isoformat(), "versions": versions, "now": NOW.isoformat()}
 
@@ -344,7 +346,10 @@ def main():
         for name, messages in CONVERSATIONS.items():
             for prompt in (True, False) if name in WITHOUT_PROMPT else (True,):
                 variables = dict(TOKENS, messages=messages, tools=None, documents=None, add_generation_prompt=prompt)
-                cases.append({"conversation": name, "add_generation_prompt": prompt, **render(env, source, variables)})
+                case = {"conversation": name, "add_generation_prompt": prompt, **render(env, source, variables)}
+                if "rendered" in case and render(later, source, variables) != {"rendered": case["rendered"]}:
+                    case["dated"] = True
+                cases.append(case)
         templates.append({"name": path.stem, "cases": cases})
     date = {"format": DATE_FORMAT, "text": NOW.strftime(DATE_FORMAT)}
     golden = {**header, "date": date, "tokens": TOKENS, "conversations": CONVERSATIONS, "templates": templates}
