@@ -58,6 +58,20 @@ func (t *Text) MarkThoughts(m *thought.Marks) {
 	}
 }
 
+// On is the same side of the text with a chat template that is told the day, YYYY-MM-DD, for today; "" tells it nothing.
+func (t *Text) On(day string) (*Text, error) {
+	if t.Template == nil {
+		return t, nil
+	}
+	template, err := t.Template.On(day)
+	if err != nil {
+		return nil, err
+	}
+	dated := *t
+	dated.Template = template
+	return &dated, nil
+}
+
 // Close frees the tokenizer.
 func (t *Text) Close() error { return t.Tokenizer.Close() }
 

@@ -47,8 +47,9 @@ func ExamineMachine() []Finding {
 }
 
 // ExamineModel reports on a model, a directory or a hub id. A part that is broken does not keep the others from being looked at; a test
-// generation is made only where all of them are whole and there is room for the weights.
-func ExamineModel(ctx context.Context, name string, l *Locator) []Finding {
+// generation is made only where all of them are whole and there is room for the weights. A chat template is told the date, YYYY-MM-DD
+// or "", for today.
+func ExamineModel(ctx context.Context, name, date string, l *Locator) []Finding {
 	dir, err := l.Model(ctx, name, "")
 	if err != nil {
 		return []Finding{finding("config", "", nil, err)}
@@ -56,7 +57,7 @@ func ExamineModel(ctx context.Context, name string, l *Locator) []Finding {
 	if err := checkpoint.CheckModel(dir); err != nil {
 		return []Finding{finding("config", "", nil, err)}
 	}
-	x := &examination{dir: dir}
+	x := &examination{dir: dir, date: date}
 	x.config()
 	x.weights()
 	x.text()
@@ -65,7 +66,7 @@ func ExamineModel(ctx context.Context, name string, l *Locator) []Finding {
 		x.add("generation", "", nil, errors.New("not tried, because of what is wrong above"))
 		return x.found
 	}
-	value, notes, err := trial(ctx, dir)
+	value, notes, err := trial(ctx, dir, date)
 	for _, n := range notes {
 		x.add("tensors", n, nil, nil)
 	}
@@ -76,6 +77,7 @@ func ExamineModel(ctx context.Context, name string, l *Locator) []Finding {
 // examination collects what is found about one model.
 type examination struct {
 	dir   string
+	date  string
 	cfg   *checkpoint.Config // nil where config.json is broken
 	found []Finding
 }
@@ -178,6 +180,9 @@ func (x *examination) text() {
 		x.add("end tokens", ends.String(), ends.IDs(), err)
 	}
 	template, err := chat.Load(x.dir)
+	if err == nil {
+		template, err = template.On(x.date)
+	}
 	switch {
 	case errors.Is(err, chat.ErrNoTemplate):
 		x.add("chat template", "none; prompts are plain", nil, nil)
@@ -187,7 +192,11 @@ func (x *examination) text() {
 		template = nil
 	default:
 		rendered, err := sampleChat(template)
-		x.add("chat template", fmt.Sprintf("%s (style %s)", template.SHA256()[:12], templateStyle(template.Source())),
+		value := fmt.Sprintf("%s (style %s)", template.SHA256()[:12], templateStyle(template.Source()))
+		if err == nil && rendered == "" {
+			value += "; it prints today's date: a run needs prompt.date"
+		}
+		x.add("chat template", value,
 			map[string]string{"sha256": template.SHA256(), "style": templateStyle(template.Source()), "sample": rendered}, err)
 	}
 	if tk != nil {
@@ -196,7 +205,7 @@ func (x *examination) text() {
 	}
 }
 
-// sampleChat renders one question. A template that prints the date is rendered by nobody before a run gives it one.
+// sampleChat renders one question; "" is the text of a template that prints the date and was given none.
 func sampleChat(t *chat.Template) (string, error) {
 	text, err := t.Render([]chat.Message{{Role: "user", Content: "What is 2+2?"}}, true)
 	if errors.Is(err, chat.ErrNoDate) {
@@ -259,14 +268,18 @@ func begins(tk *tokenizer.Tokenizer, t *chat.Template) (string, error) {
 }
 
 // trial loads the model and generates a few tokens. notes say what was remarkable about the tensors.
-func trial(ctx context.Context, dir string) (value string, notes []string, err error) {
+func trial(ctx context.Context, dir, date string) (value string, notes []string, err error) {
 	lm, err := decode.Load(dir, decode.LoadOptions{})
 	if err != nil {
 		return "", notes, fmt.Errorf("%w (supported: %s)", err, strings.Join(model.Supported(), ", "))
 	}
 	defer lm.Close() //nolint:errcheck // freeing memory does not fail
 	notes = lm.Model.Notes
-	p, err := DefaultPrompter(lm.Text, "auto")
+	text, err := lm.On(date)
+	if err != nil {
+		return "", notes, err
+	}
+	p, err := DefaultPrompter(text, "auto")
 	if err != nil {
 		return "", notes, err
 	}

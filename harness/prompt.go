@@ -42,6 +42,10 @@ type Prompter struct {
 
 // NewPrompter settles the style. shots are the worked examples that precede every question.
 func NewPrompter(text *decode.Text, cfg config.Prompt, shots []datasets.Example) (*Prompter, error) {
+	text, err := text.On(string(cfg.Date))
+	if err != nil {
+		return nil, fmt.Errorf("prompt.date: %w", err)
+	}
 	p := &Prompter{Style: cfg.Style, text: text, cfg: cfg, shots: shots}
 	switch {
 	case cfg.Style == "auto" && text.Template == nil:
@@ -111,6 +115,9 @@ func (p *Prompter) Describe() string {
 	d := p.Style
 	if p.Style == "chat" {
 		d += " template " + p.text.Template.SHA256()[:12] + " instruction " + shortSHA(p.cfg.Instruction+"\x00"+p.cfg.System)
+	}
+	if p.Style == "chat" && p.cfg.Date != "" && p.text.Template.UsesClock() {
+		d += " date " + string(p.cfg.Date)
 	}
 	if len(p.shots) > 0 {
 		all := ""

@@ -33,12 +33,13 @@ func versionCommand(a *app) *cobra.Command {
 
 func doctorCommand(a *app) *cobra.Command {
 	var asJSON, tune bool
-	var dtype string
+	var dtype, date string
 	c := &cobra.Command{
 		Use:   "doctor [MODEL]",
 		Short: "Check this machine, and a model directory",
 		Long: `Doctor reports on this machine, and on a model (a directory, or an id on the hub): architecture, sizes, weights, the memory that it needs against what
-is free, tokenizer, end tokens, begin token, chat template, and a test generation. What is broken is named, with exit code 1.
+is free, tokenizer, end tokens, begin token, chat template, and a test generation. What is broken is named, with exit code 1. A model whose chat template prints today's date is
+tried with --date.
 
 With --tune it decodes with the model for some seconds in every way that a config can choose (threads, model.linears,
 generation.batch_size) and prints the rates and the keys of the fastest. These keys are part of what a run is: runs that are to be
@@ -53,14 +54,20 @@ compared need the same.`,
 				if len(args) == 0 {
 					return usageError{errors.New("doctor --tune needs a model: gsmeval doctor MODEL --tune")}
 				}
+				if date != "" {
+					return usageError{errors.New("--tune puts no prompt; leave --date out")}
+				}
 				return a.tune(cmd.Context(), args[0], dtype, asJSON)
 			}
 			if dtype != "" {
 				return usageError{errors.New("--dtype goes with --tune")}
 			}
+			if err := checkDate(date, len(args) == 0); err != nil {
+				return err
+			}
 			found := harness.ExamineMachine()
 			if len(args) == 1 {
-				found = append(found, harness.ExamineModel(cmd.Context(), args[0], harness.NewLocator(a.stderr))...)
+				found = append(found, harness.ExamineModel(cmd.Context(), args[0], date, harness.NewLocator(a.stderr))...)
 			}
 			if asJSON {
 				if err := a.printJSON(found); err != nil {
@@ -82,6 +89,7 @@ compared need the same.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	dateFlag(c, &date)
 	c.Flags().BoolVar(&tune, "tune", false, "measure which threads, Linears and batch size are fastest here")
 	c.Flags().StringVar(&dtype, "dtype", "", "with --tune, the compute type: float32 (default), bfloat16, float16")
 	return c

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,14 +25,15 @@ import (
 
 func generateCommand(a *app) *cobra.Command {
 	o := harness.GenerateOptions{}
-	var prompt, ids, kind, dtype, device string
+	var prompt, ids, kind, dtype, device, date string
 	var raw, greedy, asJSON, noCache bool
 	var temperature, scale, weightScale float64
 	c := &cobra.Command{
 		Use:   "generate --model DIR --prompt TEXT",
 		Short: "Continue one prompt",
 		Long: `Generate puts one prompt to a model and prints the continuation: a look at the model, at a noise, at a temperature. The prompt goes
-through the model's chat template unless --raw is given; --ids takes token ids as they are. With --json the ids, the reason for the end
+through the model's chat template unless --raw is given; --ids takes token ids as they are. A template that prints today's date needs
+one, --date. With --json the ids, the reason for the end
 and the log probability of every chosen token (untempered) are printed too.`,
 		Example: `  gsmeval generate --model models/gsm-tiny --prompt "Tom has 3 apples and buys 4. How many?" --greedy
   gsmeval generate --model models/gsm-tiny --raw --prompt "Question: 2+2?" --noise-kind activation --noise-scale 0.1 --json
@@ -49,6 +51,9 @@ and the log probability of every chosen token (untempered) are printed too.`,
 				return usageError{errors.New("--stop needs text")}
 			case o.MaxNewTokens < 1:
 				return usageError{errors.New("--max-new-tokens must be at least 1")}
+			}
+			if err := checkDate(date, raw || cmd.Flags().Changed("ids")); err != nil {
+				return err
 			}
 			o.Schedule = condition.ConstantT(temperature)
 			if greedy {
@@ -71,7 +76,11 @@ and the log probability of every chosen token (untempered) are printed too.`,
 			}
 			defer lm.Close() //nolint:errcheck // the process ends here
 			if !byIDs {
-				if _, o.PromptIDs, err = promptOf(lm.Text, prompt, raw); err != nil {
+				text, err := lm.On(date)
+				if err != nil {
+					return err
+				}
+				if _, o.PromptIDs, err = promptOf(text, prompt, raw); err != nil {
 					return err
 				}
 			}
@@ -90,6 +99,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 	f.StringVar(&prompt, "prompt", "", "the user's message, or the whole text with --raw")
 	f.StringVar(&ids, "ids", "", "the prompt as token ids, for example \"1,2,3\"")
 	f.BoolVar(&raw, "raw", false, "take the prompt as it is, without the chat template")
+	dateFlag(c, &date)
 	f.BoolVar(&greedy, "greedy", false, "take the most likely token at every step")
 	f.Float64Var(&temperature, "temperature", 1, "sampling temperature")
 	f.Uint64Var(&o.Seed, "seed", 42, "seed of sampling and noise")
@@ -138,17 +148,36 @@ func noiseFlags(kind string, scale, weightScale float64) (condition.Noise, error
 	return n, nil
 }
 
+// dateFlag declares the day that a chat template is told.
+func dateFlag(c *cobra.Command, date *string) {
+	c.Flags().StringVar(date, "date", "", "YYYY-MM-DD, today for a chat template that asks; prompt.date of a run")
+}
+
+// checkDate checks the day of --date, and that there is a chat template to be told it.
+func checkDate(date string, noTemplate bool) error {
+	if date == "" {
+		return nil
+	}
+	if _, err := time.Parse(time.DateOnly, date); err != nil {
+		return usageError{fmt.Errorf("--date %q is not a day, YYYY-MM-DD", date)}
+	}
+	if noTemplate {
+		return usageError{errors.New("--date is for the chat template, which this prompt does not go through")}
+	}
+	return nil
+}
+
 func promptCommand(a *app) *cobra.Command {
-	var model, question, messages, template, bos, eos, style string
+	var model, question, messages, template, bos, eos, style, date string
 	var raw, asJSON, noGeneration bool
 	c := &cobra.Command{
 		Use:   "prompt --model DIR --question TEXT",
 		Short: "Show what the model is shown: text and token ids",
 		Long: `Prompt renders a question, or a list of messages, as a run would show it to the model, and prints the text, or with --json the token
-ids too. With --template it renders a template file without a model.`,
+ids too. With --template it renders a template file without a model. A template that prints today's date needs one, --date.`,
 		Example: `  gsmeval prompt --model models/gsm-tiny --question "What is 2+2?"
   gsmeval prompt --model models/gsm-tiny --messages chat.json --json
-  gsmeval prompt --template chat_template.jinja --bos "<s>" --eos "</s>" --messages chat.json`,
+  gsmeval prompt --template chat_template.jinja --bos "<s>" --eos "</s>" --messages chat.json --date 2026-03-07`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (model == "") == (template == "") {
@@ -167,6 +196,9 @@ ids too. With --template it renders a template file without a model.`,
 				return usageError{errors.New("--no-generation-prompt takes --messages or a --template")}
 			case template == "" && (cmd.Flags().Changed("bos") || cmd.Flags().Changed("eos")):
 				return usageError{errors.New("--bos and --eos belong to a --template; a model has its own")}
+			}
+			if err := checkDate(date, raw || style == "plain"); err != nil {
+				return err
 			}
 			list := []chat.Message{{Role: "user", Content: question}}
 			if messages != "" {
@@ -188,6 +220,9 @@ ids too. With --template it renders a template file without a model.`,
 				if err != nil {
 					return fmt.Errorf("%s: %w", template, err)
 				}
+				if t, err = t.On(date); err != nil {
+					return err
+				}
 				if out.Text, err = t.Render(list, !noGeneration); err != nil {
 					return fmt.Errorf("%s: %w", template, err)
 				}
@@ -201,6 +236,9 @@ ids too. With --template it renders a template file without a model.`,
 					return err
 				}
 				defer text.Close() //nolint:errcheck // the process ends here
+				if text, err = text.On(date); err != nil {
+					return err
+				}
 				switch {
 				case messages != "":
 					out.Text, out.IDs, err = text.Chat(list, !noGeneration)
@@ -231,6 +269,7 @@ ids too. With --template it renders a template file without a model.`,
 	f.StringVar(&template, "template", "", "render this chat template, without a model")
 	f.StringVar(&bos, "bos", "", "the template's bos_token")
 	f.StringVar(&eos, "eos", "", "the template's eos_token")
+	dateFlag(c, &date)
 	f.BoolVar(&raw, "raw", false, "encode the question as it is")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c

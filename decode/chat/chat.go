@@ -94,6 +94,18 @@ func (t *Template) WithDate(date time.Time) *Template {
 	return &dated
 }
 
+// On returns the template with midnight of a day, YYYY-MM-DD, in place of now; the empty day leaves it as it is.
+func (t *Template) On(day string) (*Template, error) {
+	if day == "" {
+		return t, nil
+	}
+	date, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return nil, fmt.Errorf("the date %q is not a day, YYYY-MM-DD", day)
+	}
+	return t.WithDate(date), nil
+}
+
 // Render returns the prompt for the messages, with the beginning of the
 // assistant's turn at its end where addGenerationPrompt is set. A *RefusedError
 // is the template's own complaint about the messages. Without a date, a text

@@ -82,7 +82,11 @@ type Prompt struct {
 	FewShotSeed  *uint64 `yaml:"few_shot_seed"`
 	FewShotStyle string  `yaml:"few_shot_style"` // text, turns
 	System       string  `yaml:"system"`
+	Date         Date    `yaml:"date"` // what a chat template is told is today, "" for nothing
 }
+
+// Date is a day, YYYY-MM-DD.
+type Date string
 
 // Generation says how a completion is sampled.
 type Generation struct {

@@ -181,6 +181,11 @@ func TestPrecedence(t *testing.T) {
 		{"text with a colon", "", Options{Set: []string{"prompt.instruction=Q: {question}"}}, func(c *Config) any { return c.Prompt.Instruction }, "Q: {question}"},
 		{"text in quotes", "", Options{Set: []string{`prompt.instruction="Q:\n{question}"`}}, func(c *Config) any { return c.Prompt.Instruction }, "Q:\n{question}"},
 		{"text with an equals sign", "", Options{Set: []string{"model.path=a=b"}}, func(c *Config) any { return c.Model.Path }, "a=b"},
+		{"date", "prompt: {date: 2024-02-29}", Options{}, func(c *Config) any { return c.Prompt.Date }, Date("2024-02-29")},
+		{"date in quotes", "prompt: {date: \"2024-02-29\"}", Options{}, func(c *Config) any { return c.Prompt.Date }, Date("2024-02-29")},
+		{"date by --set", "prompt: {date: 2023-01-01}", Options{Set: []string{"prompt.date=2024-02-29"}}, func(c *Config) any { return c.Prompt.Date }, Date("2024-02-29")},
+		{"date by variable", "", Options{Env: []string{"GSMEVAL_PROMPT__DATE=2024-02-29"}}, func(c *Config) any { return c.Prompt.Date }, Date("2024-02-29")},
+		{"no date", "prompt: {date: 2023-01-01}", Options{Set: []string{"prompt.date="}}, func(c *Config) any { return c.Prompt.Date }, Date("")},
 		{"empty text", "prompt: {system: x}", Options{Set: []string{"prompt.system="}}, func(c *Config) any { return c.Prompt.System }, ""},
 		{"null limit", "dataset: {path: d, limit: 5}", Options{Set: []string{"dataset.limit=null"}}, func(c *Config) any { return c.Dataset.Limit }, 0},
 		{"null limit in the file", "dataset: {path: d, limit: null}", Options{}, func(c *Config) any { return c.Dataset.Limit }, 0},
@@ -258,6 +263,10 @@ func TestRefused(t *testing.T) {
 		{"huge whole number", "threads: 99999999999999999999", Options{}, []string{"threads", "99999999999999999999"}},
 		{"number for text", "name: 5", Options{}, []string{"name: expected text, found 5; put it in quotes"}},
 		{"date for text", "name: 2024-01-01", Options{}, []string{"name: expected text, found 2024-01-01; put it in quotes"}},
+		{"no such day", "prompt: {date: 2023-02-29}", Options{}, []string{"test.yaml:3", "prompt.date: expected a date, YYYY-MM-DD", "2023-02-29"}},
+		{"date with a time", "prompt: {date: 2023-02-28 10:00:00}", Options{}, []string{"prompt.date: expected a date, YYYY-MM-DD", "2023-02-28 10:00:00"}},
+		{"day before month", "prompt: {date: 28.2.2023}", Options{}, []string{"prompt.date: expected a date, YYYY-MM-DD", "28.2.2023"}},
+		{"year for a date", "prompt: {date: 2023}", Options{}, []string{"prompt.date: expected a date, YYYY-MM-DD, found 2023"}},
 		{"truth for text", "name: true", Options{}, []string{"name: expected text, found true"}},
 		{"word for truth", "fail_on_error: yes", Options{}, []string{"fail_on_error: expected true or false", "yes"}},
 		{"number for truth", "fail_on_error: 1", Options{}, []string{"fail_on_error", "true or false"}},
@@ -524,7 +533,7 @@ func TestFingerprintFields(t *testing.T) {
 		}
 	}
 	for _, changed := range []string{
-		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=streamed", "model.tf32=true", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1",
+		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=streamed", "model.tf32=true", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1", "prompt.date=2024-02-29",
 		"generation.stop=[x]", "generation.batch_size=auto", "noise=[{kind: weight, scale: 1}]", "noise_seeds=2", "temperature.0.value=2",
 		"calibration.draws=1", "calibration.prompt_list=[x]", "scoring.ladder=robust", "threads=1", "fail_on_error=true",
 	} {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
@@ -121,13 +122,16 @@ func fill(tree map[string]any) (*Config, error) {
 	return &c, nil
 }
 
-// twoTypes is the one place where a key has two types.
+// twoTypes is the one place where a key has two types: its own, and the one that YAML takes it for.
 func twoTypes(from, to reflect.Type, data any) (any, error) {
 	if to == reflect.TypeFor[BatchSize]() && from.Kind() == reflect.String && data == "auto" {
 		return int(BatchAuto), nil
 	}
 	if n, whole := data.(int); whole && to == reflect.TypeFor[Device]() {
 		return device.Name(n), nil
+	}
+	if day, ok := data.(time.Time); ok && to == reflect.TypeFor[Date]() {
+		return day.Format(time.DateOnly), nil
 	}
 	return data, nil
 }

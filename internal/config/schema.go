@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -71,7 +72,7 @@ func (s *source) check(n *yaml.Node, t reflect.Type, path string, at func(*yaml.
 	default:
 		if !fits(n, t) {
 			hint := ""
-			if t.Kind() == reflect.String && n.Kind == yaml.ScalarNode && n.Value != "" {
+			if t.Kind() == reflect.String && t != reflect.TypeFor[Date]() && n.Kind == yaml.ScalarNode && n.Value != "" {
 				hint = "; put it in quotes"
 			}
 			s.fail(place, path, "expected %s, found %s%s", typeName(t), nodeName(n), hint)
@@ -129,6 +130,10 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 		var x uint8
 		return n.ShortTag() == "!!str" || n.ShortTag() == "!!int" && !octal(n.Value) && n.Decode(&x) == nil
 	}
+	if t == reflect.TypeFor[Date]() && n.ShortTag() == "!!timestamp" {
+		_, err := time.Parse(time.DateOnly, n.Value)
+		return err == nil
+	}
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -169,6 +174,9 @@ func typeName(t reflect.Type) string {
 	}
 	if t == reflect.TypeFor[Device]() {
 		return "a GPU's number, cuda:N or cpu"
+	}
+	if t == reflect.TypeFor[Date]() {
+		return "a date, YYYY-MM-DD"
 	}
 	switch t.Kind() {
 	case reflect.Struct:

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -189,6 +190,9 @@ func (s *source) prompt(p Prompt) {
 	s.oneOf("prompt.few_shot_style", p.FewShotStyle, "text", "turns")
 	if p.FewShotStyle == "turns" && p.Style == "plain" {
 		s.bad("prompt.few_shot_style", "turns need a chat template, but prompt.style is plain; use text")
+	}
+	if _, err := time.Parse(time.DateOnly, string(p.Date)); p.Date != "" && err != nil {
+		s.bad("prompt.date", "expected a date, YYYY-MM-DD, found %q", shorten(string(p.Date)))
 	}
 }
 
