@@ -89,6 +89,9 @@ func TestFewShotPrompts(t *testing.T) {
 	if one.Describe() == other.Describe() {
 		t.Errorf("two sets of examples are both described as %s", one.Describe())
 	}
+	if one, _ := NewPrompter(text, promptConfig(t, "{date: 2026-03-07}", "{path: none}").Prompt, nil); strings.Contains(one.Describe(), "date") {
+		t.Errorf("a template that asks for no date is described as %s", one.Describe())
+	}
 	if _, err := NewPrompter(text, promptConfig(t, "{style: plain, system: x}", "{path: none}").Prompt, nil); err == nil {
 		t.Error("a system prompt without a chat template was taken")
 	}

@@ -373,8 +373,8 @@ func TestDocsConfig(t *testing.T) {
 				continue
 			}
 			want, known := defaults[path]
-			if text, isText := want.(string); known && (!isText || text != "") && !strings.Contains(row[1], "NAME") && path != "name" {
-				if got := strings.Trim(row[1], "`"); got != fmt.Sprint(want) && got != strconv.Quote(fmt.Sprint(want)) {
+			if text := fmt.Sprint(want); known && text != "" && !strings.Contains(row[1], "NAME") && path != "name" {
+				if got := strings.Trim(row[1], "`"); got != text && got != strconv.Quote(text) {
 					t.Errorf("docs/config.md has the default %s for %s, it is %v", row[1], path, want)
 				}
 			}

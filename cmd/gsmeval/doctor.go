@@ -62,7 +62,10 @@ compared need the same.`,
 			if dtype != "" {
 				return usageError{errors.New("--dtype goes with --tune")}
 			}
-			if err := checkDate(date, len(args) == 0); err != nil {
+			if date != "" && len(args) == 0 {
+				return usageError{errors.New("--date is for the chat template of a model: gsmeval doctor MODEL --date YYYY-MM-DD")}
+			}
+			if err := checkDate(date, false); err != nil {
 				return err
 			}
 			found := harness.ExamineMachine()
