@@ -3,13 +3,10 @@
 //
 // A chat template is a program that arrives with a model's weights, and its
 // output is the prompt: a rendering that differs by one byte from the one the
-// model was trained on is a silently different experiment. The Go ports of
-// Jinja either render some constructs differently (a variable set in one turn
-// of a loop leaks into the next, none prints as "none", dictionaries are
-// sorted) or do not parse them, and none bounds the memory a template may
-// take. So this package follows jinja2's own lexer and parser rule by rule
-// and evaluates with Python's semantics. What it does not know it refuses by
-// name; it never guesses.
+// model was trained on is a silently different experiment. So this package
+// follows jinja2's own lexer and parser rule by rule and evaluates with
+// Python's semantics. What it does not know it refuses by name; it never
+// guesses.
 //
 // A template sees plain values only: no files, no other templates, no Go
 // methods. The limits are constants of this package: size of the source, depth
