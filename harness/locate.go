@@ -11,12 +11,13 @@ import (
 	"strings"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/internal/builtin"
 	"github.com/gsmeval/gsmeval/internal/hub"
 	"github.com/gsmeval/gsmeval/results/report"
 )
 
-// Locator finds on this machine what a config or a flag names: a local path stands for itself, a hub id for the hub's cache,
-// into which what is missing is downloaded.
+// Locator finds on this machine what a config or a flag names: a local path stands for itself, a builtin name for what came with the
+// program, a hub id for the hub's cache, into which what is missing is downloaded.
 type Locator struct {
 	logger
 	progress string
@@ -39,6 +40,10 @@ func (l *Locator) Sources() map[string]string { return maps.Clone(l.sources) }
 
 // Model is where a model lies, a directory or a GGUF file: a path, or a hub id, in which case revision or the id's own @revision may say which.
 func (l *Locator) Model(ctx context.Context, name, revision string) (string, error) {
+	name, err := builtin.Path(builtin.Model, name)
+	if err != nil {
+		return "", err
+	}
 	ref, fromHub, err := locate(hub.Model, name, revision)
 	if err != nil || !fromHub {
 		return name, err
@@ -48,6 +53,10 @@ func (l *Locator) Model(ctx context.Context, name, revision string) (string, err
 
 // peek is Model without its weights: of a hub id that is not in the cache as a whole, only the small files are downloaded.
 func (l *Locator) peek(ctx context.Context, name, revision string) (dir string, whole bool, err error) {
+	name, err = builtin.Path(builtin.Model, name)
+	if err != nil {
+		return "", false, err
+	}
 	ref, fromHub, err := locate(hub.Model, name, revision)
 	if err != nil || !fromHub {
 		return name, true, err
@@ -69,6 +78,10 @@ func (l *Locator) peek(ctx context.Context, name, revision string) (dir string, 
 
 // Load reads a data set that is a path, or a hub id, in which case revision or the id's own @revision may say which.
 func (l *Locator) Load(ctx context.Context, spec datasets.Spec, revision string) (*datasets.Set, error) {
+	var err error
+	if spec.Path, err = builtin.Path(builtin.Data, spec.Path); err != nil {
+		return nil, err
+	}
 	ref, fromHub, err := locate(hub.Dataset, spec.Path, revision)
 	if err != nil {
 		return nil, err
@@ -94,6 +107,10 @@ func FindData(out io.Writer) report.Find {
 	return func(ctx context.Context, from report.Source) (*datasets.Set, error) {
 		if from.Hub {
 			return l.Load(ctx, from.Spec, from.Revision)
+		}
+		var err error
+		if from.Path, err = builtin.Path(builtin.Data, from.Path); err != nil {
+			return nil, err
 		}
 		return datasets.Load(ctx, from.Spec)
 	}

@@ -56,7 +56,7 @@ var commands = []func(*app) *cobra.Command{
 	compareCommand, reportCommand, viewCommand, scoreCommand, exportCommand,
 	calibrateCommand, verifyNoiseCommand,
 	alphaCommand, tempsCommand, curveCommand,
-	generateCommand, promptCommand, doctorCommand, versionCommand, workerCommand,
+	generateCommand, promptCommand, initCommand, doctorCommand, versionCommand, workerCommand,
 }
 
 // unknownCommand refuses what is no command, with the nearest one that is.

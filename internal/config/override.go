@@ -16,9 +16,11 @@ const envPrefix = "GSMEVAL_"
 // config key: GSMEVAL_CACHE is where the build keeps its dependencies,
 // GSMEVAL_SHARED names a folder of test inputs, GSMEVAL_TEST_* steer tests,
 // GSMEVAL_CUDA_KERNELS=0 leaves out the kernels of the CUDA library,
-// GSMEVAL_CPU_KERNELS says which instructions the CPU's kernels may use.
+// GSMEVAL_CPU_KERNELS says which instructions the CPU's kernels may use,
+// GSMEVAL_HOME is the folder of the bundled model and data.
 func ReservedEnv(name string) bool {
-	return name == "GSMEVAL_CACHE" || name == "GSMEVAL_SHARED" || name == "GSMEVAL_CUDA_KERNELS" || name == "GSMEVAL_CPU_KERNELS" || strings.HasPrefix(name, "GSMEVAL_TEST_")
+	reserved := []string{"GSMEVAL_CACHE", "GSMEVAL_SHARED", "GSMEVAL_HOME", "GSMEVAL_CUDA_KERNELS", "GSMEVAL_CPU_KERNELS"}
+	return slices.Contains(reserved, name) || strings.HasPrefix(name, "GSMEVAL_TEST_")
 }
 
 // applyEnv lays the GSMEVAL_ variables over the tree, in the order of their names,
