@@ -4,7 +4,8 @@
 #
 #   scripts/cuda_shim.sh TORCH CACHE    (deps.sh calls it; prints the path of the library, or nothing)
 #
-# The library stays in the cache under a hash of its sources, flags and headers' place, so that it is compiled once.
+# The library stays in the cache under a hash of its sources, flags and headers' place, so that it is compiled once. The wheel links its
+# object anew (scripts/wheel.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 torch=$1 cache=$2
@@ -44,7 +45,7 @@ link=(-shared -L"$torch/lib" -L"$torch/../nvidia/cu13/lib" -Wl,-soname,libgsmeva
   -ltorch_cuda -lc10_cuda -ltorch_cpu -lc10 -l:libcudart.so.13 -ldl)
 hash=$({ printf '%s\n' "${flags[@]}" "${link[@]}"; g++ --version; cat scripts/cuda_shim.sh internal/torch/*.h internal/torch/cuda/* internal/torch/kernels/*.{h,cu}; } | sha256sum | cut -c1-16)
 built=$cache/cuda/$hash/libgsmeval_cuda.so
-if [ ! -e "$built" ]; then
+if [ ! -e "$built" ] || [ ! -e "${built%.so}.o" ]; then
   say "compiling libgsmeval_cuda.so"
   mkdir -p "$cache/cuda/$hash"
   tmp=$(mktemp -d "$cache/cuda/$hash/XXXXXX")
@@ -58,6 +59,8 @@ if [ ! -e "$built" ]; then
   for job in "${jobs[@]}"; do wait "$job" || failed=1; done
   [ $failed = 0 ] || { say "libgsmeval_cuda.so does not compile"; exit 1; }
   g++ "$tmp"/*.o "${link[@]}" -o "$tmp/out.so" || { say "libgsmeval_cuda.so does not link"; exit 1; }
+  g++ -r -nostdlib "$tmp"/*.o -o "$tmp/all.part"
+  mv "$tmp/all.part" "${built%.so}.o"
   mv "$tmp/out.so" "$built"
 fi
 mkdir -p .deps/lib

@@ -25,7 +25,7 @@ texts() {
 {
   echo "# What is linked into bin/gsmeval"
   echo
-  echo "gsmeval itself is under the MIT licence (../LICENSE). The texts of what it is built from are in these folders."
+  echo "gsmeval itself is under the MIT licence (LICENSE). The texts of what it is built from are in these folders."
   echo
   echo "## Go"
   echo
@@ -58,8 +58,8 @@ cat >> "$out/README.md" <<'END'
 
 ## libtorch and CUDA
 
-`setup` fetches libtorch 2.11.0 (BSD 3-clause; libtorch/LICENSE) and NVIDIA's cudart and cupti, which libtorch loads also on machines
-without a GPU (NVIDIA's CUDA end user licence agreement). They are no part of this archive; their licences come with them, into
-fetched/.
+libtorch 2.11.0 (BSD 3-clause; libtorch/LICENSE) and NVIDIA's cudart and cupti, which libtorch loads also on machines without a GPU
+(NVIDIA's CUDA end user licence agreement), are no part of this. `setup` of the archive fetches them, pip installs them beside the
+wheel, and their licences come with them.
 END
 echo "licences: $(grep -c '^- ' "$out/README.md") parts, in $out" >&2
