@@ -12,6 +12,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/chat"
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -114,7 +115,7 @@ func TestGGUFRestore(t *testing.T) {
 		w, m := open(t, path, 2, model.Options{DType: torch.Float32, Device: torch.CPU})
 		err := w.Do(func(s *torch.Scope) error {
 			before := m.Hashes(s)
-			if _, err := m.Perturb(s, func(s *torch.Scope, params []noise.Param) (noise.Effect, error) {
+			if _, err := m.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 				return noise.PerturbWeights(s, noise.Spec{Kind: noise.Weight, WeightScale: 0.1}, params, func(string) philox.Key { return 1 }, false)
 			}); err != nil {
 				return err
