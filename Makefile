@@ -8,7 +8,7 @@ GOLANGCI_LINT_VERSION := v2.12.0
 GOFUMPT_VERSION := v0.9.2
 # Every recipe that needs libtorch begins with the environment that scripts/deps.sh wrote.
 WITH_DEPS := source .deps/env;
-PURE := ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./internal/plots/... ./internal/hub/... ./internal/builtin/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
+PURE := ./internal/condition/... ./internal/keys/... ./internal/thought/... ./noise/operation/... ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./internal/plots/... ./internal/hub/... ./internal/builtin/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
 
 .PHONY: help run smollm2 test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check bundle gpu-check clean
 
@@ -65,7 +65,7 @@ fuzz: ## run the fuzz targets for FUZZTIME seconds in all (60)
 SCALE ?= runs/bench-scale
 bench-scale: build ## 1,000 shards of 600,000 samples by a fake engine: plan, status and merge (4 GB of disk in SCALE)
 	@mkdir -p $(SCALE)
-	@$(WITH_DEPS) GSMEVAL_SCALE=$(abspath $(SCALE)) go test -run '^$$' -bench ThousandShards -benchtime 1x -timeout 60m ./harness
+	@$(WITH_DEPS) GSMEVAL_SCALE=$(abspath $(SCALE)) go test -run '^$$' -bench ThousandShards -benchtime 1x -timeout 60m ./harness/runner
 
 # The peers live in a virtual environment, and models made for them beside it, outside the repository.
 BENCH ?= bundled,shape05b,noise,memory,lmeval,flat,soak,profile,ops

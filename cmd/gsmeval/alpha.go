@@ -10,7 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/internal/condition"
 )
 
@@ -51,8 +52,8 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 			}
 			switch {
 			case len(args) > 0:
-				return a.session(cmd, args[0], f.set, func(s *harness.Session) error {
-					o, err := s.AlphaOptions(cmd.Context())
+				return a.session(cmd, args[0], f.set, func(s *session.Session) error {
+					o, err := study.AlphaOf(cmd.Context(), s)
 					if err != nil {
 						return err
 					}
@@ -119,7 +120,7 @@ func (f *alphaFlags) check(config bool) error {
 }
 
 // override puts flags over what a config says.
-func (f *alphaFlags) override(o *harness.AlphaOptions) {
+func (f *alphaFlags) override(o *study.AlphaOptions) {
 	if f.changed("positions") {
 		o.Positions = f.positions
 	}
@@ -142,9 +143,9 @@ func (f *alphaFlags) outputDir(run string) string {
 }
 
 // options are what the flags alone describe.
-func (f *alphaFlags) options() (harness.AlphaOptions, error) {
-	o := harness.AlphaOptions{
-		Noises: harness.NotebookNoises(), Positions: f.positions, Draws: f.draws, KVCache: !f.noCache, Seed: f.seed, Base: 1,
+func (f *alphaFlags) options() (study.AlphaOptions, error) {
+	o := study.AlphaOptions{
+		Noises: study.NotebookNoises(), Positions: f.positions, Draws: f.draws, KVCache: !f.noCache, Seed: f.seed, Base: 1,
 	}
 	n, err := noiseFlags(f.kind, f.scale, f.weightScale)
 	if err != nil {
@@ -169,7 +170,7 @@ func (a *app) alphaOfModel(ctx context.Context, f alphaFlags) error {
 	defer lm.Close() //nolint:errcheck // the process ends here
 	texts := f.prompts
 	if len(texts) == 0 {
-		texts = harness.NotebookPrompts()
+		texts = study.NotebookPrompts()
 	}
 	for _, t := range texts {
 		ids, err := lm.Plain(t)
@@ -189,8 +190,8 @@ func (a *app) alphaOfModel(ctx context.Context, f alphaFlags) error {
 }
 
 // alpha does the experiments and delivers them.
-func (a *app) alpha(ctx context.Context, lm *decode.LM, o harness.AlphaOptions, dir string, asJSON bool) error {
-	report, err := harness.MeasureAlpha(ctx, lm, o, a.logf)
+func (a *app) alpha(ctx context.Context, lm *decode.LM, o study.AlphaOptions, dir string, asJSON bool) error {
+	report, err := study.MeasureAlpha(ctx, lm, o, a.logf)
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (a *app) alphaOfIDs(ctx context.Context, f alphaFlags) error {
 		return err
 	}
 	defer lm.Close() //nolint:errcheck // the process ends here
-	curve, err := harness.MeasureAlphaCurve(ctx, lm, o)
+	curve, err := study.MeasureAlphaCurve(ctx, lm, o)
 	if err != nil {
 		return err
 	}

@@ -8,18 +8,20 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/calibrate"
+	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
 // session loads a config and what it names, hands them to f and closes them.
-func (a *app) session(cmd *cobra.Command, path string, set []string, f func(*harness.Session) error) (err error) {
+func (a *app) session(cmd *cobra.Command, path string, set []string, f func(*session.Session) error) (err error) {
 	cfg, err := config.Load(path, config.Options{Set: set, Env: os.Environ()})
 	if err != nil {
 		return usageError{err}
 	}
-	s, err := harness.OpenSession(cmd.Context(), cfg, a.stderr)
+	s, err := session.Open(cmd.Context(), cfg, a.stderr)
 	if err != nil {
 		return err
 	}
@@ -43,9 +45,9 @@ alpha(t) with its 95 % interval to OUTPUT/calibration. A run of the config finds
   gsmeval calibrate configs/dyn_tstar.yaml --set calibration.draws=10 --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.session(cmd, args[0], set, func(s *harness.Session) error {
+			return a.session(cmd, args[0], set, func(s *session.Session) error {
 				begin := time.Now()
-				cals, err := harness.Calibrate(cmd.Context(), s)
+				cals, err := calibrate.Calibrate(cmd.Context(), s)
 				if err != nil {
 					return err
 				}
@@ -70,7 +72,7 @@ alpha(t) with its 95 % interval to OUTPUT/calibration. A run of the config finds
 	return c
 }
 
-func calibrationRow(m *harness.Calibration) string {
+func calibrationRow(m *calibrate.Calibration) string {
 	points := m.Curve.Points
 	beta := 0.0
 	for _, p := range points {
@@ -99,8 +101,8 @@ leaves the logits as they were, draws the same twice, or adds something else tha
   gsmeval verify-noise configs/dyn_tstar.yaml --set 'noise=[{kind: weight, scale: 0.02, exclude: [lm_head]}]'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.session(cmd, args[0], set, func(s *harness.Session) error {
-				list, err := harness.VerifyNoise(cmd.Context(), s)
+			return a.session(cmd, args[0], set, func(s *session.Session) error {
+				list, err := study.VerifyNoise(cmd.Context(), s)
 				if err != nil {
 					return err
 				}
@@ -133,7 +135,7 @@ leaves the logits as they were, draws the same twice, or adds something else tha
 }
 
 // verified is the report on one noise.
-func verified(v harness.Verified) string {
+func verified(v study.Verified) string {
 	out := fmt.Sprintf("## %s\n\nLogits: mean |difference| %.4g from clean, %.4g between two draws.\n\n", v.Noise, v.FromClean, v.BetweenDraws)
 	out += "| Site | Elements | Spread | RMS of noise | Ratio | SNR dB |\n|---|--:|--:|--:|--:|--:|\n"
 	for _, s := range v.Sites {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/study"
 )
 
 func curveCommand(a *app) *cobra.Command {
@@ -26,7 +26,7 @@ values are one temperature for each noise.`,
 			if values && (asJSON || out != "") {
 				return usageError{errors.New("--values goes with neither --json nor --out")}
 			}
-			report, err := harness.ReadCurve(args[0])
+			report, err := study.ReadCurve(args[0])
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/advise"
+	"github.com/gsmeval/gsmeval/harness/session"
 )
 
 func versionCommand(a *app) *cobra.Command {
@@ -20,7 +21,7 @@ func versionCommand(a *app) *cobra.Command {
 		Example: "  gsmeval version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"gsmeval": harness.Version, "libtorch": harness.LibtorchVersion, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			v := map[string]string{"gsmeval": session.Version, "libtorch": session.LibtorchVersion, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 			if asJSON {
 				return a.printJSON(v)
 			}
@@ -68,9 +69,9 @@ compared need the same.`,
 			if err := checkDate(date, false); err != nil {
 				return err
 			}
-			found := harness.ExamineMachine()
+			found := advise.ExamineMachine()
 			if len(args) == 1 {
-				found = append(found, harness.ExamineModel(cmd.Context(), args[0], date, harness.NewLocator(a.stderr))...)
+				found = append(found, advise.ExamineModel(cmd.Context(), args[0], date, session.NewLocator(a.stderr))...)
 			}
 			if asJSON {
 				if err := a.printJSON(found); err != nil {
@@ -100,7 +101,7 @@ compared need the same.`,
 
 // tune prints how fast the model is in every way to compute it, the fastest first.
 func (a *app) tune(ctx context.Context, model, dtype string, asJSON bool) error {
-	found, err := harness.Tune(ctx, model, dtype, a.stderr)
+	found, err := advise.Tune(ctx, model, dtype, a.stderr)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (a *app) tune(ctx context.Context, model, dtype string, asJSON bool) error 
 	return nil
 }
 
-func (a *app) printFindings(found []harness.Finding) error {
+func (a *app) printFindings(found []advise.Finding) error {
 	for _, f := range found {
 		mark := "ok  "
 		if !f.OK {

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/datasets"
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/results/export"
@@ -111,7 +111,7 @@ func (a *app) questionsOf(ctx context.Context, cfg *config.Config, info *results
 	if path != "" {
 		d.Path, d.Revision = path, ""
 	}
-	set, err := harness.NewLocator(a.stderr).Load(ctx, d.Spec(), d.Revision)
+	set, err := session.NewLocator(a.stderr).Load(ctx, d.Spec(), d.Revision)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name the run's data set with --dataset", err)
 	}

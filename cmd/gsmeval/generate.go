@@ -17,14 +17,14 @@ import (
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/decode/chat"
 	"github.com/gsmeval/gsmeval/decode/chat/jinja"
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
 func generateCommand(a *app) *cobra.Command {
-	o := harness.GenerateOptions{}
+	o := session.GenerateOptions{}
 	var prompt, ids, kind, dtype, device, date string
 	var raw, greedy, asJSON, noCache bool
 	var temperature, scale, weightScale float64
@@ -84,7 +84,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 					return err
 				}
 			}
-			g, err := harness.Generate(cmd.Context(), lm, o)
+			g, err := session.Generate(cmd.Context(), lm, o)
 			if err != nil {
 				return err
 			}
@@ -277,7 +277,7 @@ ids too. With --template it renders a template file without a model. A template 
 
 // runPrompt is a question as a run shows it to the model.
 func runPrompt(text *decode.Text, style, question string) (string, []int, error) {
-	p, err := harness.DefaultPrompter(text, style)
+	p, err := session.DefaultPrompter(text, style)
 	if err != nil {
 		return "", nil, err
 	}
@@ -316,7 +316,7 @@ func readMessages(path string) ([]chat.Message, error) {
 
 // locate is the directory of a model that is a path or a hub id.
 func (a *app) locate(ctx context.Context, model string) (string, error) {
-	return harness.NewLocator(a.stderr).Model(ctx, model, "")
+	return session.NewLocator(a.stderr).Model(ctx, model, "")
 }
 
 // load loads a model that is a path or a hub id.
@@ -325,7 +325,7 @@ func (a *app) load(ctx context.Context, model string, o decode.LoadOptions) (*de
 	if err != nil {
 		return nil, err
 	}
-	o.Progress = harness.Loading(model, a.stderr)
+	o.Progress = session.Loading(model, a.stderr)
 	lm, err := decode.Load(dir, o)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode/tokenizer"
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/runner"
 )
 
 // Exit codes.
@@ -67,7 +67,7 @@ func exitCode(err error, stderr io.Writer) int {
 	_, _ = fmt.Fprintf(stderr, "gsmeval: %v\n", err)
 	var usage usageError
 	switch {
-	case errors.Is(err, harness.ErrInterrupted), errors.Is(err, context.Canceled):
+	case errors.Is(err, runner.ErrInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &usage):
 		return exitUsage

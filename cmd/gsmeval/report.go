@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/datasets"
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/results/report"
 )
 
@@ -30,7 +30,7 @@ beside it. Of several runs it compares equal conditions.`,
 			if len(args) > 1 && out == "" {
 				return usageError{errors.New("several runs need --out FILE; see gsmeval report --help")}
 			}
-			find := harness.FindData(a.stderr)
+			find := session.FindData(a.stderr)
 			if dataset != "" {
 				find = func(ctx context.Context, from report.Source) (*datasets.Set, error) {
 					from.Path = dataset
@@ -92,7 +92,7 @@ Ctrl-C. The run may be in progress: nothing is written to its directory.`,
 			if port < 0 || port > 65535 {
 				return usageError{fmt.Errorf("--port %d is not between 0 and 65535", port)}
 			}
-			s, err := report.Listen(cmd.Context(), args[0], port, harness.FindData(a.stderr))
+			s, err := report.Listen(cmd.Context(), args[0], port, session.FindData(a.stderr))
 			if err != nil {
 				return err
 			}

@@ -11,7 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/advise"
+	"github.com/gsmeval/gsmeval/harness/runner"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/results"
 )
@@ -62,12 +63,12 @@ the tables and report.html to the run directory. Where the directory holds the s
 			case asJSON:
 				return usageError{errors.New("--json needs --dry-run; the tables of a run are in its directory as JSON")}
 			}
-			o := harness.Options{Stderr: a.stderr, Extend: extend, NoReport: noReport}
+			o := runner.Options{Stderr: a.stderr, Extend: extend, NoReport: noReport}
 			if shard != "" {
 				if len(cfg.Devices) > 1 {
 					return usageError{errors.New("--shard does a part on one device, and devices names several; add --set devices=[] --set model.device=NAME")}
 				}
-				if o.Shard, err = harness.ShardFlag(shard, os.Getenv); err != nil {
+				if o.Shard, err = runner.ShardFlag(shard, os.Getenv); err != nil {
 					return usageError{fmt.Errorf("--shard: %w", err)}
 				}
 			}
@@ -127,9 +128,9 @@ func resumeCommand(a *app) *cobra.Command {
 			}
 			info, err := results.ReadRun(args[0])
 			if errors.Is(err, fs.ErrNotExist) {
-				if cfg, shardErr := harness.ShardedConfig(args[0], loud); shardErr == nil {
+				if cfg, shardErr := runner.ShardedConfig(args[0], loud); shardErr == nil {
 					cfg.Output = filepath.Clean(args[0])
-					return a.run(cmd, cfg, harness.Options{Stderr: a.stderr})
+					return a.run(cmd, cfg, runner.Options{Stderr: a.stderr})
 				} else if !errors.Is(shardErr, fs.ErrNotExist) {
 					return shardErr
 				}
@@ -144,10 +145,10 @@ func resumeCommand(a *app) *cobra.Command {
 			case err != nil:
 				return err
 			}
-			o := harness.Options{Stderr: a.stderr}
+			o := runner.Options{Stderr: a.stderr}
 			cfg.Output = filepath.Clean(args[0]) // the directory may have been moved
 			if info.Shard != "" {
-				if o.Shard, err = harness.ParseShard(info.Shard); err != nil {
+				if o.Shard, err = runner.ParseShard(info.Shard); err != nil {
 					return err
 				}
 				cfg.Output = filepath.Dir(filepath.Dir(cfg.Output))
@@ -178,11 +179,11 @@ Shards that are missing, incomplete, foreign or overlapping are named and nothin
 			}
 			if wait > 0 {
 				say := func(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format+"\n", args...) }
-				if err := harness.AwaitShards(cmd.Context(), output, wait, say); err != nil {
+				if err := runner.AwaitShards(cmd.Context(), output, wait, say); err != nil {
 					return err
 				}
 			}
-			table, err := harness.Merge(cmd.Context(), output, noReport)
+			table, err := runner.Merge(cmd.Context(), output, noReport)
 			if err != nil {
 				return err
 			}
@@ -195,7 +196,7 @@ Shards that are missing, incomplete, foreign or overlapping are named and nothin
 }
 
 func (a *app) dryRun(cmd *cobra.Command, cfg *config.Config, asJSON bool) error {
-	f, err := harness.Foresee(cmd.Context(), cfg, a.stderr)
+	f, err := advise.Foresee(cmd.Context(), cfg, a.stderr)
 	if err != nil {
 		return err
 	}
@@ -207,22 +208,22 @@ func (a *app) dryRun(cmd *cobra.Command, cfg *config.Config, asJSON bool) error 
 
 // runWhere runs on the config's device, or on its devices. What is merged already has nothing for several to do, and what extends it is
 // done on the first.
-func runWhere(ctx context.Context, cfg *config.Config, o harness.Options) (*results.Table, error) {
+func runWhere(ctx context.Context, cfg *config.Config, o runner.Options) (*results.Table, error) {
 	merged := false
 	if info, err := results.ReadRun(cfg.Output); err == nil {
 		merged = info.Status == results.RunComplete
 	}
 	if len(cfg.Devices) < 2 || merged || o.Extend || o.Shard.N > 0 {
-		return harness.Run(ctx, cfg, o)
+		return runner.Run(ctx, cfg, o)
 	}
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding the program file: %w", err)
 	}
-	return harness.RunDevices(ctx, cfg, o, []string{program, "worker"})
+	return runner.RunDevices(ctx, cfg, o, []string{program, "worker"})
 }
 
-func (a *app) run(cmd *cobra.Command, cfg *config.Config, o harness.Options) error {
+func (a *app) run(cmd *cobra.Command, cfg *config.Config, o runner.Options) error {
 	table, err := runWhere(cmd.Context(), cfg, o)
 	if err != nil {
 		return err

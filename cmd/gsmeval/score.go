@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/datasets"
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -62,7 +62,7 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			set, err := harness.NewLocator(a.stderr).Load(cmd.Context(), spec, "")
+			set, err := session.NewLocator(a.stderr).Load(cmd.Context(), spec, "")
 			if err != nil {
 				return err
 			}

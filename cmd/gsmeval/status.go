@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/runner"
 )
 
 func statusCommand(a *app) *cobra.Command {
@@ -22,7 +22,7 @@ the queue), failed or complete.`,
   gsmeval status runs/dyn_tstar --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			p, err := harness.Status(filepath.Clean(args[0]))
+			p, err := runner.Status(filepath.Clean(args[0]))
 			if err != nil {
 				return err
 			}
@@ -38,7 +38,7 @@ the queue), failed or complete.`,
 
 // printStatus prints a line for the run, one for the numbers of its shards and one for each shard that is neither pending
 // nor complete.
-func (a *app) printStatus(p *harness.Progress) error {
+func (a *app) printStatus(p *runner.Progress) error {
 	line := fmt.Sprintf("%s: %s, %d of %d samples (%.1f %%)", p.Run, p.State, p.Samples, p.Total, 100*float64(p.Samples)/float64(max(p.Total, 1)))
 	if p.PerHour > 0 {
 		line += fmt.Sprintf(", %.0f an hour, %v left at this rate", p.PerHour, (time.Duration(p.Left) * time.Second).Round(time.Second))
@@ -46,14 +46,14 @@ func (a *app) printStatus(p *harness.Progress) error {
 	if err := a.println(line); err != nil {
 		return err
 	}
-	count := map[harness.State]int{}
+	count := map[runner.State]int{}
 	for _, s := range p.Shards {
 		count[s.State]++
 	}
 	if len(p.Shards) > 1 {
 		line = fmt.Sprintf("%d shards:", len(p.Shards))
-		for _, s := range []harness.State{
-			harness.StateComplete, harness.StateRunning, harness.StateInterrupted, harness.StateStopped, harness.StateFailed, harness.StatePending,
+		for _, s := range []runner.State{
+			runner.StateComplete, runner.StateRunning, runner.StateInterrupted, runner.StateStopped, runner.StateFailed, runner.StatePending,
 		} {
 			if count[s] > 0 {
 				line += fmt.Sprintf(" %d %s", count[s], s)
@@ -64,7 +64,7 @@ func (a *app) printStatus(p *harness.Progress) error {
 		}
 	}
 	for _, s := range p.Shards {
-		if s.Shard == "" || s.State == harness.StatePending || s.State == harness.StateComplete {
+		if s.Shard == "" || s.State == runner.StatePending || s.State == runner.StateComplete {
 			continue
 		}
 		line = fmt.Sprintf("  %-9s %-11s %d of %d", s.Shard, s.State, s.Samples, s.Total)

@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/runner"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/harness/submit"
 	"github.com/gsmeval/gsmeval/internal/config"
 )
@@ -137,7 +138,7 @@ has the whole way.`,
 	f := c.Flags()
 	f.IntVar(&shards, "shards", 0, "number of shards")
 	f.StringVar(&out, "out", "", "write to `FILE` instead of stdout")
-	f.StringVar(&k.Image, "image", "gsmeval:"+harness.Version, "image of the pods")
+	f.StringVar(&k.Image, "image", "gsmeval:"+session.Version, "image of the pods")
 	f.StringVar(&k.Namespace, "namespace", "", "namespace, if not that of the context")
 	f.StringVar(&k.Memory, "memory", "8Gi", "memory of a shard")
 	f.IntVar(&k.GPUs, "gpus", 0, "GPUs of a shard (nvidia.com/gpu)")
@@ -155,27 +156,27 @@ func shardedJob(path string, set []string, shards int) (submit.Job, error) {
 	if err != nil {
 		return submit.Job{}, usageError{err}
 	}
-	return submit.Job{Config: cfg, Shards: shards, Calibrate: harness.NeedsCalibration(cfg)}, nil
+	return submit.Job{Config: cfg, Shards: shards, Calibrate: runner.NeedsCalibration(cfg)}, nil
 }
 
 // sayShares says on stderr how a run is cut, where its data are here to be counted.
 func (a *app) sayShares(cmd *cobra.Command, job submit.Job) error {
-	meta, err := harness.Layout(cmd.Context(), job.Config, a.stderr)
+	meta, err := runner.Layout(cmd.Context(), job.Config, a.stderr)
 	if err != nil {
 		_, err = fmt.Fprintf(a.stderr, "the data cannot be counted here, so the sizes of the shards are not known: %v\n", err)
 		return err
 	}
-	shares := harness.Shares(meta, job.Shards)
+	shares := runner.Shares(meta, job.Shards)
 	least, most := slices.MinFunc(shares, bySamples), slices.MaxFunc(shares, bySamples)
 	if least.Samples == 0 {
 		return usageError{fmt.Errorf("--shards %d: some would have nothing to do; a shard takes whole questions, take fewer", job.Shards)}
 	}
-	draws := slices.MaxFunc(shares, func(x, y harness.Share) int { return x.Draws - y.Draws }).Draws
+	draws := slices.MaxFunc(shares, func(x, y runner.Share) int { return x.Draws - y.Draws }).Draws
 	_, err = fmt.Fprintf(a.stderr, "%s of %d to %d samples; a shard draws the weights at most %s\n", plural(job.Shards, "shard"), least.Samples, most.Samples, plural(draws, "time"))
 	return err
 }
 
-func bySamples(x, y harness.Share) int { return x.Samples - y.Samples }
+func bySamples(x, y runner.Share) int { return x.Samples - y.Samples }
 
 // writeFiles writes files into a folder, which it makes.
 func writeFiles(folder string, files []submit.File) error {

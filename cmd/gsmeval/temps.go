@@ -12,7 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -46,8 +47,8 @@ entropy. The constant T* of each form is a row among them. A plot as PNG and SVG
 				return usageError{fmt.Errorf("--out %s is the name of the plot; give the table another ending", out)}
 			}
 			slices.Sort(temperatures)
-			return a.session(cmd, args[0], set, func(s *harness.Session) error {
-				report, err := harness.MeasureTemps(cmd.Context(), s, temperatures)
+			return a.session(cmd, args[0], set, func(s *session.Session) error {
+				report, err := study.MeasureTemps(cmd.Context(), s, temperatures)
 				if err != nil {
 					return err
 				}
@@ -70,7 +71,7 @@ entropy. The constant T* of each form is a row among them. A plot as PNG and SVG
 		},
 	}
 	setFlag(c, &set)
-	c.Flags().Float64SliceVar(&temperatures, "temps", harness.DefaultTemps(), "temperatures to try")
+	c.Flags().Float64SliceVar(&temperatures, "temps", study.DefaultTemps(), "temperatures to try")
 	outputFlags(c, &format, &out, &asJSON)
 	c.Flags().Lookup("format").Usage = "md, csv or json"
 	return c

@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gsmeval/gsmeval/harness"
+	"github.com/gsmeval/gsmeval/harness/calibrate"
+	"github.com/gsmeval/gsmeval/harness/runner"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/config"
 )
 
@@ -40,20 +42,20 @@ func workerCommand(a *app) *cobra.Command {
 				_, _ = io.Copy(io.Discard, os.Stdin)
 				stop()
 			}()
-			if args[0] == harness.WorkerCalibrates {
-				s, err := harness.OpenSession(ctx, cfg, a.stderr)
+			if args[0] == runner.WorkerCalibrates {
+				s, err := session.Open(ctx, cfg, a.stderr)
 				if err != nil {
 					return err
 				}
 				defer s.Close() //nolint:errcheck // freeing memory does not fail
-				_, err = harness.Calibrate(ctx, s)
+				_, err = calibrate.Calibrate(ctx, s)
 				return err
 			}
-			shard, err := harness.ParseShard(args[0])
+			shard, err := runner.ParseShard(args[0])
 			if err != nil {
 				return usageError{err}
 			}
-			_, err = harness.Run(ctx, cfg, harness.Options{Stderr: a.stderr, Shard: shard, Progress: progress})
+			_, err = runner.Run(ctx, cfg, runner.Options{Stderr: a.stderr, Shard: shard, Progress: progress})
 			return err
 		},
 	}

@@ -3,7 +3,7 @@
 
     pip install torch==2.11.0 transformers==5.23.0 safetensors
     python scripts/goldens/alpha_hf.py decode/testdata/parity/qwen2-tied-gqa2 decode/testdata/parity/qwen2-untied-gqa1
-    python scripts/goldens/alpha_hf.py models/gsm-tiny --draws 64          # each writes harness/testdata/alpha_hf/NAME.json
+    python scripts/goldens/alpha_hf.py models/gsm-tiny --draws 64          # each writes harness/study/testdata/alpha_hf/NAME.json
 
 Noise is injected from outside, by forward pre-hooks on every nn.Linear and by changing named_parameters, with torch's own random
 numbers: nothing is shared with gsmeval but the definition. alpha = Var(noisy - clean) / Var(clean) over the vocabulary, by teacher
@@ -29,7 +29,7 @@ import torch
 import transformers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OUT = ROOT / "harness" / "testdata" / "alpha_hf"
+OUT = ROOT / "harness" / "study" / "testdata" / "alpha_hf"
 BATCH = 64
 POSITIONS = [0, 1, 2, 4, 8, 16, 24, 32, 48, 63]
 INSTRUCTION = "Solve this math problem step by step:\n"

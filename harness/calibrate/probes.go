@@ -1,0 +1,56 @@
+package calibrate
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/internal/condition"
+)
+
+// probeSet is probes of several measurements, which share each draw of the weights, and what takes their logits.
+type ProbeSet struct {
+	Probes []decode.Probe
+	visits []func(draw, row int, clean, noisy []float32)
+}
+
+func (s *ProbeSet) add(p decode.Probe, visit func(draw, row int, clean, noisy []float32)) {
+	s.Probes, s.visits = append(s.Probes, p), append(s.visits, visit)
+}
+
+// run computes the probes under a noise.
+func (s *ProbeSet) Run(ctx context.Context, lm *decode.LM, p decode.Probing) (condition.Effect, error) {
+	return lm.Probe(ctx, s.Probes, p, func(probe, draw, row int, clean, noisy []float32) {
+		s.visits[probe](draw, row, clean, noisy)
+	})
+}
+
+// teacherForcing adds every position along the continuations. With a key-value cache one pass over prompt and
+// continuation has them all; without one each position is a prefix of its own, under fresh noise.
+func (s *ProbeSet) TeacherForcing(prompts, continuations [][]int, kvCache bool, visit func(prompt, draw, t int, clean, noisy []float32)) {
+	for i, prompt := range prompts {
+		n := len(continuations[i])
+		if !kvCache {
+			for t := range n {
+				s.Prefix(prompt, continuations[i], i, t, func(draw, _ int, clean, noisy []float32) { visit(i, draw, t, clean, noisy) })
+			}
+			continue
+		}
+		// The last continuation token is only predicted, never read.
+		ids := Join(prompt, continuations[i][:n-1])
+		s.add(decode.Probe{IDs: ids, From: len(prompt) - 1, Together: len(prompt), Sample: strconv.Itoa(i)},
+			func(draw, row int, clean, noisy []float32) { visit(i, draw, row, clean, noisy) })
+	}
+}
+
+// prefix adds the position that follows prompt and t tokens of its continuation, recomputed under fresh noise.
+func (s *ProbeSet) Prefix(prompt, continuation []int, i, t int, visit func(draw, row int, clean, noisy []float32)) {
+	s.Whole(Join(prompt, continuation[:t]), strconv.Itoa(i), t, visit)
+}
+
+// whole adds the last position of a sequence that is computed in one pass, its spread over the whole of it.
+func (s *ProbeSet) Whole(ids []int, sample string, step int, visit func(draw, row int, clean, noisy []float32)) {
+	s.add(decode.Probe{IDs: ids, From: len(ids) - 1, Together: len(ids), Sample: sample, Step: uint32(step)}, visit)
+}
+
+func Join(a, b []int) []int { return append(append(make([]int, 0, len(a)+len(b)), a...), b...) }
