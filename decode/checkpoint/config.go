@@ -65,6 +65,8 @@ type Config struct {
 	FinalLogitSoftcap    float64 // gemma2: 0 is off
 	InitialContextLength int     // phi3's original_max_position_embeddings, else 0
 
+	Quantization string // how weights are stored that are quantised, "" where none are
+
 	DType string // type of the stored weights: "float32", "bfloat16", "float16", "" if not said
 	EOS   []int  // end tokens, maybe none; EndTokens gives the whole set
 	BOS   *int
@@ -142,7 +144,7 @@ var families = map[string]family{
 // spelling of transformers 5 (rope_parameters, dtype) or 4 (rope_theta,
 // rope_scaling, torch_dtype). What the file leaves out gets transformers' default
 // for its model type, except for the sizes of the model, which must be there. An
-// unknown model type and a quantised checkpoint are refused by name. Kinds of
+// unknown model type and an unknown quantisation are refused by name. Kinds of
 // rope scaling are left to the caller, see RopeScaling.
 func ReadConfig(dir string) (Config, error) {
 	path := PathOf(dir, configFile)
@@ -173,8 +175,8 @@ func parseConfig(data []byte) (Config, error) {
 	case !known:
 		return Config{}, fmt.Errorf("model_type: %s is not supported; supported are %s", quote(cfg.ModelType), modelTypes())
 	}
-	if raw, ok := f.get("quantization_config"); ok {
-		return Config{}, fmt.Errorf("quantization_config: quantised checkpoints are not supported, found %s; use the model's unquantised version", kindOf(raw))
+	if q, _ := parseQuantization(f); q != nil {
+		cfg.Quantization = q.String()
 	}
 	cfg.readSizes(f, fam)
 	cfg.readRest(f, fam)

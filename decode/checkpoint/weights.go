@@ -26,6 +26,9 @@ type Weights struct {
 	shards  []*shard // in name order
 	tensors map[string]Tensor
 	names   []string
+
+	// Notes say what of a quantised checkpoint's scheme is not done.
+	Notes []string
 }
 
 // File is one weight file of a checkpoint.
@@ -37,8 +40,8 @@ type File struct {
 // OpenWeights maps the weights of a model directory read-only: model.safetensors
 // if it is there (as transformers prefers it), else the shards that
 // model.safetensors.index.json names. Every header is checked in full, and index
-// and shards must name exactly the same tensors. No tensor's values are read. A GGUF
-// file stands for a directory.
+// and shards must name exactly the same tensors. No weights are read. Those of a
+// quantised checkpoint are packed tensors. A GGUF file stands for a directory.
 func OpenWeights(dir string) (*Weights, error) {
 	if IsGGUF(dir) {
 		return openGGUF(dir)
@@ -94,8 +97,22 @@ func openFiles(dir string, files []string, index map[string]string) (*Weights, e
 		_ = w.Close()
 		return nil, err
 	}
+	if err := w.quantized(dir); err != nil {
+		_ = w.Close()
+		return nil, err
+	}
 	w.setNames()
 	return w, nil
+}
+
+// quantized finds quantised weights, where config.json says that there are any.
+func (w *Weights) quantized(dir string) error {
+	q, notes, err := readQuantization(dir)
+	if err != nil || q == nil {
+		return err
+	}
+	w.Notes = notes
+	return w.unpack(q)
 }
 
 func (w *Weights) setNames() { w.names = slices.Sorted(maps.Keys(w.tensors)) }

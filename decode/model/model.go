@@ -124,7 +124,7 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 		m.net = build(l)
 		m.params = l.params
 		err := l.finish()
-		m.Notes = l.notes
+		m.Notes = append(slices.Clone(w.Notes), l.notes...)
 		return err
 	})
 	if err != nil {

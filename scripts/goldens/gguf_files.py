@@ -177,7 +177,7 @@ CASES = {
     "llama-q4_1": ("llama", transformers.LlamaConfig, dict(tie_word_embeddings=True), lambda w: add_byte_level(w, "llama-bpe", bos="<|endoftext|>"), Q.Q4_1, Q.Q8_0),
     "llama-llama3-f16": ("llama", transformers.LlamaConfig, dict(tie_word_embeddings=True, num_key_value_heads=1, rope_parameters=LLAMA3), lambda w: add_byte_level(w, "gpt-2"), Q.F16, Q.BF16),
     "mistral-q5_0": ("llama", transformers.MistralConfig, dict(tie_word_embeddings=False, sliding_window=None), lambda w: add_sentence_piece(w), Q.Q5_0, Q.Q5_1),
-    "qwen2-q8_0": ("qwen2", transformers.Qwen2Config, dict(tie_word_embeddings=True), lambda w: add_byte_level(w, "qwen2", user=("<think>", "</think>")), Q.Q8_0, Q.F32),
+    "qwen2-q8_0": ("qwen2", transformers.Qwen2Config, dict(tie_word_embeddings=True), lambda w: add_byte_level(w, "qwen2", user=("<think>", "</think>")), Q.Q8_0, Q.Q4_0),
     "qwen3-q4_0": ("qwen3", transformers.Qwen3Config, dict(tie_word_embeddings=False, head_dim=16), lambda w: add_byte_level(w, "qwen2"), Q.Q4_0, Q.Q8_0),
     "phi3-q8_0": ("phi3", transformers.Phi3Config, dict(tie_word_embeddings=False, num_key_value_heads=4), lambda w: add_sentence_piece(w), Q.Q8_0, Q.Q8_0),
     "gemma2-q8_0": ("gemma2", transformers.Gemma2Config, dict(tie_word_embeddings=True, head_dim=16, query_pre_attn_scalar=16, sliding_window=512), lambda w: add_sentence_piece(w, space=False), Q.Q8_0, Q.Q8_0),

@@ -79,8 +79,8 @@ CASES = {
     "phi3-untied": (lambda: small(transformers.Phi3Config, num_key_value_heads=4, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "spelling": 4, "lengths": FEWER}),
     "phi3-tied-longrope512": (lambda: small(transformers.Phi3Config, LONG, hidden_size=48, num_attention_heads=3, num_key_value_heads=1, original_max_position_embeddings=512, tie_word_embeddings=True), {"gap": 1e-3, "embed": 0.3, "store": "bfloat16", "lengths": FEWER}),
     "gemma2-tied-window512": (lambda: small(transformers.Gemma2Config, head_dim=12, query_pre_attn_scalar=16, sliding_window=512, attn_logit_softcapping=5.0, final_logit_softcapping=12.0, tie_word_embeddings=True), {"gap": 1e-3, "embed": 0.05, "store": "bfloat16", "spelling": 4, "lengths": FEWER}),
-    "llama-tied-other-head": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "rewrite": lambda d: say_tied(d)}),
-    "llama-untied-without-prefix": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "rewrite": lambda d: strip_prefix(d)}),
+    "llama-tied-other-head": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "lengths": [7], "rewrite": lambda d: say_tied(d)}),
+    "llama-untied-without-prefix": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "lengths": [7], "rewrite": lambda d: strip_prefix(d)}),
     "gemma2-untied-linear": (lambda: small(transformers.Gemma2Config, LINEAR, head_dim=8, query_pre_attn_scalar=8, sliding_window=1024, tie_word_embeddings=False), {"gap": 1e-3, "embed": 0.2, "store": "bfloat16", "lengths": SCALED}),
 }
 

@@ -5,7 +5,7 @@
     make smollm2
     python scripts/goldens/smollm2.py               # writes decode/testdata/smollm2.json
 
-The logits are those of the last position: the 50 largest and every 97th. Questions are taken whose greedy path has no near ties.
+The logits are those of the last position: the 50 largest and every 389th. Questions are taken whose greedy path has no near ties.
 """
 
 import datetime
@@ -32,7 +32,7 @@ TEXTS = ["Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n#### 72", "  na\u00ef
 
 def logits(model, ids):
     z = model(torch.tensor([ids])).logits[0, -1]
-    at = sorted(set(torch.topk(z, 50).indices.tolist()) | set(range(0, z.numel(), 97)))
+    at = sorted(set(torch.topk(z, 50).indices.tolist()) | set(range(0, z.numel(), 389)))
     return {"prompt": ids, "at": at, "logits": [float(f"{z[i]:.7g}") for i in at], "max": float(z.abs().max())}
 
 
