@@ -17,7 +17,7 @@ func (s *Set) BestShares(noise int, temps []int) []float64 {
 		for order := range arms[a] {
 			for r := range c.samples {
 				if v := c.at(r, order).verdict; v.counted() {
-					arms[a][order].Sum += v.right()
+					arms[a][order].Sum += float64(v.right())
 					arms[a][order].N++
 				}
 			}

@@ -128,7 +128,8 @@ type Pair struct {
 	GainedIDs []SampleID `json:"gained_ids,omitempty"`
 	LostIDs   []SampleID `json:"lost_ids,omitempty"`
 	// Warnings are what weakens the pair's numbers; the comparison says them in sentences.
-	Warnings []Warning `json:"-"`
+	Warnings []Warning `json:"warnings,omitempty"`
+	chips    bool      // whether replicates are chips
 }
 
 // DifferentError says that runs differ in what must agree.
@@ -375,13 +376,10 @@ func orUnknown(settings map[string]string, key string) string {
 func (p *paired) pair(o CompareOptions) Pair {
 	gained, lost := len(p.gained), len(p.lost)
 	out := Pair{
-		Paired: true, N: p.n, NA: p.n, NB: p.n, Questions: p.questions, Replicates: p.replicates, Dropped: p.dropped,
-		AccA: Float(p.accA), AccB: Float(p.accB), Diff: Float(p.diff), SE: Float(p.se), CI: intervalOf(p.ci),
+		Paired: true, chips: p.chips, N: p.n, NA: p.n, NB: p.n, Questions: p.questions, Replicates: p.replicates, Dropped: p.dropped,
+		AccA: Float(p.accA), AccB: Float(p.accB), Diff: Float(p.diff.Value), SE: Float(p.diff.SE),
+		CI: intervalOf(p.diff.CI), NewChips: maybeInterval(p.diff.NewChips),
 		Gained: &gained, Lost: &lost, P: Float(p.p), Method: p.method, MDE: Float(p.mde),
-	}
-	if p.newChips.Valid() {
-		in := intervalOf(p.newChips)
-		out.NewChips = &in
 	}
 	if o.IDs {
 		out.GainedIDs, out.LostIDs = p.gained, p.lost
@@ -440,16 +438,12 @@ func (c *Comparison) explain() {
 		paired = paired || p.Paired
 		tables = tables || !p.Paired
 		chips = chips || p.NewChips != nil
-		name := p.Noise + ": " + p.A + " against " + p.B
-		if p.Temperature != "" {
-			name = p.Noise + ", " + p.Temperature + ": " + p.A + " against " + p.B
-		}
 		if p.SameSamples {
-			notes = append(notes, name+": both have the same T(t) and share their samples; "+
+			notes = append(notes, pairName(p)+": both have the same T(t) and share their samples; "+
 				"the pair is not counted in p (Holm).")
 		}
-		c.Warnings = append(c.Warnings, p.warn(name)...)
 	}
+	c.Warnings = append(c.Warnings, warn(c.Pairs, pairCautions, func(p *Pair) *[]Warning { return &p.Warnings })...)
 	if paired {
 		notes = append(notes, fmt.Sprintf("Paired by example and replicate; "+
 			"95 %% interval from %d bootstrap resamples of questions (seed %d); "+
@@ -457,8 +451,8 @@ func (c *Comparison) explain() {
 			c.Resamples, c.Seed))
 	}
 	if chips {
-		notes = append(notes, "The 95 % interval is for these chips; the one for new chips resamples questions and "+
-			"noise seeds.")
+		notes = append(notes, "The 95 % interval is for these chips; the one for new chips adds how chips differ, "+
+			"by Student's t with as many degrees of freedom as chips less one.")
 	}
 	if tables {
 		notes = append(notes, "Unpaired (from tables): Newcombe's interval and the two-proportion z-test with "+

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestCompareAgainstScipyAndStatsmodels(t *testing.T) {
@@ -346,10 +347,10 @@ func TestPairDependsOnItselfAlone(t *testing.T) {
 	}
 	alone := find(0, one, two)
 	if diff := cmp.Diff(alone, find(DefaultSeed, one, two, strings.Join(g.Noises[1].Verdicts[2], "/")),
-		sameFloats); diff != "" {
+		sameFloats, cmpopts.IgnoreUnexported(Pair{})); diff != "" {
 		t.Errorf("with a third temperature (-alone +with):\n%s", diff)
 	}
-	if other := find(2, one, two); other.CI == alone.CI && *other.NewChips == *alone.NewChips {
-		t.Error("another seed gives the same intervals")
+	if other := find(2, one, two); other.CI == alone.CI {
+		t.Error("another seed gives the same interval")
 	}
 }

@@ -11,6 +11,15 @@ type Interval [2]Float
 
 func intervalOf(in stats.Interval) Interval { return Interval{Float(in.Lo), Float(in.Hi)} }
 
+// maybeInterval is nil where there is no interval.
+func maybeInterval(in stats.Interval) *Interval {
+	if !in.Valid() {
+		return nil
+	}
+	out := intervalOf(in)
+	return &out
+}
+
 // Valid reports whether both ends are numbers.
 func (i Interval) Valid() bool { return i[0].Finite() && i[1].Finite() }
 
@@ -39,11 +48,12 @@ type arm struct {
 
 // paired is what a comparison of two conditions found. All differences are b - a.
 type paired struct {
+	chips                    bool // whether replicates are chips
 	n, questions, replicates int
 	dropped                  int // samples present on a side and not counted on both
 	otherQuestion            int // examples whose ids agree and whose questions do not
-	accA, accB, diff, se     float64
-	ci, newChips             stats.Interval
+	accA, accB               float64
+	diff                     stats.Estimate
 	p                        float64
 	method                   string
 	mde                      float64
@@ -56,12 +66,12 @@ type paired struct {
 func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 	var (
 		out        paired
-		clusters   []stats.Cluster
 		rows       [][]stats.Cell
 		diffs      []int
 		sumA, sumB int
 		meanSquare float64
 	)
+	out.chips = chips
 	replicates := replicatesOf(a.cell, b.cell)
 	used := make([]bool, replicates)
 	for orderA, ex := range a.set.examples {
@@ -73,7 +83,7 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 		if ex.question != b.set.examples[orderB].question {
 			out.otherQuestion++
 		}
-		var c stats.Cluster
+		n, sum := 0, 0
 		row := make([]stats.Cell, replicates)
 		for r := range replicates {
 			va, vb := a.cell.at(r, orderA).verdict, b.cell.at(r, orderB).verdict
@@ -87,9 +97,9 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 			d := vb.right() - va.right()
 			sumA += va.right()
 			sumB += vb.right()
-			c.Sum += d
-			c.N++
-			row[r] = stats.Cell{Value: int8(d), OK: true}
+			sum += d
+			n++
+			row[r] = stats.Cell{Value: float64(d), OK: true}
 			switch d {
 			case 1:
 				out.gained = append(out.gained, SampleID{ex.id, r})
@@ -97,14 +107,13 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 				out.lost = append(out.lost, SampleID{ex.id, r})
 			}
 		}
-		if c.N == 0 {
+		if n == 0 {
 			continue
 		}
-		out.n += c.N
-		clusters = append(clusters, c)
+		out.n += n
 		rows = append(rows, row)
-		diffs = append(diffs, c.Sum)
-		mean := float64(c.Sum) / float64(c.N)
+		diffs = append(diffs, sum)
+		mean := float64(sum) / float64(n)
 		meanSquare += mean * mean
 	}
 	for orderB, ex := range b.set.examples {
@@ -117,16 +126,11 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 			out.replicates++
 		}
 	}
-	out.questions = len(clusters)
+	out.questions = len(rows)
 	out.accA, out.accB = ratio(sumA, out.n), ratio(sumB, out.n)
-	out.diff = stats.Mean(clusters)
-	out.se = stats.ClusterSE(clusters)
 	stream := streamOf(labels)
-	out.ci = stats.ClusterBootstrap(clusters, stats.Resamples, stats.Level, seed, stream)
-	out.newChips = stats.NoInterval()
-	if chips && out.replicates > 1 {
-		out.newChips = stats.TwoWayBootstrap(rows, stats.Resamples, stats.Level, seed, stream)
-	}
+	out.diff = stats.EstimateMean(rows, chips, seed, stream)
+	out.diff.NewChips = out.diff.NewChips.Within(-1, 1)
 	out.mde = stats.PairedMDE(ratioOf(meanSquare, out.questions), out.questions, stats.Alpha, stats.Power)
 	if out.replicates > 1 {
 		var exact bool

@@ -104,7 +104,7 @@ func (c *cell) clusters(examples int) []stats.Cluster {
 		var q stats.Cluster
 		for r := range c.samples {
 			if v := c.at(r, order).verdict; v.counted() {
-				q.Sum += v.right()
+				q.Sum += float64(v.right())
 				q.N++
 			}
 		}

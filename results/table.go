@@ -83,7 +83,8 @@ type Row struct {
 	SamplesOf string   `json:"samples_of,omitempty"`
 	Notes     []string `json:"notes,omitempty"`
 	// Warnings are what weakens the numbers of the row; a table says them in sentences.
-	Warnings []Warning `json:"-"`
+	Warnings []Warning `json:"warnings,omitempty"`
+	noise    Noise
 }
 
 // Failed is how many samples of the row have no verdict.
@@ -112,7 +113,7 @@ func (s *Set) Table() *Table {
 		t.Warnings = append(t.Warnings, "The last line of the journal is not whole: "+
 			"the run was cut short or is still at work.")
 	}
-	t.Warnings = append(t.Warnings, rowWarnings(t.Rows)...)
+	t.Warnings = append(t.Warnings, warn(t.Rows, rowCautions, func(r *Row) *[]Warning { return &r.Warnings })...)
 	return t
 }
 
@@ -121,7 +122,7 @@ func (s *Set) outcome(cond Condition) (Row, *cell) {
 	noise := s.meta.Noises[cond.NoiseIndex]
 	c := s.cells[[2]int{cond.NoiseIndex, cond.TempIndex}]
 	row := Row{
-		Noise: noise.Label, Temperature: s.meta.Temps[cond.TempIndex].Label,
+		noise: noise, Noise: noise.Label, Temperature: s.meta.Temps[cond.TempIndex].Label,
 		NoiseIndex: cond.NoiseIndex, TempIndex: cond.TempIndex,
 		Planned:   s.meta.Examples * cond.Replicates,
 		MeanAlpha: cond.MeanAlpha,
@@ -144,12 +145,9 @@ func (s *Set) outcome(cond Condition) (Row, *cell) {
 func (s *Set) row(cond Condition) Row {
 	noise := s.meta.Noises[cond.NoiseIndex]
 	row, c := s.outcome(cond)
-	if noise.Chips && row.Seeds > 1 {
-		in := intervalOf(stats.TwoWayBootstrap(c.verdicts(len(s.examples)), stats.Resamples, stats.Level, DefaultSeed,
-			streamOf([]string{row.Noise, row.Temperature})))
-		row.NewChips = &in
+	if noise.Chips {
+		row.NewChips = maybeInterval(newChips(c.verdicts(len(s.examples)), row.CI))
 	}
-	row.Warnings = warningsOf(&row, noise)
 	row.Reference = cond.TempIndex == 0
 	ref, ok := s.cells[[2]int{cond.NoiseIndex, 0}]
 	if row.Reference || !ok {
@@ -157,14 +155,20 @@ func (s *Set) row(cond Condition) Row {
 	}
 	p := pairUp(arm{s, ref}, arm{s, c}, noise.Chips, DefaultSeed, noise.Label, s.meta.Temps[0].Label, row.Temperature)
 	row.PairedN, row.Gained, row.Lost = p.n, len(p.gained), len(p.lost)
-	row.Diff, row.P, row.PMethod = Float(p.diff), Float(p.p), p.method
-	in := intervalOf(p.ci)
+	row.Diff, row.P, row.PMethod = Float(p.diff.Value), Float(p.p), p.method
+	in := intervalOf(p.diff.CI)
 	row.DiffCI = &in
-	if p.newChips.Valid() {
-		in := intervalOf(p.newChips)
-		row.DiffNewChips = &in
-	}
+	row.DiffNewChips = maybeInterval(p.diff.NewChips)
 	return row
+}
+
+// newChips is the interval of an accuracy for chips that were not tried; it is at least as wide as the one for these.
+func newChips(verdicts [][]stats.Cell, these Interval) stats.Interval {
+	in := stats.NewChips(verdicts, stats.Level)
+	if !in.Valid() {
+		return in
+	}
+	return in.Union(stats.Interval{Lo: float64(these[0]), Hi: float64(these[1])}).Within(0, 1)
 }
 
 // count fills in what is counted sample by sample. The order of the sums is that of replicate and example, whatever the
@@ -232,7 +236,7 @@ func (c *cell) verdicts(examples int) [][]stats.Cell {
 		out[order] = make([]stats.Cell, len(c.samples))
 		for r := range c.samples {
 			if v := c.at(r, order).verdict; v.counted() {
-				out[order][r] = stats.Cell{Value: int8(v.right()), OK: true}
+				out[order][r] = stats.Cell{Value: float64(v.right()), OK: true}
 			}
 		}
 	}
@@ -270,7 +274,8 @@ func (s *Set) notes(t *Table) []string {
 	}
 	if chips {
 		notes = append(notes, "Under weight and combined noise all questions of a noise seed share one chip. "+
-			"The 95 % interval is for these chips; the one for new chips resamples questions and noise seeds.")
+			"The 95 % interval is for these chips; the one for new chips adds how chips differ, "+
+			"by Student's t with as many degrees of freedom as chips less one.")
 	}
 	notes = append(notes, shared...)
 	for i := range t.Rows {

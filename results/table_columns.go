@@ -22,7 +22,7 @@ var tableColumns = []column[Row]{
 	{csv: "effective_n", cell: func(r *Row) value { return numberValue(r.EffectiveN, 1) }},
 	{csv: "ci_lo,ci_hi", head: "95 % CI", cell: func(r *Row) value { return intervalValue(&r.CI, percentBound) }},
 	{
-		csv: "ci_new_chips_lo,ci_new_chips_hi", head: "new chips", shown: anyOf(newChips),
+		csv: "ci_new_chips_lo,ci_new_chips_hi", head: "new chips", shown: anyOf(hasNewChips),
 		cell: func(r *Row) value { return intervalValue(r.NewChips, percentBound) },
 	},
 	{csv: "seed_mean,seed_std", head: "Over seeds", shown: anyOf(severalSeeds), cell: overSeedsValue},
@@ -34,7 +34,7 @@ var tableColumns = []column[Row]{
 	},
 	{
 		csv: "diff_new_chips_lo,diff_new_chips_hi", head: "new chips",
-		shown: func(rows []Row) bool { return anyOf(compared)(rows) && anyOf(newChips)(rows) },
+		shown: func(rows []Row) bool { return anyOf(compared)(rows) && anyOf(hasNewChips)(rows) },
 		cell:  func(r *Row) value { return intervalValue(r.DiffNewChips, points) },
 	},
 	{csv: "p", head: "p", shown: anyOf(compared), cell: func(r *Row) value { return testValue(r.P) }},
@@ -66,7 +66,7 @@ var tableColumns = []column[Row]{
 
 func severalSeeds(r *Row) bool { return r.Seeds > 1 }
 
-func newChips(r *Row) bool { return r.NewChips != nil }
+func hasNewChips(r *Row) bool { return r.NewChips != nil }
 
 func compared(r *Row) bool { return !r.Reference }
 

@@ -182,7 +182,7 @@ func TestTableAgainstStatsmodels(t *testing.T) {
 				}
 			} else {
 				near(t, name+"seed std", row.SeedStd, want.SeedStd, 1e-12)
-				if row.NewChips == nil || row.NewChips[1]-row.NewChips[0] <= row.CI[1]-row.CI[0] {
+				if row.NewChips == nil || row.NewChips[0] > row.CI[0] || row.NewChips[1] < row.CI[1] {
 					t.Errorf("%sthe interval for new chips is %v, for these %v", name, row.NewChips, row.CI)
 				}
 				if !(row.CI[0] < row.Accuracy && row.Accuracy < row.CI[1]) {
@@ -271,7 +271,7 @@ func TestReadTableReturnsWhatWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(table, got, sameFloats, cmpopts.IgnoreFields(Row{}, "Warnings")); diff != "" {
+	if diff := cmp.Diff(table, got, sameFloats, cmpopts.IgnoreUnexported(Row{})); diff != "" {
 		t.Errorf("table (-written +read):\n%s", diff)
 	}
 	rows, err := csv.NewReader(bytes.NewReader(readFile(t, filepath.Join(dir, "table.csv")))).ReadAll()
@@ -359,7 +359,7 @@ func TestTableWarns(t *testing.T) {
 			"few chips",
 			Noise{Label: "weight", Kind: "weight", Chips: true},
 			[]string{many + "/" + many},
-			[]string{"Fewer than 5 noise seeds under weight"},
+			[]string{"Fewer than 3 noise seeds under weight: there is no interval for new chips"},
 			[]Warning{WarnFewChips},
 		},
 		{
@@ -403,6 +403,45 @@ func TestTableWarns(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The interval for new chips takes three of them. It holds the one for these chips, also where nothing differs, and no
+// accuracy that cannot be.
+func TestNewChips(t *testing.T) {
+	t.Parallel()
+	noise := Noise{Label: "weight", Kind: "weight", Chips: true}
+	all, none := strings.Repeat("r", 40), strings.Repeat("w", 40)
+	for _, tt := range []struct {
+		words []string
+		chips bool
+	}{
+		{[]string{all + "/" + none, all + "/" + all}, false},
+		{[]string{all + "/" + none + "/" + all, all + "/" + all + "/" + none}, true},
+		{[]string{all + "/" + all + "/" + all, all + "/" + all + "/" + all}, true},
+	} {
+		meta, records := smallRun(noise, tt.words...)
+		set := collect(t, meta, records)
+		c, err := Compare([]Source{{Name: "run", Set: set}}, CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		warned := strings.Contains(strings.Join(c.Warnings, "\n"), "Fewer than 3 noise seeds under weight")
+		row, pair := set.Table().Rows[1], c.Pairs[0]
+		if (row.NewChips != nil) != tt.chips || (row.DiffNewChips != nil) != tt.chips ||
+			(pair.NewChips != nil) != tt.chips || warned == tt.chips {
+			t.Errorf("%v: %v, %v, %v, warnings %q", tt.words, row.NewChips, row.DiffNewChips, pair.NewChips, c.Warnings)
+			continue
+		}
+		if !tt.chips {
+			continue
+		}
+		if in := row.NewChips; in[0] < 0 || in[1] > 1 || in[0] > row.CI[0] || in[1] < row.CI[1] {
+			t.Errorf("%v: %v for new chips, %v for these", tt.words, in, row.CI)
+		}
+		if in := pair.NewChips; in[0] < -1 || in[1] > 1 || in[0] > pair.CI[0] || in[1] < pair.CI[1] {
+			t.Errorf("%v: %v for new chips, %v for these", tt.words, in, pair.CI)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gsmeval/gsmeval/scoring/stats"
 )
 
 // Warning names something that weakens a number.
@@ -26,21 +28,48 @@ const (
 // The sizes below which, or above which, a table warns.
 const (
 	fewQuestions  = 100
-	fewSeeds      = 5
 	manyTruncated = 0.05
 )
 
-// rowCautions say when a row has a warning and how a table says it: of every row by itself, or once of all that have
-// it.
-var rowCautions = []struct {
+// caution says when something has a warning, and how a person is told: of everything that has it by itself, or once of
+// all together.
+type caution[R any] struct {
 	warning  Warning
-	applies  func(*Row, Noise) bool
-	each     func(*Row) string
-	together func([]*Row) string
-}{
+	applies  func(*R) bool
+	each     func(*R) string
+	together func([]*R) string
+}
+
+// warn fills in the warnings of list and puts them into sentences.
+func warn[R any](list []R, cautions []caution[R], warnings func(*R) *[]Warning) []string {
+	var sentences []string
+	having := map[Warning][]*R{}
+	for i := range list {
+		r := &list[i]
+		for _, c := range cautions {
+			if !c.applies(r) {
+				continue
+			}
+			*warnings(r) = append(*warnings(r), c.warning)
+			having[c.warning] = append(having[c.warning], r)
+			if c.each != nil {
+				sentences = append(sentences, c.each(r))
+			}
+		}
+	}
+	for _, c := range cautions {
+		if c.together != nil && len(having[c.warning]) > 0 {
+			sentences = append(sentences, c.together(having[c.warning]))
+		}
+	}
+	return sentences
+}
+
+// rowCautions are those of a table.
+var rowCautions = []caution[Row]{
 	{
 		warning: WarnIncomplete,
-		applies: func(r *Row, _ Noise) bool { return r.Samples < r.Planned },
+		applies: func(r *Row) bool { return r.Samples < r.Planned },
 		each: func(r *Row) string {
 			return fmt.Sprintf("%s: %d of %d samples are there; the run is not complete.", rowName(r), r.Samples,
 				r.Planned)
@@ -48,7 +77,7 @@ var rowCautions = []struct {
 	},
 	{
 		warning: WarnFailed,
-		applies: func(r *Row, _ Noise) bool { return r.Failed() > 0 },
+		applies: func(r *Row) bool { return r.Failed() > 0 },
 		each: func(r *Row) string {
 			return fmt.Sprintf("%s: %s failed and in no accuracy (%d with logits that were not finite, "+
 				"%d with an error).",
@@ -57,7 +86,7 @@ var rowCautions = []struct {
 	},
 	{
 		warning: WarnFewQuestions,
-		applies: func(r *Row, _ Noise) bool { return r.N > 0 && r.Questions < fewQuestions },
+		applies: func(r *Row) bool { return r.N > 0 && r.Questions < fewQuestions },
 		together: func(rows []*Row) string {
 			fewest, widest := rows[0].Questions, 0.0
 			for _, r := range rows {
@@ -72,24 +101,20 @@ var rowCautions = []struct {
 	},
 	{
 		warning: WarnOneSeed,
-		applies: func(r *Row, n Noise) bool { return n.Kind != KindNone && r.Seeds == 1 },
+		applies: func(r *Row) bool { return r.noise.Kind != KindNone && r.Seeds == 1 },
 		together: func(rows []*Row) string {
 			return fmt.Sprintf("One noise seed under %s: the intervals say nothing about other draws of the noise.",
-				noisesOf(rows))
+				noisesOf(rows, func(r *Row) string { return r.Noise }))
 		},
 	},
 	{
-		warning: WarnFewChips,
-		applies: func(r *Row, n Noise) bool { return n.Chips && r.Seeds > 1 && r.Seeds < fewSeeds },
-		together: func(rows []*Row) string {
-			return fmt.Sprintf("Fewer than %d noise seeds under %s: "+
-				"the interval for new chips rests on very few chips and may be too narrow.",
-				fewSeeds, noisesOf(rows))
-		},
+		warning:  WarnFewChips,
+		applies:  func(r *Row) bool { return r.noise.Chips && r.Seeds > 1 && r.Seeds < stats.MinChips },
+		together: func(rows []*Row) string { return fewChips(noisesOf(rows, func(r *Row) string { return r.Noise })) },
 	},
 	{
 		warning: WarnTruncated,
-		applies: func(r *Row, _ Noise) bool { return r.TruncatedShare > manyTruncated },
+		applies: func(r *Row) bool { return r.TruncatedShare > manyTruncated },
 		together: func(rows []*Row) string {
 			names := make([]string, len(rows))
 			for i, r := range rows {
@@ -102,88 +127,57 @@ var rowCautions = []struct {
 	},
 }
 
-// warningsOf returns the warnings of a row under a noise.
-func warningsOf(r *Row, n Noise) []Warning {
-	var list []Warning
-	for _, c := range rowCautions {
-		if c.applies(r, n) {
-			list = append(list, c.warning)
-		}
-	}
-	return list
-}
-
-// rowWarnings puts the warnings of rows into sentences.
-func rowWarnings(rows []Row) []string {
-	var sentences []string
-	having := map[Warning][]*Row{}
-	for i := range rows {
-		for _, c := range rowCautions {
-			if !slices.Contains(rows[i].Warnings, c.warning) {
-				continue
-			}
-			having[c.warning] = append(having[c.warning], &rows[i])
-			if c.each != nil {
-				sentences = append(sentences, c.each(&rows[i]))
-			}
-		}
-	}
-	for _, c := range rowCautions {
-		if c.together != nil && len(having[c.warning]) > 0 {
-			sentences = append(sentences, c.together(having[c.warning]))
-		}
-	}
-	return sentences
-}
-
-// noisesOf lists the noises of rows, each once.
-func noisesOf(rows []*Row) string {
+// noisesOf lists the noises of rows or pairs, each once.
+func noisesOf[R any](list []*R, noise func(*R) string) string {
 	var names []string
-	for _, r := range rows {
-		if !slices.Contains(names, r.Noise) {
-			names = append(names, r.Noise)
+	for _, r := range list {
+		if !slices.Contains(names, noise(r)) {
+			names = append(names, noise(r))
 		}
 	}
 	return strings.Join(names, "; ")
 }
 
-// pairCautions say when a pair has a warning and how a comparison says it.
-var pairCautions = []struct {
-	warning Warning
-	applies func(*Pair) bool
-	text    func(*Pair) string
-}{
+func fewChips(noises string) string {
+	return fmt.Sprintf("Fewer than %d noise seeds under %s: there is no interval for new chips.", stats.MinChips, noises)
+}
+
+// pairCautions are those of a comparison.
+var pairCautions = []caution[Pair]{
 	{
 		warning: WarnNothingCounts,
 		applies: func(p *Pair) bool { return !p.SameSamples && p.N == 0 },
-		text:    func(*Pair) string { return "no sample counts on both sides." },
+		each:    func(p *Pair) string { return pairName(p) + ": no sample counts on both sides." },
 	},
 	{
 		warning: WarnNothingDiffers,
 		applies: func(p *Pair) bool { return !p.SameSamples && p.N > 0 && p.Paired && *p.Gained+*p.Lost == 0 },
-		text: func(*Pair) string {
-			return "no verdict differs, so the interval has no width and the smallest visible difference is unknown."
+		each: func(p *Pair) string {
+			return pairName(p) + ": no verdict differs, " +
+				"so the interval has no width and the smallest visible difference is unknown."
 		},
 	},
 	{
 		warning: WarnLeftOut,
 		applies: func(p *Pair) bool { return p.N > 0 && p.Dropped > 0 },
-		text: func(p *Pair) string {
-			return samplesAre(p.Dropped) + " not counted on both sides and left out."
+		each: func(p *Pair) string {
+			return pairName(p) + ": " + samplesAre(p.Dropped) + " not counted on both sides and left out."
 		},
+	},
+	{
+		warning:  WarnFewChips,
+		applies:  func(p *Pair) bool { return p.chips && p.N > 0 && p.Replicates < stats.MinChips },
+		together: func(pairs []*Pair) string { return fewChips(noisesOf(pairs, func(p *Pair) string { return p.Noise })) },
 	},
 }
 
-// warn fills in the pair's warnings and returns them as sentences.
-func (p *Pair) warn(name string) []string {
-	var sentences []string
-	for _, c := range pairCautions {
-		if c.applies(p) {
-			p.Warnings = append(p.Warnings, c.warning)
-			sentences = append(sentences, name+": "+c.text(p))
-		}
+// pairName names a pair in sentences.
+func pairName(p *Pair) string {
+	name := p.Noise
+	if p.Temperature != "" {
+		name += ", " + p.Temperature
 	}
-	return sentences
+	return name + ": " + p.A + " against " + p.B
 }
 
 func plural(n int, what string) string {

@@ -24,8 +24,9 @@ func BestShares(arms [][]Cluster, resamples int, seed, stream uint64) []float64 
 		}
 		best := 0
 		for a := range total {
-			// Sums and counts are whole numbers: compared crosswise, equal means are equal.
-			if total[a].Sum*total[best].N > total[best].Sum*total[a].N || total[best].N == 0 && total[a].N > 0 {
+			// Of whole numbers, as sums of verdicts are, equal means compare as equal when compared crosswise.
+			ahead := total[a].Sum*float64(total[best].N) > total[best].Sum*float64(total[a].N)
+			if ahead || total[best].N == 0 && total[a].N > 0 {
 				best = a
 			}
 		}

@@ -17,11 +17,11 @@ func TestBestSharesAgreeWithEnumeration(t *testing.T) {
 	for i := range 27 {
 		best, top := 0, -1.0
 		for a, arm := range arms {
-			sum, n := 0, 0
+			sum, n := 0.0, 0
 			for _, q := range []int{i % 3, i / 3 % 3, i / 9} {
 				sum, n = sum+arm[q].Sum, n+arm[q].N
 			}
-			if m := float64(sum) / float64(n); m > top+1e-12 {
+			if m := sum / float64(n); m > top+1e-12 {
 				best, top = a, m
 			}
 		}

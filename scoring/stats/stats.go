@@ -74,7 +74,10 @@ func Wilson(p, n, level float64) Interval {
 }
 
 // Cluster is what the samples of one question add up to: the sum of their values and their number.
-type Cluster struct{ Sum, N int }
+type Cluster struct {
+	Sum float64
+	N   int
+}
 
 // Mean returns the mean over all samples of all clusters, NaN where there are none.
 func Mean(clusters []Cluster) float64 {
@@ -82,10 +85,10 @@ func Mean(clusters []Cluster) float64 {
 	if n == 0 {
 		return math.NaN()
 	}
-	return float64(sum) / float64(n)
+	return sum / float64(n)
 }
 
-func totals(clusters []Cluster) (sum, n int) {
+func totals(clusters []Cluster) (sum float64, n int) {
 	for _, c := range clusters {
 		sum += c.Sum
 		n += c.N
@@ -117,7 +120,7 @@ func ClusterSE(clusters []Cluster) float64 {
 	_, n := totals(clusters)
 	ss := 0.0
 	for _, c := range clusters {
-		r := float64(c.Sum) - mean*float64(c.N)
+		r := c.Sum - mean*float64(c.N)
 		ss += r * r
 	}
 	return math.Sqrt(g/(g-1)*ss) / float64(n)

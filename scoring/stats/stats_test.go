@@ -28,14 +28,15 @@ type golden struct {
 		P, Adjusted []float64
 	}
 	Cluster []struct {
-		Sums, Counts []int
-		Mean, SE     float64
-		Bootstrap    [2]float64
+		Sums      []float64
+		Counts    []int
+		Mean, SE  float64
+		Bootstrap [2]float64
 	}
-	TwoWay []struct {
-		Values   [][]int
+	NewChips []struct {
+		Values   [][]int // missingCell is none
 		Interval [2]float64
-	} `json:"two_way"`
+	} `json:"new_chips"`
 	SignFlip []struct {
 		D []int
 		P float64
@@ -53,6 +54,8 @@ type golden struct {
 	} `json:"paired_mde"`
 }
 
+const missingCell = -9
+
 func readGolden(t *testing.T) golden {
 	t.Helper()
 	data, err := os.ReadFile("testdata/stats.json")
@@ -64,7 +67,7 @@ func readGolden(t *testing.T) golden {
 		t.Fatal(err)
 	}
 	for _, n := range []int{
-		len(g.Wilson), len(g.McNemar), len(g.Holm), len(g.Cluster), len(g.TwoWay), len(g.SignFlip),
+		len(g.Wilson), len(g.McNemar), len(g.Holm), len(g.Cluster), len(g.NewChips), len(g.SignFlip),
 		len(g.TwoProportion), len(g.Normal), len(g.T), len(g.PairedMDE),
 	} {
 		if n == 0 {
@@ -114,17 +117,16 @@ func TestAgainstScipyAndStatsmodels(t *testing.T) {
 		near(t, name+"bootstrap low", in.Lo, c.Bootstrap[0], 0.15*c.SE)
 		near(t, name+"bootstrap high", in.Hi, c.Bootstrap[1], 0.15*c.SE)
 	}
-	for i, c := range g.TwoWay {
+	for i, c := range g.NewChips {
 		rows := make([][]Cell, len(c.Values))
 		for q, row := range c.Values {
 			for _, v := range row {
-				rows[q] = append(rows[q], Cell{Value: int8(max(v, 0)), OK: v >= 0})
+				rows[q] = append(rows[q], Cell{Value: float64(v), OK: v > missingCell})
 			}
 		}
-		in := TwoWayBootstrap(rows, Resamples, Level, 1, 0)
-		width := c.Interval[1] - c.Interval[0]
-		near(t, fmt.Sprintf("two-way case %d low", i), in.Lo, c.Interval[0], 0.04*width)
-		near(t, fmt.Sprintf("two-way case %d high", i), in.Hi, c.Interval[1], 0.04*width)
+		in := NewChips(rows, Level)
+		near(t, fmt.Sprintf("new chips, case %d: low", i), in.Lo, c.Interval[0], 1e-12)
+		near(t, fmt.Sprintf("new chips, case %d: high", i), in.Hi, c.Interval[1], 1e-12)
 	}
 	for _, c := range g.SignFlip {
 		p, exact := SignFlip(c.D, 0, 0, 0)
@@ -191,22 +193,16 @@ func TestSignFlipSampled(t *testing.T) {
 func TestBootstrapRepeatsAndIsPinned(t *testing.T) {
 	t.Parallel()
 	clusters := make([]Cluster, 40)
-	rows := make([][]Cell, 40)
 	for i := range clusters {
-		clusters[i] = Cluster{Sum: i % 4, N: 3}
-		for s := range 3 {
-			rows[i] = append(rows[i], Cell{Value: int8((i*s + i/7) % 2), OK: true})
-		}
+		clusters[i] = Cluster{Sum: float64(i % 4), N: 3}
 	}
 	got := []Interval{
 		ClusterBootstrap(clusters, 1000, Level, 42, 7),
 		ClusterBootstrap(clusters, 1000, Level, 42, 8),
-		TwoWayBootstrap(rows, 1000, Level, 42, 7),
 	}
 	want := []Interval{
 		{0.38333333333333336, 0.6166666666666667},
 		{0.38333333333333336, 0.6085416666666664},
-		{0.325, 0.6},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("intervals (-want +got):\n%s", diff)
@@ -235,9 +231,12 @@ func TestDegenerate(t *testing.T) {
 	none("Wilson of nothing", Wilson(0, 0, Level))
 	none("Wilson of NaN", Wilson(math.NaN(), 10, Level))
 	none("ClusterBootstrap of one cluster", ClusterBootstrap(one, 100, Level, 1, 1))
-	none("TwoWayBootstrap of one column", TwoWayBootstrap([][]Cell{{{1, true}}, {{0, true}}}, 100, Level, 1, 1))
-	none("TwoWayBootstrap of one row", TwoWayBootstrap([][]Cell{{{1, true}, {1, true}}}, 100, Level, 1, 1))
-	none("TwoWayBootstrap of nothing", TwoWayBootstrap(nil, 100, Level, 1, 1))
+	row := []Cell{{1, true}, {0, true}, {1, true}}
+	none("NewChips of two chips", NewChips([][]Cell{row[:2], row[:2], row[:2]}, Level))
+	none("NewChips of two chips and an empty one", NewChips([][]Cell{append(row[:2:2], Cell{}), row[:2], row[:2]}, Level))
+	none("NewChips of one question", NewChips([][]Cell{row}, Level))
+	none("NewChips of nothing", NewChips(nil, Level))
+	none("a union of nothing", NoInterval().Union(NoInterval()))
 	none("Newcombe of nothing", Newcombe(0, 0, 0.5, 10, Level))
 	nan("TwoProportion of nothing", TwoProportion(0, 0, 0.5, 10))
 	nan("PairedMDE without a difference", PairedMDE(0, 100, Alpha, Power))

@@ -66,25 +66,23 @@ def cluster_cases(rng):
     return cases
 
 
-def two_way_cases(rng):
-    """The pigeonhole bootstrap written out in numpy, with its own random numbers."""
+def new_chips_cases(rng):
+    """Cluster-robust standard errors by question and by chip of one regression on a constant, each with its own t."""
     cases = []
-    for questions, seeds, missing in [(150, 5, 0.0), (80, 4, 0.15)]:
-        chip = rng.normal(0, 0.1, seeds)
-        p = np.clip(rng.uniform(0.2, 0.9, questions)[:, None] + chip, 0, 1)
-        values = (rng.random((questions, seeds)) < p).astype(int)
-        ok = rng.random((questions, seeds)) >= missing
-        means = []
-        for _ in range(40000):
-            q = rng.integers(0, questions, questions)
-            s = rng.integers(0, seeds, seeds)
-            wq = np.bincount(q, minlength=questions)
-            ws = np.bincount(s, minlength=seeds)
-            means.append((wq @ (values * ok) @ ws) / (wq @ ok @ ws))
-        lo, hi = np.percentile(means, [2.5, 97.5])
-        cases.append({
-            "values": np.where(ok, values, -1).tolist(), "interval": [float(lo), float(hi)],
-        })
+    for questions, chips, missing, paired in [(150, 5, 0.0, False), (80, 4, 0.15, False), (40, 3, 0.0, True), (60, 10, 0.1, True)]:
+        effect = rng.normal(0, 0.1, chips)
+        p = np.clip(rng.uniform(0.2, 0.9, questions)[:, None] + effect, 0, 1)
+        values = (rng.random((questions, chips)) < p).astype(int)
+        if paired:
+            values -= (rng.random((questions, chips)) < p - 0.05).astype(int)
+        ok = rng.random((questions, chips)) >= missing
+        y = values[ok].astype(float)
+        half = 0.0
+        for groups in np.nonzero(ok):
+            fit = sm.OLS(y, np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": groups})
+            half += (stats.t.ppf(0.975, len(set(groups)) - 1) * fit.bse[0]) ** 2
+        half = math.sqrt(half)
+        cases.append({"values": np.where(ok, values, -9).tolist(), "interval": [y.mean() - half, y.mean() + half]})
     return cases
 
 
@@ -138,7 +136,7 @@ def main():
                   rng.uniform(0, 0.1, 12).tolist()]
     ]
     gold["cluster"] = cluster_cases(rng)
-    gold["two_way"] = two_way_cases(rng)
+    gold["new_chips"] = new_chips_cases(rng)
     gold["sign_flip"] = sign_flip_cases(rng)
     gold["two_proportion"] = [
         {"k1": a, "n1": m, "k2": b, "n2": n, "p": float(proportions_ztest([a, b], [m, n])[1]),
