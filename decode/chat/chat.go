@@ -1,9 +1,8 @@
-// Package chat renders a conversation as the prompt text a model was trained
-// on, by the chat template that comes with the model, byte for byte as
-// transformers' apply_chat_template(tokenize=False) does.
+// Package chat renders a conversation as the prompt text a model was trained on, by the chat template that comes with
+// the model, byte for byte as transformers' apply_chat_template(tokenize=False) does.
 //
-// A template is somebody else's program. It is run by package jinja, which
-// gives it no file, no clock and no more than a bounded amount of work.
+// A template is somebody else's program. It is run by package jinja, which gives it no file, no clock and no more than
+// a bounded amount of work.
 package chat
 
 import (
@@ -23,8 +22,8 @@ type Message struct {
 	Content string `json:"content"`
 }
 
-// Tokens are the special tokens a template may name, such as "bos_token", and
-// their texts. A token the tokenizer does not have is left out.
+// Tokens are the special tokens a template may name, such as "bos_token", and their texts. A token the tokenizer does
+// not have is left out.
 type Tokens map[string]string
 
 // ErrNoDate is the error of a template whose text depends on today's date where none was given by WithDate.
@@ -37,15 +36,15 @@ var (
 	anotherDay = time.Date(2042, 11, 29, 18, 38, 59, 0, time.UTC)
 )
 
-// RefusedError is the error of a template that rejects the messages, for
-// instance because it knows no system role. The message is the template's own.
+// RefusedError is the error of a template that rejects the messages, for instance because it knows no system role. The
+// message is the template's own.
 type RefusedError struct{ Message string }
 
 // Error implements error.
 func (e *RefusedError) Error() string { return "the chat template refuses the messages: " + e.Message }
 
-// Template is a parsed chat template with the special tokens of its model. It
-// is immutable and may be used by several goroutines at a time.
+// Template is a parsed chat template with the special tokens of its model. It is immutable and may be used by several
+// goroutines at a time.
 type Template struct {
 	source string
 	parsed *jinja.Template
@@ -53,8 +52,7 @@ type Template struct {
 	date   time.Time
 }
 
-// Parse parses the source of a chat template. An error names the line and what
-// is wrong there or not supported.
+// Parse parses the source of a chat template. An error names the line and what is wrong there or not supported.
 func Parse(source string, tokens Tokens) (t *Template, err error) {
 	defer recovered("parsing the chat template", &err)
 	parsed, err := jinja.Parse(source)
@@ -64,8 +62,8 @@ func Parse(source string, tokens Tokens) (t *Template, err error) {
 	return &Template{source: source, parsed: parsed, tokens: maps.Clone(tokens)}, nil
 }
 
-// recovered turns a panic into an error: a flaw in the interpreter must not
-// take down a run because of somebody's template.
+// recovered turns a panic into an error: a flaw in the interpreter must not take down a run because of somebody's
+// template.
 func recovered(doing string, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%s: internal error: %v", doing, p)
@@ -106,10 +104,9 @@ func (t *Template) On(day string) (*Template, error) {
 	return t.WithDate(date), nil
 }
 
-// Render returns the prompt for the messages, with the beginning of the
-// assistant's turn at its end where addGenerationPrompt is set. A *RefusedError
-// is the template's own complaint about the messages. Without a date, a text
-// that depends on it is ErrNoDate; one that does not is rendered.
+// Render returns the prompt for the messages, with the beginning of the assistant's turn at its end where
+// addGenerationPrompt is set. A *RefusedError is the template's own complaint about the messages. Without a date, a
+// text that depends on it is ErrNoDate; one that does not is rendered.
 func (t *Template) Render(messages []Message, addGenerationPrompt bool) (text string, err error) {
 	defer recovered("rendering the chat template", &err)
 	if !t.date.IsZero() || !t.UsesClock() {

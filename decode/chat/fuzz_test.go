@@ -28,8 +28,7 @@ func seedTemplates(f *testing.F) []string {
 	)
 }
 
-// FuzzRender checks that no template and no message makes rendering panic or
-// exceed the limits.
+// FuzzRender checks that no template and no message makes rendering panic or exceed the limits.
 func FuzzRender(f *testing.F) {
 	for _, source := range seedTemplates(f) {
 		f.Add(source, "user", "What is 2 + 3?")

@@ -67,9 +67,8 @@ func readTemplate(t testing.TB, name string) string {
 	return string(source)
 }
 
-// TestFamilies renders templates in the styles of the common model families as
-// transformers does: the same text, the same refusal, or an error of both; and without a date,
-// those texts alone are refused that are others on another day.
+// TestFamilies renders templates in the styles of the common model families as transformers does: the same text, the
+// same refusal, or an error of both; and without a date, those texts alone are refused that are others on another day.
 func TestFamilies(t *testing.T) {
 	t.Parallel()
 	golden, now := templateGoldens(t)
@@ -118,8 +117,7 @@ func checkGolden(t *testing.T, c goldenCase, got string, err error) {
 	}
 }
 
-// TestRealTemplates renders templates published with models, which are not part
-// of this repository.
+// TestRealTemplates renders templates published with models, which are not part of this repository.
 func TestRealTemplates(t *testing.T) {
 	t.Parallel()
 	shared := os.Getenv("GSMEVAL_SHARED")

@@ -12,8 +12,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 )
 
-// maxConfig bounds the JSON files read: real ones list every added token and
-// reach a few megabytes.
+// maxConfig bounds the JSON files read: real ones list every added token and reach a few megabytes.
 const maxConfig = 64 << 20
 
 // ErrNoTemplate is the error of a model that comes without a chat template.
@@ -24,11 +23,9 @@ var tokenNames = []string{
 	"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
 }
 
-// Load reads the chat template and the special tokens of a model, a directory or a GGUF file, as
-// transformers does: chat_template.jinja comes before chat_template in
-// tokenizer_config.json, where a list of named templates stands for its
-// "default"; tokens missing from tokenizer_config.json are looked up in
-// special_tokens_map.json.
+// Load reads the chat template and the special tokens of a model, a directory or a GGUF file, as transformers does:
+// chat_template.jinja comes before chat_template in tokenizer_config.json, where a list of named templates stands for
+// its "default"; tokens missing from tokenizer_config.json are looked up in special_tokens_map.json.
 func Load(dir string) (*Template, error) {
 	const configFile, templateFile = "tokenizer_config.json", "chat_template.jinja"
 	config, err := readObject(dir, configFile)

@@ -102,8 +102,7 @@ type keyword struct {
 	value expr
 }
 
-// A target is what set, for and with assign to: a nameTarget, an attrTarget
-// or a tupleTarget.
+// A target is what set, for and with assign to: a nameTarget, an attrTarget or a tupleTarget.
 type target interface{}
 
 type (
@@ -153,8 +152,8 @@ type (
 		signature
 		name string
 		body []stmt
-		// usesCaller says whether the body names the caller, the condition
-		// under which a call block may call this macro.
+		// usesCaller says whether the body names the caller, the condition under which a call block may call this
+		// macro.
 		usesCaller bool
 	}
 	callStmt struct {

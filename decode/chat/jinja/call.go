@@ -32,8 +32,7 @@ func (a *arguments) take(name string) (Value, bool) {
 // absent stands for an optional argument that was not given.
 type absent struct{}
 
-// bind orders arguments by parameter name. Those after the first required ones
-// may be absent.
+// bind orders arguments by parameter name. Those after the first required ones may be absent.
 func (a arguments) bind(what string, params []string, required int) ([]Value, error) {
 	if len(a.positional) > len(params) {
 		return nil, fmt.Errorf("%s takes at most %d arguments, got %d", what, len(params), len(a.positional))
@@ -299,8 +298,7 @@ func (r *run) attribute(object Value, name string) (Value, error) {
 	return missing(object, name), nil
 }
 
-// isMutator names the methods that change a list or a dict, which jinja2's
-// immutable sandbox does not give out.
+// isMutator names the methods that change a list or a dict, which jinja2's immutable sandbox does not give out.
 func isMutator(name string) bool {
 	switch name {
 	case "append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update":

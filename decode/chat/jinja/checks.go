@@ -120,8 +120,7 @@ func (r *run) testAgainst(name string, v, other Value) (bool, error) {
 	return r.holds(name, v, other)
 }
 
-// sameAs is Python's "is" where that does not depend on how Python happens to
-// store a value.
+// sameAs is Python's "is" where that does not depend on how Python happens to store a value.
 func sameAs(a, b Value) (bool, error) {
 	switch a := a.(type) {
 	case nil, bool:

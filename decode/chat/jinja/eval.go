@@ -43,8 +43,8 @@ func (b *buffer) write(r *run, s string) error {
 	return r.charge(len(s))
 }
 
-// scope holds the variables of a block; a name not in it is looked up in the
-// scopes around it at the time of the lookup.
+// scope holds the variables of a block; a name not in it is looked up in the scopes around it at the time of the
+// lookup.
 type scope struct {
 	vars   map[string]Value
 	parent *scope

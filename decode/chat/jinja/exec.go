@@ -117,8 +117,7 @@ func (r *run) write(v Value, out *buffer) error {
 	return out.write(r, text)
 }
 
-// capture renders a body to a string. A body that breaks or continues a loop
-// around it gives no text.
+// capture renders a body to a string. A body that breaks or continues a loop around it gives no text.
 func (r *run) capture(body []stmt, s *scope) (string, signal, error) {
 	var out buffer
 	sig, err := r.exec(body, s, &out)
@@ -212,8 +211,7 @@ func (r *run) callBlock(st *callStmt, s *scope, out *buffer) error {
 	return r.write(v, out)
 }
 
-// callMacro renders a macro's body in a scope of its own, inside the scope the
-// macro was defined in.
+// callMacro renders a macro's body in a scope of its own, inside the scope the macro was defined in.
 func (r *run) callMacro(m *macro, args arguments) (Value, error) {
 	inner := &scope{parent: m.scope}
 	if len(args.positional) > len(m.params) {

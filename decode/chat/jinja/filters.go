@@ -109,8 +109,7 @@ func onString(f func(string) string) func(*run, Value, []Value) (Value, error) {
 	}
 }
 
-// filterTitle is jinja2's own title, which starts words after fewer characters
-// than Python's.
+// filterTitle is jinja2's own title, which starts words after fewer characters than Python's.
 func filterTitle(s string) string {
 	isBreak := func(c rune) bool { return isSpace(c) || strings.ContainsRune("-({[<", c) }
 	var b strings.Builder
@@ -271,8 +270,7 @@ func filterJoin(r *run, v Value, args []Value) (Value, error) {
 	return r.joined(parts, sep)
 }
 
-// path follows an attribute argument such as "function.name" or 0. Without one
-// the value itself is meant.
+// path follows an attribute argument such as "function.name" or 0. Without one the value itself is meant.
 func (r *run) path(v, attribute Value) (Value, error) {
 	switch a := attribute.(type) {
 	case absent, nil:
@@ -298,8 +296,7 @@ func (r *run) path(v, attribute Value) (Value, error) {
 	return nil, fmt.Errorf("attribute is %s, not a name", typeName(attribute))
 }
 
-// sortKey is what sort, min, max and unique compare: an attribute, and strings
-// in lower case unless case matters.
+// sortKey is what sort, min, max and unique compare: an attribute, and strings in lower case unless case matters.
 func (r *run) sortKey(v, caseSensitive, attribute Value) (Value, error) {
 	if s, ok := attribute.(string); ok && strings.Contains(s, ",") {
 		return nil, errors.New("several attributes are not supported")

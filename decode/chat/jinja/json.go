@@ -20,8 +20,7 @@ type jsonWriter struct {
 	item, pair string
 }
 
-// filterJSON is the tojson filter of transformers: json.dumps without HTML
-// escapes, ensure_ascii off by default.
+// filterJSON is the tojson filter of transformers: json.dumps without HTML escapes, ensure_ascii off by default.
 func filterJSON(r *run, v Value, args []Value) (Value, error) {
 	w := &jsonWriter{r: r, ascii: boolArg(args[0]), sortKeys: boolArg(args[3]), item: ", ", pair: ": "}
 	switch indent := args[1].(type) {

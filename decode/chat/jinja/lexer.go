@@ -65,13 +65,13 @@ type lexer struct {
 	pos    int
 	line   int
 	tokens []token
-	// lineStart says whether the last thing matched ended in a newline, the
-	// condition of lstrip_blocks for a tag that no text precedes.
+	// lineStart says whether the last thing matched ended in a newline, the condition of lstrip_blocks for a tag that
+	// no text precedes.
 	lineStart bool
 }
 
-// lex splits a template into tokens. It follows jinja2.lexer with trim_blocks
-// and lstrip_blocks on and keep_trailing_newline off.
+// lex splits a template into tokens. It follows jinja2.lexer with trim_blocks and lstrip_blocks on and
+// keep_trailing_newline off.
 func lex(source string) ([]token, error) {
 	source = strings.ReplaceAll(source, "\r\n", "\n")
 	source = strings.ReplaceAll(source, "\r", "\n")
@@ -155,8 +155,7 @@ func nextTag(s string) int {
 	}
 }
 
-// lstrip takes from the text before a tag what the tag's sign or
-// lstrip_blocks removes.
+// lstrip takes from the text before a tag what the tag's sign or lstrip_blocks removes.
 func (l *lexer) lstrip(text string, sign byte, opener string) string {
 	if sign == '-' {
 		return strings.TrimRightFunc(text, isSpace)
@@ -171,8 +170,7 @@ func (l *lexer) lstrip(text string, sign byte, opener string) string {
 	return text
 }
 
-// rawTag matches {% raw %} or {% endraw %} at the start of s: its length and
-// the sign at its beginning.
+// rawTag matches {% raw %} or {% endraw %} at the start of s: its length and the sign at its beginning.
 func rawTag(s, name string) (n int, sign byte, ok bool) {
 	rest := s[2:]
 	if rest != "" && (rest[0] == '-' || rest[0] == '+') {
@@ -258,8 +256,7 @@ func (l *lexer) tag(end tokenKind) error {
 	return errorAt(l.line, "unexpected end of template inside a tag")
 }
 
-// tagEnd returns the length of a tag's end at the start of s, with the
-// whitespace it takes along, or 0.
+// tagEnd returns the length of a tag's end at the start of s, with the whitespace it takes along, or 0.
 func tagEnd(s string, end tokenKind) int {
 	closer := "%}"
 	if end == tokVariableEnd {
@@ -317,8 +314,7 @@ func (l *lexer) tagToken(rest string, open *[]byte) (int, error) {
 	return len(op), nil
 }
 
-// number emits the number at the start of rest. After a dot it is an index, as
-// in a.0.1, and no float.
+// number emits the number at the start of rest. After a dot it is an index, as in a.0.1, and no float.
 func (l *lexer) number(rest string) (int, error) {
 	afterDot := l.src[l.pos-1] == '.'
 	if m := floatPattern.FindString(rest); m != "" && !afterDot {
@@ -379,8 +375,7 @@ func (l *lexer) str(rest string) (int, error) {
 	return 0, errorAt(l.line, "unterminated string literal")
 }
 
-// unescape decodes a literal as Python's "unicode-escape" codec does: unknown
-// escapes stay as they are.
+// unescape decodes a literal as Python's "unicode-escape" codec does: unknown escapes stay as they are.
 func unescape(s string) (string, error) {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s, nil
@@ -423,8 +418,8 @@ func unescape(s string) (string, error) {
 		case c == 'N':
 			return "", fmt.Errorf("escape \\N is not supported")
 		case c >= utf8.RuneSelf:
-			// jinja2 first writes non-ASCII characters as escapes, so that
-			// the backslash in front escapes the escape's own backslash.
+			// jinja2 first writes non-ASCII characters as escapes, so that the backslash in front escapes the escape's
+			// own backslash.
 			r, n := utf8.DecodeRuneInString(escape)
 			b.WriteString(backslashReplace(r))
 			s = escape[n:]

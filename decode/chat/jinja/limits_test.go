@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestLimits gives the interpreter templates that would run for ever, fill the
-// memory or overflow the stack. Each must end in the error of a limit.
+// TestLimits gives the interpreter templates that would run for ever, fill the memory or overflow the stack. Each must
+// end in the error of a limit.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	loops := func(n int, body string) string {
@@ -87,8 +87,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestWithinLimits makes sure that the limits leave room for what templates
-// really do with long conversations.
+// TestWithinLimits makes sure that the limits leave room for what templates really do with long conversations.
 func TestWithinLimits(t *testing.T) {
 	t.Parallel()
 	const source = "{% for m in messages[::-1] %}" +
@@ -106,8 +105,7 @@ func TestWithinLimits(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that parsing never panics and that what it accepts renders
-// without a panic.
+// FuzzParse checks that parsing never panics and that what it accepts renders without a panic.
 func FuzzParse(f *testing.F) {
 	golden := readSnippets(f)
 	for _, c := range golden.Cases {

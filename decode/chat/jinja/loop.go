@@ -6,9 +6,8 @@ import (
 	"math"
 )
 
-// loop is the special variable of a for loop, and its iterator. The next
-// element is fetched no earlier than jinja2 does, because the loop's condition
-// may read what its body changes.
+// loop is the special variable of a for loop, and its iterator. The next element is fetched no earlier than jinja2
+// does, because the loop's condition may read what its body changes.
 type loop struct {
 	run     *run
 	source  *seq // elements not yet tested
@@ -23,8 +22,7 @@ type loop struct {
 	recurse func(Value) (Value, error)
 }
 
-// fetch moves elements that pass the test ahead until there are n. It reports
-// whether there are.
+// fetch moves elements that pass the test ahead until there are n. It reports whether there are.
 func (l *loop) fetch(n int) (bool, error) {
 	for len(l.ahead) < n {
 		item, ok, err := l.run.next(l.source)
@@ -122,8 +120,7 @@ func (l *loop) call(name string, args []Value) (Value, error) {
 	return !same, nil
 }
 
-// loop runs a for loop over a value, depth levels down in a recursive one,
-// whose next level recurse renders.
+// loop runs a for loop over a value, depth levels down in a recursive one, whose next level recurse renders.
 func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error), depth int) (signal, error) {
 	source, err := r.iterate(over)
 	if err != nil {
@@ -174,8 +171,7 @@ func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(
 	return r.exec(st.otherwise, &scope{parent: s}, out)
 }
 
-// recursiveLoop runs a loop whose body may call loop(...) with what to loop
-// over one level deeper.
+// recursiveLoop runs a loop whose body may call loop(...) with what to loop over one level deeper.
 func (r *run) recursiveLoop(st *forStmt, s *scope, out *buffer) error {
 	iter, err := r.eval(st.iter, s)
 	if err != nil {

@@ -177,8 +177,7 @@ func split(fromRight bool) func(*run, Value, []Value) (Value, error) {
 	}
 }
 
-// chargeParts pays for splitting a string at certain characters, before that
-// takes the memory.
+// chargeParts pays for splitting a string at certain characters, before that takes the memory.
 func (r *run) chargeParts(s string, at func(rune) bool) error {
 	n := 0
 	for _, c := range s {
@@ -220,8 +219,7 @@ func splitSpace(s string, limit int64, fromRight bool) []string {
 		i := find(s, isSpace)
 		switch {
 		case limit == 0:
-			// What is left keeps its inner whitespace, not that at the end
-			// the splitting began from.
+			// What is left keeps its inner whitespace, not that at the end the splitting began from.
 			parts = append(parts, s)
 			s = ""
 		case i < 0:
@@ -432,8 +430,8 @@ func mapString(f func(string) string) func(*run, Value, []Value) (Value, error) 
 	}
 }
 
-// upper and lower map characters in context (a final sigma) and to several
-// (a sharp s), as Python does; strings.ToUpper and ToLower do not.
+// upper and lower map characters in context (a final sigma) and to several (a sharp s), as Python does; strings.ToUpper
+// and ToLower do not.
 func upper(s string) string {
 	if isASCII(s) {
 		return strings.ToUpper(s)
@@ -484,8 +482,8 @@ func capitalize(s string) string {
 
 func isCased(c rune) bool { return unicode.IsUpper(c) || unicode.IsLower(c) || unicode.IsTitle(c) }
 
-// isSuperscript tells the digits outside of Nd that Python's isdigit accepts
-// and that occur in text: superscripts and subscripts.
+// isSuperscript tells the digits outside of Nd that Python's isdigit accepts and that occur in text: superscripts and
+// subscripts.
 func isSuperscript(c rune) bool {
 	return c == '²' || c == '³' || c == '¹' || c >= 0x2070 && c <= 0x2089 && unicode.Is(unicode.No, c)
 }

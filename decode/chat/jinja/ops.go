@@ -227,8 +227,8 @@ func floatOp(op string, a, b float64) (Value, error) {
 	return math.Floor((a-m)/b + 0.5), nil
 }
 
-// percent is Python's % formatting with the conversions %s, %d, %i, %f (with a
-// precision) and %%, with one value or a tuple of values.
+// percent is Python's % formatting with the conversions %s, %d, %i, %f (with a precision) and %%, with one value or a
+// tuple of values.
 func (r *run) percent(format string, v Value) (Value, error) {
 	args, all := []Value{v}, true
 	switch v := v.(type) {

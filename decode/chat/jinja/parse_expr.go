@@ -156,8 +156,7 @@ func (p *parser) compare() (expr, error) {
 	return c, nil
 }
 
-// binaryLevels are the binary operators from weak to strong. All of them
-// associate to the left, ** too, as in jinja2.
+// binaryLevels are the binary operators from weak to strong. All of them associate to the left, ** too, as in jinja2.
 var binaryLevels = [...][]string{{"+", "-"}, {"~"}, {"*", "/", "//", "%"}, {"**"}}
 
 func (p *parser) binary(level int) (expr, error) {
@@ -274,8 +273,7 @@ func (p *parser) primary(attrs bool) (expr, error) {
 	}
 }
 
-// list parses comma-separated elements, a comma after the last one allowed, up
-// to and including the closing bracket.
+// list parses comma-separated elements, a comma after the last one allowed, up to and including the closing bracket.
 func (p *parser) list(closer string, element func() (expr, error)) ([]expr, error) {
 	var items []expr
 	for !p.isOp(closer) {
@@ -443,8 +441,7 @@ func (p *parser) callArg(args *callArgs) error {
 	return err
 }
 
-// filters parses a chain of filters. inline says that the first one has no
-// pipe before it, as in the filter tag.
+// filters parses a chain of filters. inline says that the first one has no pipe before it, as in the filter tag.
 func (p *parser) filters(operand expr, inline bool) (expr, error) {
 	for inline || p.isOp("|") {
 		if !inline {

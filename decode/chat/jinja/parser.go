@@ -87,8 +87,8 @@ func (p *parser) template() ([]stmt, error) {
 	return p.statements()
 }
 
-// statements parses up to a block tag with one of the given names, whose name
-// is then the current token, or to the end of the template.
+// statements parses up to a block tag with one of the given names, whose name is then the current token, or to the end
+// of the template.
 func (p *parser) statements(ends ...string) ([]stmt, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
@@ -129,9 +129,8 @@ func (p *parser) statements(ends ...string) ([]stmt, error) {
 	}
 }
 
-// unsafe removes a "safe" filter that is applied last before printing. With
-// autoescape off it changes nothing there; anywhere else it would make a string
-// that escapes what is added to it, which this package does not have.
+// unsafe removes a "safe" filter that is applied last before printing. With autoescape off it changes nothing there;
+// anywhere else it would make a string that escapes what is added to it, which this package does not have.
 func unsafe(e expr) expr {
 	for {
 		f, ok := e.(*filterExpr)
@@ -142,8 +141,7 @@ func unsafe(e expr) expr {
 	}
 }
 
-// block parses the rest of a tag and the statements up to the first of ends,
-// which is left as the current token.
+// block parses the rest of a tag and the statements up to the first of ends, which is left as the current token.
 func (p *parser) block(ends ...string) ([]stmt, error) {
 	p.skipOp(":")
 	if _, err := p.expectKind(tokBlockEnd); err != nil {
@@ -311,8 +309,7 @@ func (p *parser) with(at line) (stmt, error) {
 	return s, err
 }
 
-// function parses the body of a macro or a call block, in which an outer loop
-// cannot be broken.
+// function parses the body of a macro or a call block, in which an outer loop cannot be broken.
 func (p *parser) function(end string) ([]stmt, error) {
 	loops := p.loops
 	p.loops = 0
@@ -411,8 +408,7 @@ func (p *parser) signature() (signature, error) {
 	return s, p.expectOp(")")
 }
 
-// target parses what is assigned to; attributes of namespaces only where
-// attrs is set.
+// target parses what is assigned to; attributes of namespaces only where attrs is set.
 func (p *parser) target(attrs bool, ends ...string) (target, error) {
 	e, err := p.tuple(tupleRules{simple: true, attrs: attrs, ends: ends})
 	if err != nil {

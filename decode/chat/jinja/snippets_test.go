@@ -35,8 +35,7 @@ func readSnippets(t testing.TB) snippetGolden {
 	return golden
 }
 
-// fromJSON decodes JSON to template values, keeping the order of keys and the
-// difference between 1 and 1.0.
+// fromJSON decodes JSON to template values, keeping the order of keys and the difference between 1 and 1.0.
 func fromJSON(t testing.TB, d *json.Decoder) Value {
 	t.Helper()
 	tok, err := d.Token()
@@ -89,8 +88,7 @@ func snippetVariables(t testing.TB, raw json.RawMessage) map[string]Value {
 	return vars
 }
 
-// TestSnippets holds single constructs against jinja2: the same text, or an
-// error where jinja2 has one.
+// TestSnippets holds single constructs against jinja2: the same text, or an error where jinja2 has one.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
 	golden := readSnippets(t)
@@ -123,9 +121,8 @@ func renderSource(source string, vars map[string]Value) (string, error) {
 	return tmpl.Render(vars)
 }
 
-// stricter are snippets that jinja2 renders and this package refuses: half of a
-// surrogate pair, which no tokenizer takes, and the printed address of a Python
-// object.
+// stricter are snippets that jinja2 renders and this package refuses: half of a surrogate pair, which no tokenizer
+// takes, and the printed address of a Python object.
 var stricter = map[string]bool{
 	`{{ '\u00e9\ud83d' }}`: true,
 	`{{ s|items }}`:        true,

@@ -5,8 +5,7 @@ import (
 	"fmt"
 )
 
-// item evaluates a subscript: as in jinja2 the attribute of that name is tried
-// where there is no such item.
+// item evaluates a subscript: as in jinja2 the attribute of that name is tried where there is no such item.
 func (r *run) item(e *itemExpr, s *scope) (Value, error) {
 	object, err := r.eval(e.object, s)
 	if err != nil {
@@ -138,8 +137,7 @@ func (r *run) sliceOf(object Value, e *sliceExpr, s *scope) (Value, error) {
 	return nil, fmt.Errorf("%s cannot be sliced", objectName(object))
 }
 
-// slicePositions lists the positions Python's start:stop:step picks from n
-// elements.
+// slicePositions lists the positions Python's start:stop:step picks from n elements.
 func slicePositions(n int, bounds [3]*int64) ([]int, error) {
 	step := int64(1)
 	if bounds[2] != nil {

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Value is a value of the template language: nil (None), bool, int64, float64,
-// string, *Dict, a list made by List, a Function, or one of this package's own.
+// Value is a value of the template language: nil (None), bool, int64, float64, string, *Dict, a list made by List, a
+// Function, or one of this package's own.
 type Value any
 
 type seqKind int
@@ -30,9 +30,8 @@ func (k seqKind) String() string {
 
 // seq is every sequence but a string.
 //
-// One of iterKind is lazy, as Python's are: it takes its elements from items,
-// or from another iterator, and passes them through a function, none before it
-// is asked for.
+// One of iterKind is lazy, as Python's are: it takes its elements from items, or from another iterator, and passes them
+// through a function, none before it is asked for.
 type seq struct {
 	kind  seqKind
 	items []Value
@@ -87,8 +86,7 @@ func (r *run) iterate(v Value) (*seq, error) {
 	return iterOf(items), err
 }
 
-// lazily passes the elements of a value through a function. As in jinja2's
-// filters a false value has no elements.
+// lazily passes the elements of a value through a function. As in jinja2's filters a false value has no elements.
 func (r *run) lazily(v Value, pass func(Value) (Value, bool, error)) (Value, error) {
 	if !truth(v) {
 		return iterOf(nil), nil
@@ -113,8 +111,7 @@ func NewDict(pairs ...Value) *Dict {
 	return d
 }
 
-// hashable returns the form under which Python would find a key: equal numbers
-// are one key.
+// hashable returns the form under which Python would find a key: equal numbers are one key.
 func hashable(key Value) (Value, error) {
 	switch k := key.(type) {
 	case nil, string, int64:
@@ -177,8 +174,7 @@ func (d *Dict) pairs() []Value {
 	return items
 }
 
-// undefined is what a missing variable or attribute gives. It prints as
-// nothing; most other uses fail with its message.
+// undefined is what a missing variable or attribute gives. It prints as nothing; most other uses fail with its message.
 type undefined struct{ message string }
 
 // namespace is the one mutable value.
@@ -477,8 +473,7 @@ func (r *run) equal(a, b Value, depth int) (bool, error) {
 	return false, fmt.Errorf("comparing a %s is not supported", typeName(a))
 }
 
-// compare orders two values as Python's < does: -1, 0 or 1, and false where
-// they are unordered because of a NaN.
+// compare orders two values as Python's < does: -1, 0 or 1, and false where they are unordered because of a NaN.
 func (r *run) compare(op string, a, b Value, depth int) (int, bool, error) {
 	if depth > maxNest {
 		return 0, false, errTooDeep
