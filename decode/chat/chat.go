@@ -54,7 +54,7 @@ type Template struct {
 
 // Parse parses the source of a chat template. An error names the line and what is wrong there or not supported.
 func Parse(source string, tokens Tokens) (t *Template, err error) {
-	defer recovered("parsing the chat template", &err)
+	defer panicToError("parsing the chat template", &err)
 	parsed, err := jinja.Parse(source)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the chat template: %w", err)
@@ -62,9 +62,9 @@ func Parse(source string, tokens Tokens) (t *Template, err error) {
 	return &Template{source: source, parsed: parsed, tokens: maps.Clone(tokens)}, nil
 }
 
-// recovered turns a panic into an error: a flaw in the interpreter must not take down a run because of somebody's
+// panicToError turns a panic into an error: a flaw in the interpreter must not take down a run because of somebody's
 // template.
-func recovered(doing string, err *error) {
+func panicToError(doing string, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%s: internal error: %v", doing, p)
 	}
@@ -108,7 +108,7 @@ func (t *Template) On(day string) (*Template, error) {
 // addGenerationPrompt is set. A *RefusedError is the template's own complaint about the messages. Without a date, a
 // text that depends on it is ErrNoDate; one that does not is rendered.
 func (t *Template) Render(messages []Message, addGenerationPrompt bool) (text string, err error) {
-	defer recovered("rendering the chat template", &err)
+	defer panicToError("rendering the chat template", &err)
 	if !t.date.IsZero() || !t.UsesClock() {
 		return t.render(messages, addGenerationPrompt, t.date)
 	}
@@ -133,7 +133,7 @@ func (t *Template) render(messages []Message, addGenerationPrompt bool, now time
 	vars["add_generation_prompt"] = addGenerationPrompt
 	vars["tools"] = nil
 	vars["documents"] = nil
-	vars["raise_exception"] = jinja.Function{Name: "raise_exception", Params: []string{"message"}, Call: refuse}
+	vars["raise_exception"] = jinja.Function{Name: "raise_exception", Params: []string{"message"}, Call: raiseException}
 	vars["strftime_now"] = jinja.Function{Name: "strftime_now", Params: []string{"format"}, Call: strftimeNow(now)}
 	text, err := t.parsed.Render(vars)
 	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
@@ -145,7 +145,7 @@ func (t *Template) render(messages []Message, addGenerationPrompt bool, now time
 	return text, nil
 }
 
-func refuse(args []jinja.Value) (jinja.Value, error) {
+func raiseException(args []jinja.Value) (jinja.Value, error) {
 	message, ok := args[0].(string)
 	if !ok {
 		return nil, errors.New("raise_exception needs a message")

@@ -24,7 +24,7 @@ func Load(dir string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := try(file); err != nil {
+	if err := checkInChild(file); err != nil {
 		return nil, err
 	}
 	tk, err := tokenizers.FromBytes(file.Data)

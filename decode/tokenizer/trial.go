@@ -32,12 +32,12 @@ const (
 	trialMemoryPer  = 32        // bytes for each byte of the file
 	trialSeconds    = 10        // of processor time, and beside them
 	trialBytesPerS  = 1 << 20   // a second for so many bytes of the file
-	trialPatience   = 6         // the wall clock may take so many times as long
-	trialComplaints = 64 << 10  // bytes kept of what the child prints as it dies
+	trialWallFactor = 6         // the wall clock may take so many times as long
+	trialStderr     = 64 << 10  // bytes kept of what the child prints as it dies
 )
 
-// program is the file to start as the child: "" where main does not call Trial, and a file is loaded untried.
-var program string
+// executable is the file to start as the child: "" where main does not call Trial, and a file is loaded untried.
+var executable string
 
 // Trial makes this program able to try tokenizers in a process of its own. main calls it before anything else and, where
 // it says that this process is such a child, exits with the code.
@@ -49,32 +49,32 @@ func Trial(args []string) (code int, child bool) {
 		}
 		return 0, true
 	}
-	program, _ = os.Executable() // without it, tokenizers are loaded untried, as everywhere else
+	executable, _ = os.Executable() // without it, tokenizers are loaded untried, as everywhere else
 	return 0, false
 }
 
-// try finds out whether a tokenizer can be loaded here without harm, and remembers what it found by the file's hash.
-func try(file checkpoint.TokenizerFile) error {
-	if program == "" {
+// checkInChild finds out whether a tokenizer can be loaded here without harm, and remembers what it found by the file's hash.
+func checkInChild(file checkpoint.TokenizerFile) error {
+	if executable == "" {
 		return nil
 	}
-	mark := verdictPath(file.SHA256)
-	if mark != "" {
-		if _, err := os.Stat(mark); err == nil {
+	passed := passedPath(file.SHA256)
+	if passed != "" {
+		if _, err := os.Stat(passed); err == nil {
 			return nil
 		}
 	}
 	if err := startTrial(file.Data); err != nil {
 		return fmt.Errorf("%s: %w", file.Path, err)
 	}
-	if mark != "" && os.MkdirAll(filepath.Dir(mark), 0o755) == nil {
-		_ = os.WriteFile(mark, nil, 0o644) //nolint:gosec // nothing secret; where it cannot be written, the next start tries again
+	if passed != "" && os.MkdirAll(filepath.Dir(passed), 0o755) == nil {
+		_ = os.WriteFile(passed, nil, 0o644) //nolint:gosec // nothing secret; where it cannot be written, the next start tries again
 	}
 	return nil
 }
 
-// verdictPath is the file that says that a tokenizer passed this library's trial, "" where there is no cache.
-func verdictPath(sha string) string {
+// passedPath is the file that says that a tokenizer passed this library's trial, "" where there is no cache.
+func passedPath(sha string) string {
 	dir := os.Getenv("GSMEVAL_CACHE")
 	if dir == "" {
 		user, err := os.UserCacheDir()
@@ -89,13 +89,13 @@ func verdictPath(sha string) string {
 // startTrial runs the child on a file's data.
 func startTrial(data []byte) error {
 	seconds := trialSeconds + len(data)/trialBytesPerS
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds*trialPatience)*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds*trialWallFactor)*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, trialCommand)
+	cmd := exec.CommandContext(ctx, executable, trialCommand)
 	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "RAYON_RS_NUM_THREADS=1", "RUST_BACKTRACE=0", "GOTRACEBACK=none")
-	var said bytes.Buffer
-	complaints := &head{left: trialComplaints}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(data), &said, complaints
+	var stdout bytes.Buffer
+	stderr := &prefixBuffer{left: trialStderr}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(data), &stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -103,34 +103,34 @@ func startTrial(data []byte) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("trying the tokenizer took more than %d s; the file is damaged or made to do harm", seconds*trialPatience)
+		return fmt.Errorf("trying the tokenizer took more than %d s; the file is damaged or made to do harm", seconds*trialWallFactor)
 	case !errors.As(err, &exit):
 		return fmt.Errorf("trying the tokenizer in a process of its own: %w", err)
-	case exit.ExitCode() == 1 && said.Len() > 0:
-		return errors.New(said.String())
+	case exit.ExitCode() == 1 && stdout.Len() > 0:
+		return errors.New(stdout.String())
 	}
-	return fmt.Errorf("the tokenizer ends the process that uses it (%s); the file is damaged or made to do harm", cause(exit.ProcessState, complaints.String(), seconds))
+	return fmt.Errorf("the tokenizer ends the process that uses it (%s); the file is damaged or made to do harm", causeOfDeath(exit.ProcessState, stderr.String(), seconds))
 }
 
-// cause says of what the child died.
-func cause(state *os.ProcessState, complaints string, seconds int) string {
-	lines := strings.Split(complaints, "\n")
+// causeOfDeath says of what the child died.
+func causeOfDeath(state *os.ProcessState, stderr string, seconds int) string {
+	lines := strings.Split(stderr, "\n")
 	for i, l := range lines {
 		switch {
 		case strings.Contains(l, "panicked at") && i+1 < len(lines):
-			return "panic: " + clip(lines[i+1])
+			return "panic: " + shorten(lines[i+1])
 		case strings.Contains(l, "memory allocation of"), strings.Contains(l, "out of memory"), strings.Contains(l, "cannot allocate memory"):
-			return clip(l)
+			return shorten(l)
 		}
 	}
 	status, ok := state.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL) || strings.Contains(complaints, "SIGXCPU") {
+	if ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL) || strings.Contains(stderr, "SIGXCPU") {
 		return fmt.Sprintf("more than %d s of processor time", seconds)
 	}
-	return clip(state.String())
+	return shorten(state.String())
 }
 
-func clip(s string) string {
+func shorten(s string) string {
 	const most = 160
 	if len(s) > most {
 		s = s[:most] + "..."
@@ -138,14 +138,14 @@ func clip(s string) string {
 	return strings.ToValidUTF8(strings.TrimSpace(s), "?")
 }
 
-// head keeps the first bytes that are written to it.
-type head struct {
+// prefixBuffer keeps the first bytes that are written to it.
+type prefixBuffer struct {
 	bytes.Buffer
 
 	left int
 }
 
-func (h *head) Write(p []byte) (int, error) {
+func (h *prefixBuffer) Write(p []byte) (int, error) {
 	keep := p[:min(len(p), h.left)]
 	h.left -= len(keep)
 	h.Buffer.Write(keep)

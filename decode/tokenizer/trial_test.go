@@ -174,10 +174,10 @@ func encoded(t *testing.T, dir, text string) []int {
 func TestTriedOnce(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("GSMEVAL_CACHE", cache)
-	good := program
-	t.Cleanup(func() { program = good })
+	good := executable
+	t.Cleanup(func() { executable = good })
 	encoded(t, bundled, "one")
-	program = "/nonexistent/program"
+	executable = "/nonexistent/program"
 	encoded(t, bundled, "one") // would fail if it were tried
 	dir := altered(t, inModel("unk_token", "other"))
 	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "in a process of its own") {
@@ -203,9 +203,9 @@ func TestNULIsRefused(t *testing.T) {
 
 // TestNoTokensIsAnError checks that the library's way to fail, an empty result, does not pass for an empty prompt.
 func TestNoTokensIsAnError(t *testing.T) {
-	old := program
-	program = ""
-	t.Cleanup(func() { program = old })
+	old := executable
+	executable = ""
+	t.Cleanup(func() { executable = old })
 	dir := altered(t, set("model", object{"type": "WordLevel", "unk_token": "[UNK]", "vocab": object{"a": 0}}))
 	tk, err := Load(dir)
 	if err != nil {

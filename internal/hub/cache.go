@@ -54,8 +54,8 @@ func (r repo) commit(revision string) (string, error) {
 	return commit, nil
 }
 
-// remember notes which commit a revision is.
-func (r repo) remember(revision, commit string) error {
+// writeRef notes which commit a revision is.
+func (r repo) writeRef(revision, commit string) error {
 	if revision == commit {
 		return nil
 	}
@@ -97,8 +97,8 @@ func (r repo) files(commit string) ([]string, error) {
 	return names, nil
 }
 
-// has reports whether a snapshot has a file whole: a file of another size than the hub's is not it.
-func (r repo) has(commit string, f remoteFile) bool {
+// hasFile reports whether a snapshot has a file whole: a file of another size than the hub's is not it.
+func (r repo) hasFile(commit string, f remoteFile) bool {
 	info, err := os.Stat(r.file(commit, f.Name))
 	return err == nil && info.Mode().IsRegular() && (f.Size < 0 || info.Size() == f.Size)
 }

@@ -29,8 +29,8 @@ var (
 	ErrDamaged      = errors.New("damaged")
 )
 
-// maxPatience is the longest wait that the hub may ask for.
-const maxPatience = 5 * time.Minute
+// maxRetryAfter is the longest wait that the hub may ask for.
+const maxRetryAfter = 5 * time.Minute
 
 // transient marks an error that may pass. after is how long the hub asks to wait, 0 where it does not say.
 type transient struct {
@@ -41,9 +41,9 @@ type transient struct {
 func (t transient) Error() string { return t.err.Error() }
 func (t transient) Unwrap() error { return t.err }
 
-// refused explains an answer that is no success.
-func (c *Client) refused(ref Ref, what string, resp *http.Response) error {
-	code, said := resp.Header.Get("X-Error-Code"), printable(resp.Header.Get("X-Error-Message"))
+// responseError explains an answer that is no success.
+func (c *Client) responseError(ref Ref, what string, resp *http.Response) error {
+	code, message := resp.Header.Get("X-Error-Code"), printable(resp.Header.Get("X-Error-Message"))
 	page := c.Endpoint + "/" + ref.Kind.urlPrefix() + ref.ID
 	token := "set HF_TOKEN to a token of an account that may read it (" + c.Endpoint + "/settings/tokens)"
 	if c.Token != "" {
@@ -56,42 +56,43 @@ func (c *Client) refused(ref Ref, what string, resp *http.Response) error {
 		return fmt.Errorf("%s has %w as %s", ref, ErrNoFile, what)
 	case code == "GatedRepo":
 		return fmt.Errorf("%s is %w: accept its terms at %s, then set HF_TOKEN to a token of that account (%s/settings/tokens)", ref.ID, ErrGated, page, c.Endpoint)
-	case said == "Access to this resource is disabled.":
+	case message == "Access to this resource is disabled.":
 		return fmt.Errorf("%s is %w to anybody: the hub has disabled it", ref.ID, ErrUnauthorised)
-	case status == http.StatusUnauthorized && strings.HasPrefix(said, "Invalid credentials"):
+	case status == http.StatusUnauthorized && strings.HasPrefix(message, "Invalid credentials"):
 		return fmt.Errorf("%s: %w: the hub does not know the token in use; make a new one at %s/settings/tokens, or unset HF_TOKEN", ref.ID, ErrUnauthorised, c.Endpoint)
 	case code == "RepoNotFound", status == http.StatusUnauthorized, status == http.StatusNotFound:
 		return fmt.Errorf("%s %s: %w at %s: check the name; if it is private, %s", ref.Kind, ref.ID, ErrNotFound, c.Endpoint, token)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("%s: %w (403%s): %s", ref, ErrUnauthorised, after(": ", said), token)
+		return fmt.Errorf("%s: %w (403%s): %s", ref, ErrUnauthorised, prefixed(": ", message), token)
 	case status == http.StatusTooManyRequests:
 		wait := retryAfter(resp.Header, time.Now())
-		err := fmt.Errorf("%s: %w by %s%s; wait%s, or set HF_TOKEN for a higher limit", ref, ErrRateLimited, c.Endpoint, after(": ", said), after(" ", forHowLong(wait)))
-		if wait > maxPatience {
+		err := fmt.Errorf("%s: %w by %s%s; wait%s, or set HF_TOKEN for a higher limit", ref, ErrRateLimited, c.Endpoint, prefixed(": ", message), prefixed(" ", waitText(wait)))
+		if wait > maxRetryAfter {
 			return err
 		}
 		return transient{err, wait}
 	case status == http.StatusRequestTimeout, status >= 500:
-		err := fmt.Errorf("%s: %s answers %s%s; try again later", ref, printable(resp.Request.URL.Host), resp.Status, after(": ", said))
+		err := fmt.Errorf("%s: %s answers %s%s; try again later", ref, printable(resp.Request.URL.Host), resp.Status, prefixed(": ", message))
 		wait := retryAfter(resp.Header, time.Now())
-		if wait > maxPatience {
+		if wait > maxRetryAfter {
 			return err
 		}
 		return transient{err, wait}
 	default:
-		return fmt.Errorf("%s: %s answers %s%s for %s", ref, printable(resp.Request.URL.Host), resp.Status, after(": ", said), what)
+		return fmt.Errorf("%s: %s answers %s%s for %s", ref, printable(resp.Request.URL.Host), resp.Status, prefixed(": ", message), what)
 	}
 }
 
-// forHowLong is a wait for a message, nothing where it is not known.
-func forHowLong(d time.Duration) string {
+// waitText is a wait for a message, nothing where it is not known.
+func waitText(d time.Duration) string {
 	if d == 0 {
 		return ""
 	}
 	return d.Round(time.Second).String()
 }
 
-func after(mark, text string) string {
+// prefixed is a mark and a text behind it, or nothing where there is no text.
+func prefixed(mark, text string) string {
 	if text == "" {
 		return ""
 	}
@@ -131,8 +132,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// unreachable explains why no answer came. Addresses are left out but for the host: those of a CDN carry signatures.
-func (c *Client) unreachable(ctx context.Context, host string, err error) error {
+// networkError explains why no answer came. Addresses are left out but for the host: those of a CDN carry signatures.
+func (c *Client) networkError(ctx context.Context, host string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -140,17 +141,17 @@ func (c *Client) unreachable(ctx context.Context, host string, err error) error 
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	said := fmt.Errorf("%s %w: %w; check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use what is cached", host, ErrUnreachable, err)
+	explained := fmt.Errorf("%s %w: %w; check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use what is cached", host, ErrUnreachable, err)
 	var op *net.OpError
 	if !c.reached && errors.As(err, &op) && op.Op == "dial" {
-		return said // there is no network, or no hub: nothing to wait for
+		return explained // there is no network, or no hub: nothing to wait for
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errStalled) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || strings.Contains(err.Error(), "server closed") {
-		return transient{said, 0}
+		return transient{explained, 0}
 	}
-	return said
+	return explained
 }
 
 // errStalled ends a transfer that has stopped moving.
@@ -160,15 +161,15 @@ var errStalled = errors.New("the connection brings nothing any more")
 const attempts = 5
 
 // retry calls f until it succeeds, fails for good, or has failed too often in a row without moving on.
-func (c *Client) retry(ctx context.Context, f func() (moved bool, err error)) error {
+func (c *Client) retry(ctx context.Context, f func() (progressed bool, err error)) error {
 	failed := 0
 	for {
-		moved, err := f()
+		progressed, err := f()
 		var t transient
 		if err == nil || !errors.As(err, &t) {
 			return err
 		}
-		if moved {
+		if progressed {
 			failed = 0
 		}
 		if failed++; failed == attempts {

@@ -22,7 +22,7 @@ import (
 // fetch brings a file into a snapshot, unless it is there.
 func (c *Client) fetch(ctx context.Context, ref Ref, commit string, listed remoteFile, p *progress) error {
 	r := c.repo(ref)
-	if r.has(commit, listed) {
+	if r.hasFile(commit, listed) {
 		p.skip(listed.Size)
 		return nil
 	}
@@ -76,7 +76,7 @@ func openPartial(path string, want remoteFile, p *progress) (*partial, error) {
 		return nil, fmt.Errorf("writing to the hub's cache: %w", err)
 	}
 	d := &partial{File: f, want: want, p: p}
-	d.begin()
+	d.resetHash()
 	if info, err := f.Stat(); err == nil && info.Size() > want.Size {
 		return d, d.restart()
 	}
@@ -87,8 +87,8 @@ func openPartial(path string, want remoteFile, p *progress) (*partial, error) {
 	return d, nil
 }
 
-// begin makes the hash that the file's name is: sha256, or git's, which is sha1 over a header and the contents.
-func (d *partial) begin() {
+// resetHash makes the hash that the file's name is: sha256, or git's, which is sha1 over a header and the contents.
+func (d *partial) resetHash() {
 	if len(d.want.Hash) == 2*sha256.Size {
 		d.sum = sha256.New()
 		return
@@ -101,7 +101,7 @@ func (d *partial) begin() {
 func (d *partial) restart() error {
 	d.p.add(-d.size)
 	d.size = 0
-	d.begin()
+	d.resetHash()
 	if err := d.Truncate(0); err != nil {
 		return fmt.Errorf("writing to the hub's cache: %w", err)
 	}
@@ -123,7 +123,7 @@ func (d *partial) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (d *partial) right() bool { return hex.EncodeToString(d.sum.Sum(nil)) == d.want.Hash }
+func (d *partial) hashMatches() bool { return hex.EncodeToString(d.sum.Sum(nil)) == d.want.Hash }
 
 // download completes a file and checks it. A copy whose hash is wrong is thrown away, and fetched once more: what was
 // resumed may be the damaged part.
@@ -145,13 +145,13 @@ func (c *Client) download(ctx context.Context, ref Ref, commit string, f remoteF
 		furthest := d.size // not where it was before: a server may begin anew for ever
 		if err := c.retry(ctx, func() (bool, error) {
 			err := c.get(ctx, ref, commit, d)
-			moved := d.size > furthest
+			progressed := d.size > furthest
 			furthest = max(furthest, d.size)
-			return moved, err
+			return progressed, err
 		}); err != nil {
 			return fmt.Errorf("downloading %s of %s: %w", f.Name, ref.ID, err)
 		}
-		if d.right() {
+		if d.hashMatches() {
 			break
 		}
 		got := hex.EncodeToString(d.sum.Sum(nil))
@@ -207,7 +207,7 @@ func (c *Client) get(ctx context.Context, ref Ref, commit string, d *partial) er
 		}
 		return transient{fmt.Errorf("%s has no such part of %s", printable(resp.Request.URL.Host), d.want.Name), 0}
 	default:
-		return c.refused(ref, d.want.Name, resp)
+		return c.responseError(ref, d.want.Name, resp)
 	}
 	_, err = io.CopyBuffer(struct{ io.Writer }{d}, &watched{resp.Body, watch, c.stall}, make([]byte, 1<<20))
 	var path *os.PathError
@@ -217,7 +217,7 @@ func (c *Client) get(ctx context.Context, ref Ref, commit string, d *partial) er
 	case errors.As(err, &path):
 		return fmt.Errorf("writing to the hub's cache: %w; HF_HUB_CACHE names another place for it", err)
 	case err != nil:
-		return stalled(ctx, c.unreachable(ctx, printable(resp.Request.URL.Host), err))
+		return stalled(ctx, c.networkError(ctx, printable(resp.Request.URL.Host), err))
 	case d.size < d.want.Size:
 		return transient{fmt.Errorf("%s ended at %s of %s", d.want.Name, megabytes(d.size), megabytes(d.want.Size)), 0}
 	}

@@ -40,7 +40,7 @@ func (c *Client) request(ctx context.Context, method, address string, header htt
 		}
 		resp, err := c.http.Do(req)
 		if err != nil {
-			return nil, c.unreachable(ctx, printable(u.Host), err)
+			return nil, c.networkError(ctx, printable(u.Host), err)
 		}
 		c.reached = true
 		location := resp.Header.Get("Location")
@@ -106,11 +106,11 @@ func (c *Client) list(ctx context.Context, ref Ref) (*listing, error) {
 		}
 		defer resp.Body.Close() //nolint:errcheck // it was only read
 		if resp.StatusCode != http.StatusOK {
-			return false, c.refused(ref, "a revision", resp)
+			return false, c.responseError(ref, "a revision", resp)
 		}
 		data, err := io.ReadAll(io.LimitReader(resp.Body, maxListing+1))
 		if err != nil {
-			return false, c.unreachable(ctx, printable(resp.Request.URL.Host), err)
+			return false, c.networkError(ctx, printable(resp.Request.URL.Host), err)
 		}
 		if len(data) > maxListing {
 			return false, fmt.Errorf("%s: its list of files has more than %d MB", ref, maxListing>>20)
@@ -183,7 +183,7 @@ func (c *Client) head(ctx context.Context, ref Ref, commit string, listed remote
 		}
 		_ = resp.Body.Close() // a HEAD has none
 		if resp.StatusCode != http.StatusOK && resp.StatusCode/100 != 3 {
-			return false, c.refused(ref, listed.Name, resp)
+			return false, c.responseError(ref, listed.Name, resp)
 		}
 		f, err = described(listed, commit, resp)
 		if err != nil {

@@ -38,11 +38,11 @@ func (c *Client) Snapshot(ctx context.Context, ref Ref, sel Selection) (Snapshot
 	if err != nil {
 		return c.fallback(ctx, ref, sel, err)
 	}
-	dir, err := c.bring(ctx, ref, found, sel)
+	dir, err := c.downloadAll(ctx, ref, found, sel)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if err := c.repo(ref).remember(ref.Revision, found.Commit); err != nil {
+	if err := c.repo(ref).writeRef(ref.Revision, found.Commit); err != nil {
 		c.logf("%v (the files are there all the same)", err)
 	}
 	return Snapshot{Dir: dir, Commit: found.Commit}, nil
@@ -75,7 +75,7 @@ func (c *Client) cached(ref Ref, sel Selection) (Snapshot, error) {
 		}
 	}
 	if len(names) == 0 {
-		return Snapshot{}, fmt.Errorf("%s %s is %w %s%s", ref.Kind, ref, ErrNotCached, c.Cache, r.others())
+		return Snapshot{}, fmt.Errorf("%s %s is %w %s%s", ref.Kind, ref, ErrNotCached, c.Cache, r.cachedCommits())
 	}
 	wanted, err := sel(names, func(name string) ([]byte, error) { return r.read(commit, name) })
 	if err != nil {
@@ -89,8 +89,8 @@ func (c *Client) cached(ref Ref, sel Selection) (Snapshot, error) {
 	return Snapshot{Dir: r.snapshot(commit), Commit: commit}, nil
 }
 
-// others lists the commits that are there instead of the one asked for.
-func (r repo) others() string {
+// cachedCommits lists the commits that are there instead of the one asked for.
+func (r repo) cachedCommits() string {
 	entries, err := os.ReadDir(r.snapshot(""))
 	if err != nil || len(entries) == 0 {
 		return ""
@@ -113,8 +113,8 @@ func (r repo) read(commit, name string) ([]byte, error) {
 	return data, nil
 }
 
-// bring downloads what a selection needs and the cache lacks.
-func (c *Client) bring(ctx context.Context, ref Ref, l *listing, sel Selection) (string, error) {
+// downloadAll downloads what a selection needs and the cache lacks.
+func (c *Client) downloadAll(ctx context.Context, ref Ref, l *listing, sel Selection) (string, error) {
 	r := c.repo(ref)
 	p := newProgress(Output{}, "", 0)
 	one := func(name string) error {
@@ -144,7 +144,7 @@ func (c *Client) bring(ctx context.Context, ref Ref, l *listing, sel Selection) 
 	for _, name := range wanted {
 		f := l.Files[name]
 		total += max(f.Size, 0)
-		if !r.has(l.Commit, f) {
+		if !r.hasFile(l.Commit, f) {
 			missing++
 		}
 	}

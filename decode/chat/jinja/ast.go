@@ -1,11 +1,11 @@
 package jinja
 
 // An expr is an expression node; every kind carries the line it begins on.
-type expr interface{ where() int }
+type expr interface{ lineNumber() int }
 
 type line int
 
-func (l line) where() int { return int(l) }
+func (l line) lineNumber() int { return int(l) }
 
 type (
 	constExpr struct {

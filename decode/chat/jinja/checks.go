@@ -26,7 +26,7 @@ func (r *run) applyTest(name string, v Value, args arguments) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		return r.testAgainst(name, v, bound[0])
+		return r.testWithArgument(name, v, bound[0])
 	}
 	if _, err := args.bind("the test", nil, 0); err != nil {
 		return false, err
@@ -94,7 +94,7 @@ func (r *run) applyTest(name string, v Value, args arguments) (bool, error) {
 	return false, errors.New("there is no such test, or it is not supported in chat templates")
 }
 
-func (r *run) testAgainst(name string, v, other Value) (bool, error) {
+func (r *run) testWithArgument(name string, v, other Value) (bool, error) {
 	switch name {
 	case "eq", "equalto":
 		name = "=="
@@ -117,7 +117,7 @@ func (r *run) testAgainst(name string, v, other Value) (bool, error) {
 	case "sameas":
 		return sameAs(v, other)
 	}
-	return r.holds(name, v, other)
+	return r.compareOne(name, v, other)
 }
 
 // sameAs is Python's "is" where that does not depend on how Python happens to store a value.

@@ -81,7 +81,7 @@ func (r *run) eval(e expr, s *scope) (Value, error) {
 	if err == nil {
 		v, err = r.evalNode(e, s)
 	}
-	return v, at(e.where(), err)
+	return v, withLine(e.lineNumber(), err)
 }
 
 func (r *run) evalNode(e expr, s *scope) (Value, error) {
@@ -221,7 +221,7 @@ func (r *run) comparisons(e *compareExpr, s *scope) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		ok, err := r.holds(c.op, left, right)
+		ok, err := r.compareOne(c.op, left, right)
 		if err != nil || !ok {
 			return false, err
 		}
@@ -230,8 +230,8 @@ func (r *run) comparisons(e *compareExpr, s *scope) (Value, error) {
 	return true, nil
 }
 
-// holds evaluates one comparison.
-func (r *run) holds(op string, left, right Value) (bool, error) {
+// compareOne evaluates one comparison.
+func (r *run) compareOne(op string, left, right Value) (bool, error) {
 	switch op {
 	case "==":
 		return r.equal(left, right, 0)

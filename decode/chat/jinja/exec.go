@@ -35,12 +35,12 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 	case dataStmt:
 		return done, out.write(r, string(st))
 	case outputStmt:
-		return done, at(st.value.where(), r.print(st.value, s, out))
+		return done, withLine(st.value.lineNumber(), r.print(st.value, s, out))
 	case *ifStmt:
 		return r.ifBlock(st, s, out)
 	case *forStmt:
 		if st.recursive {
-			return done, at(st.where(), r.recursiveLoop(st, s, out))
+			return done, withLine(st.lineNumber(), r.recursiveLoop(st, s, out))
 		}
 		iter, err := r.eval(st.iter, s)
 		if err != nil {
@@ -52,7 +52,7 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 		if err != nil {
 			return done, err
 		}
-		return done, at(st.where(), r.assign(st.target, v, s))
+		return done, withLine(st.lineNumber(), r.assign(st.target, v, s))
 	case *setBlockStmt:
 		text, sig, err := r.capture(st.body, &scope{parent: s})
 		if err != nil || sig != done {
@@ -62,7 +62,7 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 		if err != nil {
 			return done, err
 		}
-		return done, at(st.where(), r.assign(st.target, v, s))
+		return done, withLine(st.lineNumber(), r.assign(st.target, v, s))
 	case *withStmt:
 		inner := &scope{parent: s}
 		for i, e := range st.values {
@@ -71,7 +71,7 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 				return done, err
 			}
 			if err := r.assign(st.targets[i], v, inner); err != nil {
-				return done, at(st.where(), err)
+				return done, withLine(st.lineNumber(), err)
 			}
 		}
 		return r.exec(st.body, inner, out)
@@ -79,7 +79,7 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 		s.set(st.name, &macro{signature: st.signature, name: st.name, body: st.body, scope: s, usesCaller: st.usesCaller})
 		return done, nil
 	case *callStmt:
-		return done, at(st.where(), r.callBlock(st, s, out))
+		return done, withLine(st.lineNumber(), r.callBlock(st, s, out))
 	case *filterStmt:
 		inner := &scope{parent: s}
 		text, sig, err := r.capture(st.body, inner)
@@ -90,7 +90,7 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 		if err != nil {
 			return done, err
 		}
-		return done, at(st.where(), r.write(v, out))
+		return done, withLine(st.lineNumber(), r.write(v, out))
 	case generationStmt:
 		return r.exec(st.body, &scope{parent: s}, out)
 	case breakStmt:
@@ -190,7 +190,7 @@ func (r *run) filterChain(chain expr, text string, s *scope) (Value, error) {
 		return nil, err
 	}
 	v, err = r.filter(f.name, v, args)
-	return v, at(f.where(), err)
+	return v, withLine(f.lineNumber(), err)
 }
 
 func (r *run) callBlock(st *callStmt, s *scope, out *buffer) error {

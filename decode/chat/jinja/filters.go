@@ -35,8 +35,8 @@ var filters = map[string]filterSpec{
 	"length":     {nil, 0, filterLength},
 	"list":       {nil, 0, filterList},
 	"lower":      {nil, 0, onString(lower)},
-	"max":        {[]string{"case_sensitive", "attribute"}, 0, extreme(1)},
-	"min":        {[]string{"case_sensitive", "attribute"}, 0, extreme(-1)},
+	"max":        {[]string{"case_sensitive", "attribute"}, 0, minOrMax(1)},
+	"min":        {[]string{"case_sensitive", "attribute"}, 0, minOrMax(-1)},
 	"replace":    {[]string{"old", "new", "count"}, 2, filterReplace},
 	"reverse":    {nil, 0, filterReverse},
 	"round":      {[]string{"precision", "method"}, 0, filterRound},
@@ -139,7 +139,7 @@ func filterTrim(r *run, v Value, args []Value) (Value, error) {
 	if err := r.charge(len(s)); err != nil {
 		return nil, err
 	}
-	return stripped(s, args[0], true, true)
+	return trimChars(s, args[0], true, true)
 }
 
 func filterReplace(r *run, v Value, args []Value) (Value, error) {
@@ -157,7 +157,7 @@ func filterReplace(r *run, v Value, args []Value) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.replaced(texts[0], texts[1], texts[2], limit)
+	return r.replaceString(texts[0], texts[1], texts[2], limit)
 }
 
 func filterDefault(_ *run, v Value, args []Value) (Value, error) {
@@ -175,8 +175,8 @@ func filterLength(r *run, v Value, _ []Value) (Value, error) {
 	return int64(n), err
 }
 
-// copied returns what iterating over a value gives, paid for as a new list.
-func (r *run) copied(v Value) ([]Value, error) {
+// copyItems returns what iterating over a value gives, paid for as a new list.
+func (r *run) copyItems(v Value) ([]Value, error) {
 	items, err := r.items(v)
 	if err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (r *run) copied(v Value) ([]Value, error) {
 }
 
 func filterList(r *run, v Value, _ []Value) (Value, error) {
-	items, err := r.copied(v)
+	items, err := r.copyItems(v)
 	return List(items...), err
 }
 
@@ -222,7 +222,7 @@ func filterReverse(r *run, v Value, _ []Value) (Value, error) {
 		slices.Reverse(runes)
 		return string(runes), r.charge(8 * len(s))
 	}
-	items, err := r.copied(v)
+	items, err := r.copyItems(v)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +254,7 @@ func filterJoin(r *run, v Value, args []Value) (Value, error) {
 			return nil, err
 		}
 	}
-	items, err := r.copied(v)
+	items, err := r.copyItems(v)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +267,7 @@ func filterJoin(r *run, v Value, args []Value) (Value, error) {
 			return nil, err
 		}
 	}
-	return r.joined(parts, sep)
+	return r.joinParts(parts, sep)
 }
 
 // path follows an attribute argument such as "function.name" or 0. Without one the value itself is meant.
@@ -311,28 +311,28 @@ func (r *run) sortKey(v, caseSensitive, attribute Value) (Value, error) {
 	return key, nil
 }
 
-type keyed struct{ key, value Value }
+type keyedValue struct{ key, value Value }
 
-func (r *run) keyed(v, caseSensitive, attribute Value) ([]keyed, error) {
-	items, err := r.copied(v)
+func (r *run) withSortKeys(v, caseSensitive, attribute Value) ([]keyedValue, error) {
+	items, err := r.copyItems(v)
 	if err != nil {
 		return nil, err
 	}
-	pairs := make([]keyed, len(items))
+	pairs := make([]keyedValue, len(items))
 	for i, item := range items {
 		key, err := r.sortKey(item, caseSensitive, attribute)
 		if err != nil {
 			return nil, err
 		}
-		pairs[i] = keyed{key, item}
+		pairs[i] = keyedValue{key, item}
 	}
 	return pairs, nil
 }
 
 // sorted sorts by key, keeping the order of equal ones also in reverse.
-func (r *run) sorted(pairs []keyed, reverse bool) (Value, error) {
+func (r *run) sorted(pairs []keyedValue, reverse bool) (Value, error) {
 	var failed error
-	slices.SortStableFunc(pairs, func(a, b keyed) int {
+	slices.SortStableFunc(pairs, func(a, b keyedValue) int {
 		if failed != nil {
 			return 0
 		}
@@ -353,7 +353,7 @@ func (r *run) sorted(pairs []keyed, reverse bool) (Value, error) {
 }
 
 func filterSort(r *run, v Value, args []Value) (Value, error) {
-	pairs, err := r.keyed(v, args[1], args[2])
+	pairs, err := r.withSortKeys(v, args[1], args[2])
 	if err != nil {
 		return nil, err
 	}
@@ -373,16 +373,16 @@ func filterDictSort(r *run, v Value, args []Value) (Value, error) {
 	default:
 		return nil, errors.New(`can only sort by either "key" or "value"`)
 	}
-	pairs, err := r.keyed(&seq{items: d.pairs()}, args[0], position)
+	pairs, err := r.withSortKeys(&seq{items: d.pairs()}, args[0], position)
 	if err != nil {
 		return nil, err
 	}
 	return r.sorted(pairs, boolArg(args[2]))
 }
 
-func extreme(sign int) func(*run, Value, []Value) (Value, error) {
+func minOrMax(sign int) func(*run, Value, []Value) (Value, error) {
 	return func(r *run, v Value, args []Value) (Value, error) {
-		pairs, err := r.keyed(v, args[0], args[1])
+		pairs, err := r.withSortKeys(v, args[0], args[1])
 		if err != nil {
 			return nil, err
 		}
@@ -404,7 +404,7 @@ func extreme(sign int) func(*run, Value, []Value) (Value, error) {
 }
 
 func filterUnique(r *run, v Value, args []Value) (Value, error) {
-	pairs, err := r.keyed(v, args[0], args[1])
+	pairs, err := r.withSortKeys(v, args[0], args[1])
 	if err != nil {
 		return nil, err
 	}
@@ -424,7 +424,7 @@ func filterUnique(r *run, v Value, args []Value) (Value, error) {
 }
 
 func filterSum(r *run, v Value, args []Value) (Value, error) {
-	items, err := r.copied(v)
+	items, err := r.copyItems(v)
 	if err != nil {
 		return nil, err
 	}
@@ -569,7 +569,7 @@ func filterIndent(r *run, v Value, args []Value) (Value, error) {
 			parts[i] = indention + p
 		}
 	}
-	return r.joined(parts, "\n")
+	return r.joinParts(parts, "\n")
 }
 
 // filterMap is map: over an attribute, or through another filter.
@@ -594,7 +594,7 @@ func (r *run) filterMap(v Value, args arguments) (Value, error) {
 		}
 		args.positional = args.positional[1:]
 	}
-	return r.lazily(v, func(item Value) (Value, bool, error) {
+	return r.mapLazily(v, func(item Value) (Value, bool, error) {
 		if name != "" {
 			mapped, err := r.filter(name, item, args)
 			return mapped, true, err
@@ -625,7 +625,7 @@ func (r *run) filterSelect(v Value, args arguments, byAttribute, keep bool) (Val
 		}
 		args.positional = args.positional[1:]
 	}
-	return r.lazily(v, func(item Value) (Value, bool, error) {
+	return r.mapLazily(v, func(item Value) (Value, bool, error) {
 		value, err := r.path(item, attribute)
 		if err != nil {
 			return nil, false, err

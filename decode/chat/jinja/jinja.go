@@ -49,8 +49,8 @@ func errorAt(line int, format string, args ...any) error {
 	return &Error{Line: line, Err: fmt.Errorf(format, args...)}
 }
 
-// at gives err the line, unless it has one from deeper down already.
-func at(line int, err error) error {
+// withLine gives err the line, unless it has one from deeper down already.
+func withLine(line int, err error) error {
 	if e := (*Error)(nil); err == nil || errors.As(err, &e) {
 		return err
 	}

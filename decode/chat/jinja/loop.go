@@ -124,7 +124,7 @@ func (l *loop) call(name string, args []Value) (Value, error) {
 func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error), depth int) (signal, error) {
 	source, err := r.iterate(over)
 	if err != nil {
-		return done, at(st.where(), err)
+		return done, withLine(st.lineNumber(), err)
 	}
 	l := &loop{run: r, source: source, index: -1, size: -1, depth: depth}
 	if recurse != nil {
@@ -134,7 +134,7 @@ func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(
 		l.test = func(item Value) (bool, error) {
 			inner := &scope{parent: s}
 			if err := r.assign(st.target, item, inner); err != nil {
-				return false, at(st.where(), err)
+				return false, withLine(st.lineNumber(), err)
 			}
 			v, err := r.eval(st.test, inner)
 			return truth(v), err
@@ -144,17 +144,17 @@ func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(
 	for {
 		more, err := l.next()
 		if err != nil {
-			return done, at(st.where(), err)
+			return done, withLine(st.lineNumber(), err)
 		}
 		if !more {
 			break
 		}
 		if err := r.charge(8 * nodeCost); err != nil {
-			return done, at(st.where(), err)
+			return done, withLine(st.lineNumber(), err)
 		}
 		inner := &scope{parent: s, vars: map[string]Value{"loop": l}}
 		if err := r.assign(st.target, l.current, inner); err != nil {
-			return done, at(st.where(), err)
+			return done, withLine(st.lineNumber(), err)
 		}
 		sig, err := r.exec(st.body, inner, out)
 		if err != nil {

@@ -25,8 +25,8 @@ var strMethods = map[string]methodSpec{
 	"splitlines":   {[]string{"keepends"}, 0, splitLines},
 	"partition":    {[]string{"sep"}, 1, partition(false)},
 	"rpartition":   {[]string{"sep"}, 1, partition(true)},
-	"startswith":   {[]string{"prefix"}, 1, affix(strings.HasPrefix)},
-	"endswith":     {[]string{"suffix"}, 1, affix(strings.HasSuffix)},
+	"startswith":   {[]string{"prefix"}, 1, hasAffix(strings.HasPrefix)},
+	"endswith":     {[]string{"suffix"}, 1, hasAffix(strings.HasSuffix)},
 	"removeprefix": {[]string{"prefix"}, 1, remove(strings.TrimPrefix)},
 	"removesuffix": {[]string{"suffix"}, 1, remove(strings.TrimSuffix)},
 	"replace":      {[]string{"old", "new", "count"}, 2, replace},
@@ -39,10 +39,10 @@ var strMethods = map[string]methodSpec{
 	"lower":        {nil, 0, mapString(lower)},
 	"title":        {nil, 0, mapString(title)},
 	"capitalize":   {nil, 0, mapString(capitalize)},
-	"isdigit":      {nil, 0, every(func(c rune) bool { return unicode.Is(unicode.Nd, c) || isSuperscript(c) })},
-	"isalpha":      {nil, 0, every(unicode.IsLetter)},
-	"isalnum":      {nil, 0, every(func(c rune) bool { return unicode.IsLetter(c) || unicode.IsNumber(c) })},
-	"isspace":      {nil, 0, every(isSpace)},
+	"isdigit":      {nil, 0, everyRune(func(c rune) bool { return unicode.Is(unicode.Nd, c) || isSuperscript(c) })},
+	"isalpha":      {nil, 0, everyRune(unicode.IsLetter)},
+	"isalnum":      {nil, 0, everyRune(func(c rune) bool { return unicode.IsLetter(c) || unicode.IsNumber(c) })},
+	"isspace":      {nil, 0, everyRune(isSpace)},
 	"isupper":      {nil, 0, oneCase(unicode.IsUpper, unicode.IsLower)},
 	"islower":      {nil, 0, oneCase(unicode.IsLower, unicode.IsUpper)},
 }
@@ -60,9 +60,9 @@ var dictMethods = map[string]methodSpec{
 		}
 		return args[1], nil
 	}},
-	"keys":   {nil, 0, view(func(d *Dict) []Value { return d.keys })},
-	"values": {nil, 0, view(func(d *Dict) []Value { return d.values })},
-	"items":  {nil, 0, view((*Dict).pairs)},
+	"keys":   {nil, 0, dictView(func(d *Dict) []Value { return d.keys })},
+	"values": {nil, 0, dictView(func(d *Dict) []Value { return d.values })},
+	"items":  {nil, 0, dictView((*Dict).pairs)},
 }
 
 var seqMethods = map[string]methodSpec{
@@ -94,7 +94,7 @@ func elements(v Value) []Value {
 	return nil
 }
 
-func view(of func(*Dict) []Value) func(*run, Value, []Value) (Value, error) {
+func dictView(of func(*Dict) []Value) func(*run, Value, []Value) (Value, error) {
 	return func(r *run, v Value, _ []Value) (Value, error) {
 		d, ok := v.(*Dict)
 		if !ok {
@@ -115,11 +115,11 @@ func text(v Value) string {
 
 func strip(left, right bool) func(*run, Value, []Value) (Value, error) {
 	return func(_ *run, v Value, args []Value) (Value, error) {
-		return stripped(text(v), args[0], left, right)
+		return trimChars(text(v), args[0], left, right)
 	}
 }
 
-func stripped(s string, chars Value, left, right bool) (Value, error) {
+func trimChars(s string, chars Value, left, right bool) (Value, error) {
 	drop := isSpace
 	switch chars.(type) {
 	case absent, nil:
@@ -178,10 +178,10 @@ func split(fromRight bool) func(*run, Value, []Value) (Value, error) {
 }
 
 // chargeParts pays for splitting a string at certain characters, before that takes the memory.
-func (r *run) chargeParts(s string, at func(rune) bool) error {
+func (r *run) chargeParts(s string, isSeparator func(rune) bool) error {
 	n := 0
 	for _, c := range s {
-		if at(c) {
+		if isSeparator(c) {
 			n++
 		}
 	}
@@ -311,8 +311,8 @@ func partition(last bool) func(*run, Value, []Value) (Value, error) {
 	}
 }
 
-// affix is startswith or endswith, with a string or a tuple of strings.
-func affix(has func(s, affix string) bool) func(*run, Value, []Value) (Value, error) {
+// hasAffix is startswith or endswith, with a string or a tuple of strings.
+func hasAffix(has func(s, affix string) bool) func(*run, Value, []Value) (Value, error) {
 	return func(_ *run, v Value, args []Value) (Value, error) {
 		candidates := []Value{args[0]}
 		if t, ok := args[0].(*seq); ok && t.kind == tupleKind {
@@ -351,10 +351,10 @@ func replace(r *run, v Value, args []Value) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.replaced(text(v), old, with, limit)
+	return r.replaceString(text(v), old, with, limit)
 }
 
-func (r *run) replaced(s, old, with string, limit int64) (Value, error) {
+func (r *run) replaceString(s, old, with string, limit int64) (Value, error) {
 	n := strings.Count(s, old)
 	if limit >= 0 && int64(n) > limit {
 		n = int(limit)
@@ -407,10 +407,10 @@ func joinStrings(r *run, v Value, args []Value) (Value, error) {
 			return nil, err
 		}
 	}
-	return r.joined(parts, text(v))
+	return r.joinParts(parts, text(v))
 }
 
-func (r *run) joined(parts []string, sep string) (Value, error) {
+func (r *run) joinParts(parts []string, sep string) (Value, error) {
 	size := len(sep) * max(0, len(parts)-1)
 	if sep != "" && len(parts) > maxWork/len(sep) {
 		size = maxWork
@@ -488,7 +488,7 @@ func isSuperscript(c rune) bool {
 	return c == '²' || c == '³' || c == '¹' || c >= 0x2070 && c <= 0x2089 && unicode.Is(unicode.No, c)
 }
 
-func every(is func(rune) bool) func(*run, Value, []Value) (Value, error) {
+func everyRune(is func(rune) bool) func(*run, Value, []Value) (Value, error) {
 	return func(_ *run, v Value, _ []Value) (Value, error) {
 		s := text(v)
 		return s != "" && strings.IndexFunc(s, func(c rune) bool { return !is(c) }) < 0, nil

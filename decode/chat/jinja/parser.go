@@ -438,5 +438,5 @@ func toTarget(e expr) (target, error) {
 		}
 		return items, nil
 	}
-	return nil, errorAt(e.where(), "cannot assign to this expression")
+	return nil, errorAt(e.lineNumber(), "cannot assign to this expression")
 }

@@ -33,10 +33,10 @@ func (k seqKind) String() string {
 // One of iterKind is lazy, as Python's are: it takes its elements from items, or from another iterator, and passes them
 // through a function, none before it is asked for.
 type seq struct {
-	kind  seqKind
-	items []Value
-	from  *seq                             // iterKind: in place of items, or nil
-	pass  func(Value) (Value, bool, error) // iterKind: the element to give, if any; or nil
+	kind      seqKind
+	items     []Value
+	source    *seq                             // iterKind: in place of items, or nil
+	transform func(Value) (Value, bool, error) // iterKind: the element to give, if any; or nil
 }
 
 // List makes a list.
@@ -55,10 +55,10 @@ func (r *run) next(s *seq) (Value, bool, error) {
 	for {
 		var v Value
 		switch {
-		case s.from != nil:
+		case s.source != nil:
 			var ok bool
 			var err error
-			if v, ok, err = r.next(s.from); err != nil || !ok {
+			if v, ok, err = r.next(s.source); err != nil || !ok {
 				return nil, false, err
 			}
 		case len(s.items) == 0:
@@ -67,10 +67,10 @@ func (r *run) next(s *seq) (Value, bool, error) {
 			v = s.items[0]
 			s.items = s.items[1:]
 		}
-		if s.pass == nil {
+		if s.transform == nil {
 			return v, true, nil
 		}
-		passed, ok, err := s.pass(v)
+		passed, ok, err := s.transform(v)
 		if err != nil || ok {
 			return passed, ok, err
 		}
@@ -86,13 +86,13 @@ func (r *run) iterate(v Value) (*seq, error) {
 	return iterOf(items), err
 }
 
-// lazily passes the elements of a value through a function. As in jinja2's filters a false value has no elements.
-func (r *run) lazily(v Value, pass func(Value) (Value, bool, error)) (Value, error) {
+// mapLazily passes the elements of a value through a function. As in jinja2's filters a false value has no elements.
+func (r *run) mapLazily(v Value, transform func(Value) (Value, bool, error)) (Value, error) {
 	if !truth(v) {
 		return iterOf(nil), nil
 	}
 	from, err := r.iterate(v)
-	return &seq{kind: iterKind, from: from, pass: pass}, err
+	return &seq{kind: iterKind, source: from, transform: transform}, err
 }
 
 // Dict is a dictionary that keeps the order of insertion.
