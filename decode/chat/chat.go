@@ -27,8 +27,8 @@ type Message struct {
 type Tokens map[string]string
 
 // ErrNoDate is the error of a template whose text depends on today's date where none was given by WithDate.
-var ErrNoDate = errors.New("the chat template prints today's date; give one, in a config as prompt.date and to a command as " +
-	"--date YYYY-MM-DD, so that the prompt is the same on another day")
+var ErrNoDate = errors.New("the chat template prints today's date; give one, in a config as prompt.date and " +
+	"to a command as --date YYYY-MM-DD, so that the prompt is the same on another day")
 
 // Two days that differ in everything a date format can print: a text that prints the date differs between them.
 var (

@@ -43,8 +43,8 @@ func (t *Tokenizer) Vocab() int { return int(t.tk.VocabSize()) }
 // Close frees the tokenizer.
 func (t *Tokenizer) Close() error { return t.tk.Close() }
 
-// Encode turns text into ids; addSpecial adds what the tokenizer puts around a plain text, such as a BOS token.
-// Control tokens such as <|im_end|> that are spelled out in text become that token, as in transformers: see ControlToken.
+// Encode turns text into ids; addSpecial adds what the tokenizer puts around a plain text, such as a BOS token. Control
+// tokens such as <|im_end|> that are spelled out in text become that token, as in transformers: see ControlToken.
 func (t *Tokenizer) Encode(text string, addSpecial bool) ([]int, error) {
 	if strings.IndexByte(text, 0) >= 0 {
 		return nil, fmt.Errorf("a text with a NUL byte cannot be tokenized")
@@ -60,8 +60,8 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) ([]int, error) {
 	return ids, nil
 }
 
-// Decode turns ids into text; skipSpecial leaves control tokens out. Bytes that are not UTF-8 become U+FFFD, so a text is
-// decoded whole, never token by token.
+// Decode turns ids into text; skipSpecial leaves control tokens out. Bytes that are not UTF-8 become U+FFFD, so a text
+// is decoded whole, never token by token.
 func (t *Tokenizer) Decode(ids []int, skipSpecial bool) string {
 	if len(ids) == 0 {
 		return ""
@@ -73,7 +73,8 @@ func (t *Tokenizer) Decode(ids []int, skipSpecial bool) string {
 	return t.tk.Decode(u, skipSpecial)
 }
 
-// ControlToken returns an added token that text spells out, or "". Text from a data set that does so would end or forge a turn.
+// ControlToken returns an added token that text spells out, or "". Text from a data set that does so would end or forge
+// a turn.
 func (t *Tokenizer) ControlToken(text string) string {
 	for _, c := range t.control {
 		if strings.Contains(text, c) {

@@ -19,9 +19,9 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 )
 
-// A tokenizer.json is a program for the tokenizers library, which ends the whole process where it meets what it does not
-// expect: a panic in Rust cannot cross into Go, nor can memory that runs out. So a file that was never seen before is
-// loaded and used in a child process with limits first, and only what comes through that is loaded here.
+// A tokenizer.json is a program for the tokenizers library, which ends the whole process where it meets what it does
+// not expect: a panic in Rust cannot cross into Go, nor can memory that runs out. So a file that was never seen before
+// is loaded and used in a child process with limits first, and only what comes through that is loaded here.
 
 // trialCommand is the argument with which a program becomes the child.
 const trialCommand = "try-tokenizer"
@@ -39,8 +39,8 @@ const (
 // executable is the file to start as the child: "" where main does not call Trial, and a file is loaded untried.
 var executable string
 
-// Trial makes this program able to try tokenizers in a process of its own. main calls it before anything else and, where
-// it says that this process is such a child, exits with the code.
+// Trial makes this program able to try tokenizers in a process of its own. main calls it before anything else and,
+// where it says that this process is such a child, exits with the code.
 func Trial(args []string) (code int, child bool) {
 	if len(args) == 2 && args[1] == trialCommand {
 		if err := serveTrial(os.Stdin); err != nil {
@@ -53,7 +53,8 @@ func Trial(args []string) (code int, child bool) {
 	return 0, false
 }
 
-// checkInChild finds out whether a tokenizer can be loaded here without harm, and remembers what it found by the file's hash.
+// checkInChild finds out whether a tokenizer can be loaded here without harm, and remembers what it found by the file's
+// hash.
 func checkInChild(file checkpoint.TokenizerFile) error {
 	if executable == "" {
 		return nil
@@ -68,7 +69,8 @@ func checkInChild(file checkpoint.TokenizerFile) error {
 		return fmt.Errorf("%s: %w", file.Path, err)
 	}
 	if passed != "" && os.MkdirAll(filepath.Dir(passed), 0o755) == nil {
-		_ = os.WriteFile(passed, nil, 0o644) //nolint:gosec // nothing secret; where it cannot be written, the next start tries again
+		// Where it cannot be written, the next start tries the file again.
+		_ = os.WriteFile(passed, nil, 0o644) //nolint:gosec // it holds nothing
 	}
 	return nil
 }
@@ -92,7 +94,8 @@ func startTrial(data []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds*trialWallFactor)*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, executable, trialCommand)
-	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "RAYON_RS_NUM_THREADS=1", "RUST_BACKTRACE=0", "GOTRACEBACK=none")
+	cmd.Env = append(os.Environ(),
+		"OMP_NUM_THREADS=1", "RAYON_RS_NUM_THREADS=1", "RUST_BACKTRACE=0", "GOTRACEBACK=none")
 	var stdout bytes.Buffer
 	stderr := &prefixBuffer{left: trialStderr}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(data), &stdout, stderr
@@ -103,13 +106,15 @@ func startTrial(data []byte) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("trying the tokenizer took more than %d s; the file is damaged or made to do harm", seconds*trialWallFactor)
+		return fmt.Errorf("trying the tokenizer took more than %d s; the file is damaged or made to do harm",
+			seconds*trialWallFactor)
 	case !errors.As(err, &exit):
 		return fmt.Errorf("trying the tokenizer in a process of its own: %w", err)
 	case exit.ExitCode() == 1 && stdout.Len() > 0:
 		return errors.New(stdout.String())
 	}
-	return fmt.Errorf("the tokenizer ends the process that uses it (%s); the file is damaged or made to do harm", causeOfDeath(exit.ProcessState, stderr.String(), seconds))
+	return fmt.Errorf("the tokenizer ends the process that uses it (%s); the file is damaged or made to do harm",
+		causeOfDeath(exit.ProcessState, stderr.String(), seconds))
 }
 
 // causeOfDeath says of what the child died.
@@ -119,12 +124,14 @@ func causeOfDeath(state *os.ProcessState, stderr string, seconds int) string {
 		switch {
 		case strings.Contains(l, "panicked at") && i+1 < len(lines):
 			return "panic: " + shorten(lines[i+1])
-		case strings.Contains(l, "memory allocation of"), strings.Contains(l, "out of memory"), strings.Contains(l, "cannot allocate memory"):
+		case strings.Contains(l, "memory allocation of"), strings.Contains(l, "out of memory"),
+			strings.Contains(l, "cannot allocate memory"):
 			return shorten(l)
 		}
 	}
 	status, ok := state.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL) || strings.Contains(stderr, "SIGXCPU") {
+	killed := ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL)
+	if killed || strings.Contains(stderr, "SIGXCPU") {
 		return fmt.Sprintf("more than %d s of processor time", seconds)
 	}
 	return shorten(state.String())
@@ -206,9 +213,12 @@ func limitSelf(size int) error {
 // backtracks shows itself.
 func trialTexts() []string {
 	texts := []string{
-		"Question: Natalia sold 48 clips in April, and half as many in May. How many did she sell?\nLet me solve this step by step:\n",
-		"48 / 2 = <<48/2=24>>24 clips, 1,234.50 + $7 \u2212 3\u00bd \u00d7 10\u2076\n\n#### 72\n\\boxed{72} <think>\n</think>\t \r\n",
-		"na\u00efve \u65e5\u672c\u8a9e \u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u0939\u093f \U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301 \ufeff \u00a0 \u2028 \uffff",
+		"Question: Natalia sold 48 clips in April, and half as many in May. How many did she sell?\n" +
+			"Let me solve this step by step:\n",
+		"48 / 2 = <<48/2=24>>24 clips, 1,234.50 + $7 \u2212 3\u00bd \u00d7 10\u2076\n\n" +
+			"#### 72\n\\boxed{72} <think>\n</think>\t \r\n",
+		"na\u00efve \u65e5\u672c\u8a9e \u0627\u0644\u0639\u0631\u0628\u064a\u0629 " +
+			"\u0939\u093f \U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301 \ufeff \u00a0 \u2028 \uffff",
 	}
 	const run = 2000
 	for _, s := range []string{"a", "A", "0", " ", "\n", "-", "\u00e9", "\u65e5", "a ", "ab", "x=", "\u2581"} {

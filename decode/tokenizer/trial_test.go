@@ -82,8 +82,8 @@ func nested(levels int) any {
 	return v
 }
 
-// TestHostile gives the loader files that, loaded as they are, end the process, fill the memory or never come back. Each
-// must be one line that names the file, in bounded time.
+// TestHostile gives the loader files that, loaded as they are, end the process, fill the memory or never come back.
+// Each must be one line that names the file, in bounded time.
 func TestHostile(t *testing.T) {
 	t.Setenv("GSMEVAL_CACHE", t.TempDir())
 	growing := make([]any, 4) // by two thousand each
@@ -138,8 +138,8 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestCutAndPad checks that what the file says about truncation and padding, which would cut prompts or fill the memory,
-// is switched off, as in transformers.
+// TestCutAndPad checks that what the file says about truncation and padding, which would cut prompts or fill the
+// memory, is switched off, as in transformers.
 func TestCutAndPad(t *testing.T) {
 	t.Setenv("GSMEVAL_CACHE", t.TempDir())
 	text := strings.Repeat("one two three ", 50)

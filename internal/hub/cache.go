@@ -21,7 +21,11 @@ type repo struct {
 }
 
 func (c *Client) repo(ref Ref) repo {
-	return repo{cache: c.Cache, dir: filepath.Join(c.Cache, ref.folder()), locks: filepath.Join(c.Cache, ".locks", ref.folder())}
+	return repo{
+		cache: c.Cache,
+		dir:   filepath.Join(c.Cache, ref.folder()),
+		locks: filepath.Join(c.Cache, ".locks", ref.folder()),
+	}
 }
 
 func (r repo) blob(hash string) string       { return filepath.Join(r.dir, "blobs", hash) }

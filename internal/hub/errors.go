@@ -51,35 +51,42 @@ func (c *Client) responseError(ref Ref, what string, resp *http.Response) error 
 	}
 	switch status := resp.StatusCode; {
 	case code == "RevisionNotFound":
-		return fmt.Errorf("%s has %w %q; its branches and commits are listed at %s/commits", ref.ID, ErrNoRevision, ref.Revision, page)
+		return fmt.Errorf("%s has %w %q; its branches and commits are listed at %s/commits",
+			ref.ID, ErrNoRevision, ref.Revision, page)
 	case code == "EntryNotFound":
 		return fmt.Errorf("%s has %w as %s", ref, ErrNoFile, what)
 	case code == "GatedRepo":
-		return fmt.Errorf("%s is %w: accept its terms at %s, then set HF_TOKEN to a token of that account (%s/settings/tokens)", ref.ID, ErrGated, page, c.Endpoint)
+		return fmt.Errorf("%s is %w: accept its terms at %s, then set HF_TOKEN to a token of that account "+
+			"(%s/settings/tokens)", ref.ID, ErrGated, page, c.Endpoint)
 	case message == "Access to this resource is disabled.":
 		return fmt.Errorf("%s is %w to anybody: the hub has disabled it", ref.ID, ErrUnauthorised)
 	case status == http.StatusUnauthorized && strings.HasPrefix(message, "Invalid credentials"):
-		return fmt.Errorf("%s: %w: the hub does not know the token in use; make a new one at %s/settings/tokens, or unset HF_TOKEN", ref.ID, ErrUnauthorised, c.Endpoint)
+		return fmt.Errorf("%s: %w: the hub does not know the token in use; make a new one at %s/settings/tokens, or "+
+			"unset HF_TOKEN", ref.ID, ErrUnauthorised, c.Endpoint)
 	case code == "RepoNotFound", status == http.StatusUnauthorized, status == http.StatusNotFound:
-		return fmt.Errorf("%s %s: %w at %s: check the name; if it is private, %s", ref.Kind, ref.ID, ErrNotFound, c.Endpoint, token)
+		return fmt.Errorf("%s %s: %w at %s: check the name; if it is private, %s",
+			ref.Kind, ref.ID, ErrNotFound, c.Endpoint, token)
 	case status == http.StatusForbidden:
 		return fmt.Errorf("%s: %w (403%s): %s", ref, ErrUnauthorised, prefixed(": ", message), token)
 	case status == http.StatusTooManyRequests:
 		wait := retryAfter(resp.Header, time.Now())
-		err := fmt.Errorf("%s: %w by %s%s; wait%s, or set HF_TOKEN for a higher limit", ref, ErrRateLimited, c.Endpoint, prefixed(": ", message), prefixed(" ", waitText(wait)))
+		err := fmt.Errorf("%s: %w by %s%s; wait%s, or set HF_TOKEN for a higher limit",
+			ref, ErrRateLimited, c.Endpoint, prefixed(": ", message), prefixed(" ", waitText(wait)))
 		if wait > maxRetryAfter {
 			return err
 		}
 		return transient{err, wait}
 	case status == http.StatusRequestTimeout, status >= 500:
-		err := fmt.Errorf("%s: %s answers %s%s; try again later", ref, printable(resp.Request.URL.Host), resp.Status, prefixed(": ", message))
+		err := fmt.Errorf("%s: %s answers %s%s; try again later",
+			ref, printable(resp.Request.URL.Host), resp.Status, prefixed(": ", message))
 		wait := retryAfter(resp.Header, time.Now())
 		if wait > maxRetryAfter {
 			return err
 		}
 		return transient{err, wait}
 	default:
-		return fmt.Errorf("%s: %s answers %s%s for %s", ref, printable(resp.Request.URL.Host), resp.Status, prefixed(": ", message), what)
+		return fmt.Errorf("%s: %s answers %s%s for %s",
+			ref, printable(resp.Request.URL.Host), resp.Status, prefixed(": ", message), what)
 	}
 }
 
@@ -141,14 +148,16 @@ func (c *Client) networkError(ctx context.Context, host string, err error) error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	explained := fmt.Errorf("%s %w: %w; check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use what is cached", host, ErrUnreachable, err)
+	explained := fmt.Errorf("%s %w: %w; check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use what is "+
+		"cached", host, ErrUnreachable, err)
 	var op *net.OpError
 	if !c.reached && errors.As(err, &op) && op.Op == "dial" {
 		return explained // there is no network, or no hub: nothing to wait for
 	}
 	var timeout net.Error
-	if errors.As(err, &timeout) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errStalled) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || strings.Contains(err.Error(), "server closed") {
+	if errors.As(err, &timeout) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, errStalled) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		strings.Contains(err.Error(), "server closed") {
 		return transient{explained, 0}
 	}
 	return explained

@@ -127,7 +127,9 @@ func (d *partial) hashMatches() bool { return hex.EncodeToString(d.sum.Sum(nil))
 
 // download completes a file and checks it. A copy whose hash is wrong is thrown away, and fetched once more: what was
 // resumed may be the damaged part.
-func (c *Client) download(ctx context.Context, ref Ref, commit string, f remoteFile, path string, p *progress) (err error) {
+func (c *Client) download(
+	ctx context.Context, ref Ref, commit string, f remoteFile, path string, p *progress,
+) (err error) {
 	if err := enoughSpace(filepath.Dir(path), f, path); err != nil {
 		return err
 	}
@@ -159,7 +161,8 @@ func (c *Client) download(ctx context.Context, ref Ref, commit string, f remoteF
 			return err
 		}
 		if again {
-			return fmt.Errorf("downloading %s of %s: %w: its hash is %s, the hub names %s; the copy was thrown away. A proxy or mirror on the way is at fault",
+			return fmt.Errorf("downloading %s of %s: %w: its hash is %s, the hub names %s; the copy was thrown away. "+
+				"A proxy or mirror on the way is at fault",
 				f.Name, ref.ID, ErrDamaged, got, f.Hash)
 		}
 		c.logf("%s is damaged (its hash is %s instead of %s); downloading it again", f.Name, got, f.Hash)
@@ -199,7 +202,8 @@ func (c *Client) get(ctx context.Context, ref Ref, commit string, d *partial) er
 			if err := d.restart(); err != nil {
 				return err
 			}
-			return transient{fmt.Errorf("%s was asked for %s and sends %q", printable(resp.Request.URL.Host), want, printable(got)), 0}
+			return transient{fmt.Errorf("%s was asked for %s and sends %q",
+				printable(resp.Request.URL.Host), want, printable(got)), 0}
 		}
 	case http.StatusRequestedRangeNotSatisfiable:
 		if err := d.restart(); err != nil {
@@ -256,7 +260,8 @@ func enoughSpace(dir string, f remoteFile, part string) error {
 	var disk syscall.Statfs_t
 	err := syscall.Statfs(dir, &disk) // what cannot be measured shows when it is written
 	if free := int64(min(disk.Bavail, 1<<40)) * disk.Bsize; err == nil && need > free {
-		return fmt.Errorf("%s needs %s, and %s has %s free; make room, or set HF_HUB_CACHE to another place", f.Name, megabytes(need), dir, megabytes(free))
+		return fmt.Errorf("%s needs %s, and %s has %s free; make room, or set HF_HUB_CACHE to another place",
+			f.Name, megabytes(need), dir, megabytes(free))
 	}
 	return nil
 }

@@ -56,7 +56,8 @@ func (c *Client) request(ctx context.Context, method, address string, header htt
 		case err != nil:
 			return nil, fmt.Errorf("%s redirects to no address at all", printable(u.Host))
 		case next.Scheme != "https" && (next.Scheme != "http" || u.Scheme == "https"):
-			return nil, fmt.Errorf("%s redirects from %s to %q, which is refused", printable(u.Host), u.Scheme, printable(next.Scheme))
+			return nil, fmt.Errorf("%s redirects from %s to %q, which is refused",
+				printable(u.Host), u.Scheme, printable(next.Scheme))
 		}
 		u = next
 	}
@@ -97,7 +98,8 @@ const maxListing = 64 << 20
 
 // list asks which commit a revision is and which files it has.
 func (c *Client) list(ctx context.Context, ref Ref) (*listing, error) {
-	address := fmt.Sprintf("%s/api/%ss/%s/revision/%s?blobs=true", c.Endpoint, string(ref.Kind), ref.ID, url.PathEscape(ref.Revision))
+	address := fmt.Sprintf("%s/api/%ss/%s/revision/%s?blobs=true",
+		c.Endpoint, string(ref.Kind), ref.ID, url.PathEscape(ref.Revision))
 	var found *listing
 	err := c.retry(ctx, func() (bool, error) {
 		resp, err := c.request(ctx, http.MethodGet, address, nil)
@@ -117,7 +119,8 @@ func (c *Client) list(ctx context.Context, ref Ref) (*listing, error) {
 		}
 		found, err = parseListing(data)
 		if err != nil {
-			return false, fmt.Errorf("%s: %s does not answer as a hub does (%w); check HF_ENDPOINT and the proxy", ref, printable(resp.Request.URL.Host), err)
+			return false, fmt.Errorf("%s: %s does not answer as a hub does (%w); check HF_ENDPOINT and the proxy",
+				ref, printable(resp.Request.URL.Host), err)
 		}
 		return false, nil
 	})
@@ -197,7 +200,8 @@ func (c *Client) head(ctx context.Context, ref Ref, commit string, listed remote
 // described reads hash and size from the headers of a file's address.
 func described(f remoteFile, commit string, resp *http.Response) (remoteFile, error) {
 	if got := resp.Header.Get("X-Repo-Commit"); got != commit {
-		return f, fmt.Errorf("the server names the commit %q instead of %s; HF_ENDPOINT is no hub, or a proxy answers for it", printable(got), commit)
+		return f, fmt.Errorf("the server names the commit %q instead of %s; HF_ENDPOINT is no hub, or a proxy "+
+			"answers for it", printable(got), commit)
 	}
 	etag := resp.Header.Get("X-Linked-Etag")
 	if etag == "" {
@@ -205,7 +209,8 @@ func described(f remoteFile, commit string, resp *http.Response) (remoteFile, er
 	}
 	if etag = strings.Trim(strings.TrimPrefix(etag, "W/"), `"`); blobHash.MatchString(etag) {
 		if f.Hash != "" && f.Hash != etag {
-			return f, fmt.Errorf("%w: the hub lists the hash %s and serves %s; try again later", ErrDamaged, f.Hash, etag)
+			return f, fmt.Errorf("%w: the hub lists the hash %s and serves %s; try again later",
+				ErrDamaged, f.Hash, etag)
 		}
 		f.Hash = etag
 	}

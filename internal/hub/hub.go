@@ -39,8 +39,8 @@ type Settings struct {
 	Quiet    bool   // no progress
 }
 
-// FromEnv reads the settings from the variables that huggingface_hub reads: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN,
-// HF_TOKEN_PATH, HF_HUB_OFFLINE and their older names. getenv is os.Getenv.
+// FromEnv reads the settings from the variables that huggingface_hub reads: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE,
+// HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE and their older names. getenv is os.Getenv.
 func FromEnv(getenv func(string) string) (Settings, error) {
 	first := func(names ...string) string {
 		for _, name := range names {

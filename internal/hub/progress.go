@@ -36,9 +36,10 @@ func newProgress(o Output, what string, total int64) *progress {
 	}
 	switch mode {
 	case "bar":
-		p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(o.Bar), progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth(),
-			progressbar.OptionSetDescription(what))
+		p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(o.Bar),
+			progressbar.OptionShowBytes(true), progressbar.OptionShowTotalBytes(true),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionFullWidth(), progressbar.OptionSetDescription(what))
 	case "plain":
 		p.plain = true
 	}
@@ -84,7 +85,8 @@ func (p *progress) line() {
 	if rate > 0 {
 		left = time.Duration(float64(p.total-p.done) / rate * float64(time.Second)).Round(time.Second).String()
 	}
-	p.output.Logf("hub: %s: %s of %s, %s/s, %s left", p.what, megabytes(p.done), megabytes(p.total), megabytes(int64(rate)), left)
+	p.output.Logf("hub: %s: %s of %s, %s/s, %s left",
+		p.what, megabytes(p.done), megabytes(p.total), megabytes(int64(rate)), left)
 }
 
 // finish prints the last state, where something was downloaded.

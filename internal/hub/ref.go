@@ -77,7 +77,8 @@ func (r Ref) check() error {
 
 // plainPath accepts a slash-separated path that stays below where it is put, in one spelling only.
 func plainPath(p string) bool {
-	if p == "" || p == "." || len(p) > 1024 || path.Clean(p) != p || !filepath.IsLocal(p) || strings.ContainsAny(p, `\:`) {
+	if p == "" || p == "." || len(p) > 1024 || path.Clean(p) != p || !filepath.IsLocal(p) ||
+		strings.ContainsAny(p, `\:`) {
 		return false
 	}
 	for _, part := range strings.Split(p, "/") {

@@ -30,7 +30,8 @@ func (c *Client) Snapshot(ctx context.Context, ref Ref, sel Selection) (Snapshot
 	if c.Offline {
 		s, err := c.cached(ref, sel)
 		if err != nil {
-			err = fmt.Errorf("HF_HUB_OFFLINE is set: %w; unset it once, or copy the cache from a machine that has it", err)
+			err = fmt.Errorf("HF_HUB_OFFLINE is set: %w; unset it once, or copy the cache from a machine that has it",
+				err)
 		}
 		return s, err
 	}
@@ -79,11 +80,13 @@ func (c *Client) cached(ref Ref, sel Selection) (Snapshot, error) {
 	}
 	wanted, err := sel(names, func(name string) ([]byte, error) { return r.read(commit, name) })
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("%s %s is %w as a whole (%s): %w", ref.Kind, ref, ErrNotCached, r.snapshot(commit), err)
+		return Snapshot{}, fmt.Errorf("%s %s is %w as a whole (%s): %w",
+			ref.Kind, ref, ErrNotCached, r.snapshot(commit), err)
 	}
 	for _, name := range wanted {
 		if !slices.Contains(names, name) {
-			return Snapshot{}, fmt.Errorf("%s %s is %w as a whole: %s lacks %s", ref.Kind, ref, ErrNotCached, r.snapshot(commit), name)
+			return Snapshot{}, fmt.Errorf("%s %s is %w as a whole: %s lacks %s",
+				ref.Kind, ref, ErrNotCached, r.snapshot(commit), name)
 		}
 	}
 	return Snapshot{Dir: r.snapshot(commit), Commit: commit}, nil
@@ -123,7 +126,8 @@ func (c *Client) downloadAll(ctx context.Context, ref Ref, l *listing, sel Selec
 		case !ok:
 			return fmt.Errorf("%s has %w as %s", ref, ErrNoFile, name)
 		case !plainPath(name):
-			return fmt.Errorf("%s lists a file %q, whose name leads out of its folder; it is not downloaded", ref, printable(name))
+			return fmt.Errorf("%s lists a file %q, whose name leads out of its folder; it is not downloaded",
+				ref, printable(name))
 		}
 		return c.fetch(ctx, ref, l.Commit, f, p)
 	}

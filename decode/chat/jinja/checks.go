@@ -20,7 +20,8 @@ func (r *run) test(name string, v Value, args arguments) (Value, error) {
 
 func (r *run) applyTest(name string, v Value, args arguments) (bool, error) {
 	switch name {
-	case "eq", "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=", "in",
+	case "eq", "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=",
+		"in",
 		"sameas", "divisibleby":
 		bound, err := args.bind("the test", []string{"other"}, 1)
 		if err != nil {

@@ -76,7 +76,9 @@ func (r *run) stmt(st stmt, s *scope, out *buffer) (signal, error) {
 		}
 		return r.exec(st.body, inner, out)
 	case *macroStmt:
-		s.set(st.name, &macro{signature: st.signature, name: st.name, body: st.body, scope: s, usesCaller: st.usesCaller})
+		s.set(st.name, &macro{
+			signature: st.signature, name: st.name, body: st.body, scope: s, usesCaller: st.usesCaller,
+		})
 		return done, nil
 	case *callStmt:
 		return done, withLine(st.lineNumber(), r.callBlock(st, s, out))
@@ -215,7 +217,8 @@ func (r *run) callBlock(st *callStmt, s *scope, out *buffer) error {
 func (r *run) callMacro(m *macro, args arguments) (Value, error) {
 	inner := &scope{parent: m.scope}
 	if len(args.positional) > len(m.params) {
-		return nil, fmt.Errorf("macro %q takes not more than %d arguments, got %d", m.name, len(m.params), len(args.positional))
+		return nil, fmt.Errorf("macro %q takes not more than %d arguments, got %d",
+			m.name, len(m.params), len(args.positional))
 	}
 	required := len(m.params) - len(m.defaults)
 	for i, name := range m.params {

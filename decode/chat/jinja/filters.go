@@ -503,7 +503,8 @@ func filterFloat(_ *run, v Value, args []Value) (Value, error) {
 		return f, nil
 	}
 	if s, ok := v.(string); ok {
-		if f, err := strconv.ParseFloat(strings.TrimFunc(s, isSpace), 64); err == nil && !strings.ContainsAny(s, "xXpP_") {
+		f, err := strconv.ParseFloat(strings.TrimFunc(s, isSpace), 64)
+		if err == nil && !strings.ContainsAny(s, "xXpP_") {
 			return f, nil
 		}
 	}

@@ -121,7 +121,9 @@ func (l *loop) call(name string, args []Value) (Value, error) {
 }
 
 // loop runs a for loop over a value, depth levels down in a recursive one, whose next level recurse renders.
-func (r *run) loop(st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error), depth int) (signal, error) {
+func (r *run) loop(
+	st *forStmt, over Value, s *scope, out *buffer, recurse func(Value, int) (Value, error), depth int,
+) (signal, error) {
 	source, err := r.iterate(over)
 	if err != nil {
 		return done, withLine(st.lineNumber(), err)
