@@ -116,7 +116,7 @@ func TestGGUFRestore(t *testing.T) {
 		err := w.Do(func(s *torch.Scope) error {
 			before := m.Hashes(s)
 			if _, err := m.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
-				return noise.PerturbWeights(s, noise.Spec{Kind: noise.Weight, WeightScale: 0.1}, params, func(string) philox.Key { return 1 }, false)
+				return noise.PerturbWeights(s, condition.Noise{Kind: condition.Weight, Scale: 0.1}, params, func(string) philox.Key { return 1 }, false)
 			}); err != nil {
 				return err
 			}

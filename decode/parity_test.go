@@ -19,6 +19,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
 )
 
 // tolerance bounds max |difference| / max |logit| against transformers in float32.
@@ -499,11 +500,11 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 		use(t, kernels)
 		f := load(t, "qwen2-tied-gqa2")
 		req := needle(f, 23, 1, 60)
-		req.NoiseKey = 5
-		got := under(t, f, Options{Slots: 3, Capacity: 400}, noise.NewInjector(noise.Spec{Kind: noise.Activation, ActivationScale: 0.1}, false), req)[0]
+		req.Draws.Inputs = 5
+		got := under(t, f, Options{Slots: 3, Capacity: 400}, noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false), req)[0]
 		if i == 0 {
 			first = got
-		} else if !sameBits(first, got) || first.Noise2 != got.Noise2 {
+		} else if !sameBits(first, got) || first.Effect.Noise2 != got.Effect.Noise2 {
 			t.Errorf("%s: %v\n%s: %v", vector[0], first, kernels, got)
 		}
 	}

@@ -22,7 +22,9 @@ func newBitsAndBytes(f *fields) (quantizer, []string) {
 	return q, []string{"bitsandbytes rounds activations to int8 too where none is large; here only its weights are as it says, activations are not rounded"}
 }
 
-func (q bitsAndBytes) String() string { return map[bool]string{true: "nf4", false: "int8"}[q.four] + " of bitsandbytes" }
+func (q bitsAndBytes) String() string {
+	return map[bool]string{true: "nf4", false: "int8"}[q.four] + " of bitsandbytes"
+}
 
 const nf4State = ".weight.quant_state.bitsandbytes__nf4"
 
