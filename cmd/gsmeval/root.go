@@ -53,7 +53,7 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 // commands is every command, in the order of the help text.
 var commands = []func(*app) *cobra.Command{
 	runCommand, resumeCommand, watchCommand, statusCommand, submitCommand, mergeCommand,
-	compareCommand, reportCommand, viewCommand, scoreCommand, exportCommand,
+	compareCommand, explainCommand, reportCommand, viewCommand, scoreCommand, exportCommand,
 	calibrateCommand, verifyNoiseCommand,
 	alphaCommand, tempsCommand, curveCommand,
 	generateCommand, promptCommand, initCommand, doctorCommand, versionCommand, workerCommand,

@@ -89,12 +89,19 @@ type cell struct {
 	Link string // to the browser of samples
 }
 
+// findings are the sentences about a run.
+type findings struct {
+	Run       string
+	Sentences []string
+}
+
 // page is what the template is filled with.
 type page struct {
 	Title, Subject string
 	Progress       string
 	Live           bool
 	Facts          [][2]string
+	Findings       []findings
 	Warnings       []string
 	Sections       []section
 	Samples        string // a note on what the browser holds
@@ -200,6 +207,7 @@ func (v *page) head(runs []*Run) {
 		for _, w := range slices.Concat(r.Table.Warnings, r.notes) {
 			v.Warnings = append(v.Warnings, about(w))
 		}
+		v.Findings = append(v.Findings, findings{r.Name, r.Set.Explain()})
 		m := r.Info.Meta
 		seeds := 1
 		for _, c := range m.Conditions {

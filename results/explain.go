@@ -1,0 +1,456 @@
+package results
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/gsmeval/gsmeval/scoring/stats"
+)
+
+// Explain says in three to ten sentences what the run found, each with its numbers and what weakens them. Every number is one of the
+// table's or of a paired comparison of two of its rows; "shows" and "no ... shows" go by p-values that are adjusted for all the
+// comparisons of their kind.
+func (s *Set) Explain() []string {
+	e := &explanation{set: s, table: s.Table()}
+	e.costs()
+	e.changes()
+	e.completeness()
+	e.baseline()
+	e.noise()
+	e.temperatures()
+	e.alpha()
+	e.chips()
+	e.cut()
+	e.size()
+	return e.sentences
+}
+
+const (
+	// atMost sentences are made on single noises and on single temperatures; where there are more, they are summed up.
+	atMostNoises, atMostTemperatures = 2, 3
+	adjustedLevel                    = 0.05
+)
+
+// effect is a paired difference of accuracy: of a noise from none at the first temperature, or of a temperature from the first.
+type effect struct {
+	row *Row
+	paired
+	pHolm float64
+}
+
+// shows tells whether the difference is one after the adjustment for all of its kind.
+func (f *effect) shows() bool { return f.pHolm < adjustedLevel && (f.ci.Lo > 0 || f.ci.Hi < 0) }
+
+// explanation collects the sentences about one run.
+type explanation struct {
+	set       *Set
+	table     *Table
+	clean     *Row      // without noise at the first temperature, or nil
+	cost      []effect  // of each noise
+	change    []effect  // of each temperature under each noise
+	sentences []string
+}
+
+func (e *explanation) say(format string, args ...any) {
+	e.sentences = append(e.sentences, fmt.Sprintf(format, args...))
+}
+
+func (e *explanation) kind(r *Row) string { return e.set.meta.Noises[r.NoiseIndex].Kind }
+
+func (e *explanation) pair(a, b *Row) paired {
+	x, y := e.set.cells[[2]int{a.NoiseIndex, a.TempIndex}], e.set.cells[[2]int{b.NoiseIndex, b.TempIndex}]
+	chips := e.set.meta.Noises[a.NoiseIndex].Chips || e.set.meta.Noises[b.NoiseIndex].Chips
+	return pairUp(arm{e.set, x}, arm{e.set, y}, chips, DefaultSeed, a.Noise, a.Temperature, b.Noise, b.Temperature)
+}
+
+// costs are what each noise does at the first temperature.
+func (e *explanation) costs() {
+	for i := range e.table.Rows {
+		if r := &e.table.Rows[i]; r.Reference && e.kind(r) == KindNone {
+			e.clean = r
+		}
+	}
+	for i := range e.table.Rows {
+		if r := &e.table.Rows[i]; e.clean != nil && r.Reference && e.kind(r) != KindNone {
+			e.cost = append(e.cost, effect{row: r, paired: e.pair(e.clean, r)})
+		}
+	}
+	adjust(e.cost)
+}
+
+// changes are what each temperature does against the first one.
+func (e *explanation) changes() {
+	for i := range e.table.Rows {
+		r := &e.table.Rows[i]
+		if r.Reference || r.SamplesOf != "" {
+			continue
+		}
+		k := slices.IndexFunc(e.table.Rows, func(x Row) bool { return x.Reference && x.NoiseIndex == r.NoiseIndex })
+		if k >= 0 {
+			e.change = append(e.change, effect{row: r, paired: e.pair(&e.table.Rows[k], r)})
+		}
+	}
+	adjust(e.change)
+}
+
+// adjust drops what has no samples and adjusts the p-values of the rest for one another.
+func adjust(effects []effect) {
+	p := make([]float64, len(effects))
+	for i := range effects {
+		p[i] = effects[i].p
+	}
+	for i, adjusted := range stats.Holm(p) {
+		effects[i].pHolm = adjusted
+	}
+}
+
+func (e *explanation) completeness() {
+	there, planned, failed := 0, 0, 0
+	for i := range e.table.Rows {
+		if r := &e.table.Rows[i]; r.SamplesOf == "" {
+			there, planned, failed = there+r.Samples, planned+r.Planned, failed+r.Failed()
+		}
+	}
+	if there < planned {
+		e.say("The run is not complete: %d of %d samples are there, and what follows may change.", there, planned)
+	}
+	if failed > 0 {
+		e.say("%s of %d failed and count%s nowhere.", capital(plural(failed, "sample")), there, map[bool]string{true: "s"}[failed == 1])
+	}
+}
+
+// model is the name of the run's model, for the first sentence.
+func (e *explanation) model() string {
+	name, _, _ := strings.Cut(e.table.Settings["model"], " ")
+	if name == "" {
+		return "the model"
+	}
+	return name
+}
+
+func (e *explanation) baseline() {
+	if e.clean != nil {
+		if e.clean.N == 0 {
+			e.say("There are no samples without noise yet.")
+			return
+		}
+		e.say("Without noise, %s, %s answers %s %% of %s rightly %s.", how(e.clean.Temperature), e.model(),
+			points100(e.clean.Accuracy), plural(e.clean.Questions, "question"), share(e.clean.CI))
+		return
+	}
+	var rows []*Row
+	for i := range e.table.Rows {
+		if r := &e.table.Rows[i]; r.Reference && r.N > 0 {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 {
+		e.say("There are no samples yet.")
+		return
+	}
+	slices.SortFunc(rows, func(a, b *Row) int { return cmp.Compare(b.Accuracy, a.Accuracy) })
+	best, worst := rows[0], rows[len(rows)-1]
+	e.say("The run has no condition without noise, so what noise costs %s is not known; under %s, %s, it answers %s %% rightly %s.",
+		e.model(), best.Noise, how(best.Temperature), points100(best.Accuracy), share(best.CI))
+	if worst != best {
+		e.say("Under %s it answers %s %% rightly %s.", worst.Noise, points100(worst.Accuracy), share(worst.CI))
+	}
+}
+
+func (e *explanation) noise() {
+	counted := slices.DeleteFunc(slices.Clone(e.cost), func(f effect) bool { return f.n == 0 })
+	if len(counted) <= atMostNoises {
+		for i := range counted {
+			e.oneNoise(&counted[i])
+		}
+		return
+	}
+	slices.SortStableFunc(counted, func(a, b effect) int { return cmp.Compare(b.diff, a.diff) })
+	falls := slices.DeleteFunc(slices.Clone(counted), func(f effect) bool { return !f.shows() || f.diff > 0 })
+	switch len(falls) {
+	case 0:
+		f := counted[len(counted)-1]
+		e.say("Under none of the %d noises a fall of accuracy shows; the largest difference is %s points %s under %s.",
+			len(counted), signed(f.diff), interval(f.ci), f.row.Noise)
+	case 1:
+		e.oneNoise(&falls[0])
+		e.say("Under the other %d noises no fall shows.", len(counted)-1)
+	default:
+		least, most := falls[0], falls[len(falls)-1]
+		text := fmt.Sprintf("A fall of accuracy shows under %d of %d noises: the least under %s, by %s points %s, the most under %s, "+
+			"by %s points %s to %s %%", len(falls), len(counted), least.row.Noise, points100(-least.diff), interval(negative(least.ci)),
+			most.row.Noise, points100(-most.diff), interval(negative(most.ci)), points100(most.row.Accuracy))
+		if rest := len(counted) - len(falls); rest > 0 {
+			text += fmt.Sprintf("; under the other %d none does", rest)
+		}
+		e.say("%s.", text)
+	}
+}
+
+func (e *explanation) oneNoise(f *effect) {
+	switch {
+	case f.shows() && f.diff < 0:
+		e.say("Under %s accuracy falls by %s points %s, to %s %%.", f.row.Noise, points100(-f.diff), interval(negative(f.ci)), points100(f.row.Accuracy))
+	case f.shows():
+		e.say("Under %s accuracy rises by %s points %s, to %s %%.", f.row.Noise, points100(f.diff), interval(f.ci), points100(f.row.Accuracy))
+	default:
+		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff), interval(f.ci), f.hidden())
+	}
+}
+
+// hidden says what difference so many samples might not have shown.
+func (f *effect) hidden() string {
+	if math.IsNaN(f.mde) || f.mde <= 0 {
+		return ", but no verdict differs, so how large a one could hide is not known"
+	}
+	return fmt.Sprintf("; one below %s points could hide among so few samples", points100(f.mde))
+}
+
+// temperatures says what each other temperature does, those first that do most.
+func (e *explanation) temperatures() {
+	by := map[int][]effect{}
+	for _, f := range e.change {
+		if f.n > 0 {
+			by[f.row.TempIndex] = append(by[f.row.TempIndex], f)
+		}
+	}
+	var order []int
+	for temp, effects := range by {
+		slices.SortStableFunc(effects, func(a, b effect) int {
+			return cmp.Or(boolLast(!a.shows(), !b.shows()), cmp.Compare(math.Abs(b.diff), math.Abs(a.diff)), cmp.Compare(a.row.NoiseIndex, b.row.NoiseIndex))
+		})
+		order = append(order, temp)
+	}
+	slices.Sort(order)
+	if len(order) == 0 {
+		if len(e.set.meta.Temps) > 1 {
+			e.say("All temperatures came out the same, so their samples are shared and there is nothing to compare.")
+		} else {
+			e.say("There is one way to sample, %s, so nothing is said about temperatures.", how(e.set.meta.Temps[0].Label))
+		}
+		return
+	}
+	more := 0
+	if len(order) > atMostTemperatures {
+		more = len(order) - atMostTemperatures
+		slices.SortStableFunc(order, func(a, b int) int {
+			return cmp.Or(boolLast(!by[a][0].shows(), !by[b][0].shows()), cmp.Compare(math.Abs(by[b][0].diff), math.Abs(by[a][0].diff)))
+		})
+		order = order[:atMostTemperatures]
+	}
+	for i, temp := range order {
+		text := e.oneTemperature(by[temp])
+		if more > 0 && i == len(order)-1 {
+			text += fmt.Sprintf(" (the other %s do less)", plural(more, "temperature"))
+		}
+		e.say("%s.", text)
+	}
+}
+
+// boolLast orders false before true.
+func boolLast(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	default:
+		return -1
+	}
+}
+
+// oneTemperature says where a temperature is better, where it is worse, and where nothing shows.
+func (e *explanation) oneTemperature(effects []effect) string {
+	reference, temp := e.set.meta.Temps[0].Label, effects[0].row.Temperature
+	var better, worse, same []effect
+	for _, f := range effects {
+		switch {
+		case f.shows() && f.diff > 0:
+			better = append(better, f)
+		case f.shows():
+			worse = append(worse, f)
+		default:
+			same = append(same, f)
+		}
+	}
+	under := func(fs []effect) string {
+		if len(fs) == 1 {
+			return "under " + noiseName(fs[0].row.Noise)
+		}
+		return fmt.Sprintf("under %d of %d noises, most under %s,", len(fs), len(effects), noiseName(fs[0].row.Noise))
+	}
+	var parts []string
+	if len(better) > 0 {
+		part := fmt.Sprintf("it raises accuracy %s by %s points %s", under(better), points100(better[0].diff), interval(better[0].ci))
+		if took := e.took(better[0].row.NoiseIndex); took > 0 {
+			part += fmt.Sprintf(", where the noise had taken %s", points100(took))
+		}
+		parts = append(parts, part)
+	}
+	if len(worse) > 0 {
+		parts = append(parts, fmt.Sprintf("it lowers accuracy %s by %s points %s", under(worse), points100(-worse[0].diff), interval(negative(worse[0].ci))))
+	}
+	switch {
+	case len(same) == 1:
+		f := same[0]
+		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise), signed(f.diff), interval(f.ci), f.hidden()))
+	case len(same) > 1:
+		widest := slices.MaxFunc(same, func(a, b effect) int { return cmp.Compare(a.ci.Hi-a.ci.Lo, b.ci.Hi-b.ci.Lo) })
+		part := fmt.Sprintf("under %d noises no difference shows", len(same))
+		if len(parts) > 0 {
+			part = fmt.Sprintf("under the other %d none shows", len(same))
+		}
+		parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.ci), noiseName(widest.row.Noise)))
+	}
+	return fmt.Sprintf("%s against %s: %s", capital(way(temp)), way(reference), strings.Join(parts, "; "))
+}
+
+// took is how many points a noise costs, or 0 where that does not show.
+func (e *explanation) took(noise int) float64 {
+	for i := range e.cost {
+		if f := &e.cost[i]; f.row.NoiseIndex == noise && f.shows() && f.diff < 0 {
+			return -f.diff
+		}
+	}
+	return 0
+}
+
+// alpha says what the calibration measured.
+func (e *explanation) alpha() {
+	var least, most *Row
+	for i := range e.table.Rows {
+		r := &e.table.Rows[i]
+		if !r.MeanAlpha.Finite() || !r.MeanT.Finite() || e.kind(r) == KindNone {
+			continue
+		}
+		if least == nil || r.MeanAlpha < least.MeanAlpha {
+			least = r
+		}
+		if most == nil || r.MeanAlpha > most.MeanAlpha {
+			most = r
+		}
+	}
+	switch {
+	case least == nil:
+	case least.NoiseIndex == most.NoiseIndex:
+		e.say("The noise-to-signal ratio of the logits, alpha, is %s under %s, which makes the mean temperature of %s %s.",
+			significant(least.MeanAlpha), least.Noise, least.Temperature, significant(least.MeanT))
+	default:
+		e.say("The noise-to-signal ratio of the logits, alpha, is from %s under %s to %s under %s, and the mean temperature of %s from %s to %s.",
+			significant(least.MeanAlpha), least.Noise, significant(most.MeanAlpha), most.Noise, least.Temperature,
+			significant(least.MeanT), significant(most.MeanT))
+	}
+}
+
+// chips says for which draws of the noise the intervals hold.
+func (e *explanation) chips() {
+	var once, few, several []*Row
+	for i := range e.table.Rows {
+		r := &e.table.Rows[i]
+		if !r.Reference || e.kind(r) == KindNone || r.N == 0 {
+			continue
+		}
+		switch chips := e.set.meta.Noises[r.NoiseIndex].Chips; {
+		case r.Seeds == 1:
+			once = append(once, r)
+		case chips && r.Seeds < fewSeeds:
+			few = append(few, r)
+		case chips && r.NewChips != nil:
+			several = append(several, r)
+		}
+	}
+	switch {
+	case len(once) > 0:
+		e.say("Each noise was drawn once (noise_seeds: 1), so nothing is said about other draws of it.")
+	case len(few) > 0:
+		e.say("%s are too few to say what others would do: under %s accuracy on new chips is within %s, and that may be too narrow.",
+			capital(plural(few[0].Seeds, "chip")), few[0].Noise, share(*few[0].NewChips))
+	case len(several) > 0:
+		r := slices.MaxFunc(several, func(a, b *Row) int { return cmp.Compare(a.NewChips[1]-a.NewChips[0], b.NewChips[1]-b.NewChips[0]) })
+		e.say("The intervals are for the %s that were drawn; on new ones accuracy under %s is within %s instead of %s.",
+			plural(r.Seeds, "chip"), r.Noise, share(*r.NewChips), share(r.CI))
+	}
+}
+
+// cut says where accuracy depends on the limit of tokens or on what was read as an answer.
+func (e *explanation) cut() {
+	var worst *Row
+	for i := range e.table.Rows {
+		r := &e.table.Rows[i]
+		if r.TruncatedShare+r.NoAnswerShare > manyTruncated && (worst == nil || r.TruncatedShare+r.NoAnswerShare > worst.TruncatedShare+worst.NoAnswerShare) {
+			worst = r
+		}
+	}
+	if worst != nil {
+		e.say("Under %s, %s, %s %% of the samples end at the limit of tokens and %s %% give no answer; they count as wrong unless an answer was "+
+			"there already, so accuracy depends on that limit.", worst.Noise, how(worst.Temperature), points100(worst.TruncatedShare), points100(worst.NoAnswerShare))
+	}
+}
+
+// size says how much the run can see, and of what it speaks.
+func (e *explanation) size() {
+	questions, widest := 0, 0.0
+	for i := range e.table.Rows {
+		if r := &e.table.Rows[i]; r.N > 0 {
+			questions, widest = max(questions, r.Questions), max(widest, float64(r.CI[1]-r.CI[0])/2)
+		}
+	}
+	if questions == 0 {
+		e.say("There is nothing to say about accuracy before the first sample.")
+		return
+	}
+	verdict := ""
+	if questions < fewQuestions {
+		verdict = ", which is too wide to conclude much"
+	}
+	e.say("All of this holds for %s on these %s and these settings, where a 95 %% interval reaches up to %s points to either side%s.",
+		e.model(), plural(questions, "question"), points100(widest), verdict)
+}
+
+// how is a temperature within a sentence.
+func how(temperature string) string {
+	if temperature == "greedy" {
+		return "decoding greedily"
+	}
+	return "at " + temperature
+}
+
+func way(temperature string) string {
+	if temperature == "greedy" {
+		return "greedy decoding"
+	}
+	return temperature
+}
+
+func noiseName(label string) string {
+	if label == "none" {
+		return "no noise"
+	}
+	return label
+}
+
+// points100 is a share of 1 in hundredths.
+func points100[F ~float64](x F) string { return fmt.Sprintf("%.1f", unsignedZero(100*float64(x))) }
+
+func signed[F ~float64](x F) string { return fmt.Sprintf("%+.1f", unsignedZero(100*float64(x))) }
+
+// unsignedZero keeps what rounds to zero from being "-0.0".
+func unsignedZero(x float64) float64 {
+	if math.Abs(x) < 0.05 {
+		return 0
+	}
+	return x
+}
+
+func significant(x Float) string { return fmt.Sprintf("%.3g", float64(x)) }
+
+func share(in Interval) string { return "[" + points100(in[0]) + ", " + points100(in[1]) + "]" }
+
+func interval(in stats.Interval) string { return "[" + points100(in.Lo) + ", " + points100(in.Hi) + "]" }
+
+func negative(in stats.Interval) stats.Interval { return stats.Interval{Lo: -in.Hi, Hi: -in.Lo} }
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
