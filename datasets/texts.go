@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/gsmeval/gsmeval/internal/files"
-	"github.com/gsmeval/gsmeval/scoring"
+	"github.com/gsmeval/gsmeval/internal/finish"
 )
 
 // Text is a generated text to be scored.
@@ -53,7 +53,7 @@ func ReadTexts(path string) ([]Text, error) {
 }
 
 func parseText(keys map[string]json.RawMessage) (Text, error) {
-	t := Text{Finish: string(scoring.FinishStop)}
+	t := Text{Finish: string(finish.Stop)}
 	raw, ok := keys["id"]
 	if !ok {
 		return t, errors.New(`no key "id"`)
@@ -71,8 +71,8 @@ func parseText(keys map[string]json.RawMessage) (Text, error) {
 		if t.Finish, err = stringKey(keys, "finish"); err != nil {
 			return t, err
 		}
-		switch scoring.Finish(t.Finish) {
-		case scoring.FinishStop, scoring.FinishLength, scoring.FinishNonfinite, scoring.FinishError:
+		switch finish.Reason(t.Finish) {
+		case finish.Stop, finish.Length, finish.Nonfinite, finish.Failed:
 		default:
 			return t, fmt.Errorf(`key "finish" is %.40q, expected "stop" or "length" (or, of samples that failed, "nonfinite" or "error")`, t.Finish)
 		}

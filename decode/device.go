@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/gsmeval/gsmeval/decode/model"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 )
@@ -323,11 +324,11 @@ func (l *deviceLoop) look(s *torch.Scope) error {
 		ended, passes[i] = true, count-1 // the first token is the prompt's
 		switch status[i] {
 		case torch.DecodeStopped:
-			sl.res.Finish = Stop
+			sl.res.Finish = finish.Stop
 		case torch.DecodeFull:
-			sl.res.Finish = Length
+			sl.res.Finish = finish.Length
 		default:
-			sl.res.Finish = Nonfinite
+			sl.res.Finish = finish.Nonfinite
 			passes[i]++
 		}
 	}
@@ -371,7 +372,7 @@ func (l *deviceLoop) chooseOnHost(s *torch.Scope) error {
 	for i := range l.e.slots {
 		if sl := &l.e.slots[i]; sl.live && sl.res.Finish != "" {
 			passes[i] = len(sl.res.IDs) - 1
-			if sl.res.Finish == Nonfinite {
+			if sl.res.Finish == finish.Nonfinite {
 				passes[i]++
 			}
 		}

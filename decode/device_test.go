@@ -11,6 +11,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/operation"
@@ -83,7 +84,7 @@ func TestDeviceLoopDecodesTheSame(t *testing.T) {
 				want := under(t, cpu, o, a, requests(false)...)
 				sameTexts(t, what, want, under(t, device, o, b, requests(false)...))
 				sameTexts(t, what+", tokens chosen by the host", want, under(t, device, o, noise.NewInjector(spec, false), requests(true)...))
-				if !slices.ContainsFunc(want, func(r Completion) bool { return r.Finish == Stop }) {
+				if !slices.ContainsFunc(want, func(r Completion) bool { return r.Finish == finish.Stop }) {
 					t.Errorf("%s: no sequence ends with an end token", what)
 				}
 				for i, e := range a.Effect() {
@@ -148,7 +149,7 @@ func TestNonfiniteOnADevice(t *testing.T) {
 		}
 	})
 	got := under(t, f, o, nil, req)[0]
-	if got.Finish != Nonfinite || got.TMean != 1.5 {
+	if got.Finish != finish.Nonfinite || got.TMean != 1.5 {
 		t.Errorf("finish %s at a mean temperature of %v, want nonfinite and 1.5", got.Finish, got.TMean)
 	}
 	sameResults(t, "tokens until the poisoned one", clean.IDs[:at+1], got.IDs)

@@ -16,20 +16,10 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
-)
-
-// Finish says why a sequence ended.
-type Finish string
-
-// The ends of a sequence.
-const (
-	Stop      Finish = "stop"      // an end token or a stop string
-	Length    Finish = "length"    // the token limit
-	Nonfinite Finish = "nonfinite" // a logit was not finite
-	Failed    Finish = "error"     // an operation failed, see Completion.Err
 )
 
 // Request is one sequence to generate.
@@ -50,7 +40,7 @@ type Completion struct {
 	Text     string    // what the tokens say, up to the first stop string
 	IDs      []int     // generated tokens, the end token included
 	Logprobs []float64 // log softmax of the untempered logits, for each id
-	Finish   Finish
+	Finish   finish.Reason
 	Err      error // why an operation failed; it is the sample's, not the run's
 
 	TMin, TMax, TMean float64 // temperatures used; NaN when greedy
@@ -371,7 +361,7 @@ func (e *Engine) flushAll(err error, done finished) error {
 }
 
 // fail ends the slot's sequence with an error of its own.
-func (sl *slot) fail(err error) { sl.res.Finish, sl.res.Err = Failed, err }
+func (sl *slot) fail(err error) { sl.res.Finish, sl.res.Err = finish.Failed, err }
 
 // collect adds up the noise of the slot's rows.
 func (sl *slot) collect(rows *noise.Rows, from, to int) {
@@ -390,7 +380,7 @@ func (e *Engine) choose(sl *slot, z []float32) {
 	}
 	top, finite := scan(z)
 	if !finite {
-		r.Finish = Nonfinite
+		r.Finish = finish.Nonfinite
 		return
 	}
 	id, t := top, len(r.IDs)
@@ -408,11 +398,11 @@ func (e *Engine) choose(sl *slot, z []float32) {
 	}
 	switch {
 	case e.opt.Ends != nil && e.opt.Ends(id):
-		r.Finish = Stop
+		r.Finish = finish.Stop
 	case req.Stops.reached(r.IDs, req.InThink):
-		r.Finish = Stop
+		r.Finish = finish.Stop
 	case len(r.IDs) == req.MaxNew:
-		r.Finish = Length
+		r.Finish = finish.Length
 	default:
 		sl.next = id
 	}

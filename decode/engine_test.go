@@ -15,6 +15,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -104,7 +105,7 @@ func TestFinish(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	req := &Request{Prompt: prompt(f, 9, 1), MaxNew: 30, Schedule: condition.ConstantT(1), SampleKey: 5, Logprobs: true}
 	long := under(t, f, Options{Slots: 2, Capacity: 39}, nil, req)[0] // just fits
-	if long.Finish != Length || len(long.IDs) != 30 || len(long.Logprobs) != 30 {
+	if long.Finish != finish.Length || len(long.IDs) != 30 || len(long.Logprobs) != 30 {
 		t.Fatalf("%s after %d tokens and %d log probabilities, want length after 30", long.Finish, len(long.IDs), len(long.Logprobs))
 	}
 	at := 11
@@ -113,7 +114,7 @@ func TestFinish(t *testing.T) {
 	}
 	ends := func(id int) bool { return id == long.IDs[at] }
 	stopped := under(t, f, Options{Slots: 2, Capacity: 39, Ends: ends}, nil, req)[0]
-	if stopped.Finish != Stop {
+	if stopped.Finish != finish.Stop {
 		t.Errorf("finish %s, want stop", stopped.Finish)
 	}
 	// The end token belongs to what was generated, and what came before it is what would have been generated without it.
@@ -123,16 +124,16 @@ func TestFinish(t *testing.T) {
 	// An end token at the limit is an end, not a truncation.
 	exact := *req
 	exact.MaxNew = at + 1
-	if r := under(t, f, Options{Slots: 1, Capacity: 39, Ends: ends}, nil, &exact)[0]; r.Finish != Stop || len(r.IDs) != at+1 {
+	if r := under(t, f, Options{Slots: 1, Capacity: 39, Ends: ends}, nil, &exact)[0]; r.Finish != finish.Stop || len(r.IDs) != at+1 {
 		t.Errorf("an end token at the limit: %s after %d tokens, want stop after %d", r.Finish, len(r.IDs), at+1)
 	}
 	first := under(t, f, Options{Slots: 1, Capacity: 39, Ends: func(int) bool { return true }}, nil, req)[0]
-	if first.Finish != Stop || len(first.IDs) != 1 {
+	if first.Finish != finish.Stop || len(first.IDs) != 1 {
 		t.Errorf("an end token at once: %s after %d tokens, want stop after 1", first.Finish, len(first.IDs))
 	}
 	one := *req
 	one.MaxNew, one.Logprobs = 1, false
-	if r := under(t, f, Options{Slots: 1, Capacity: 39}, nil, &one)[0]; r.Finish != Length || len(r.IDs) != 1 || r.Logprobs != nil {
+	if r := under(t, f, Options{Slots: 1, Capacity: 39}, nil, &one)[0]; r.Finish != finish.Length || len(r.IDs) != 1 || r.Logprobs != nil {
 		t.Errorf("one token: %s after %d tokens, log probabilities %v", r.Finish, len(r.IDs), r.Logprobs)
 	}
 }
@@ -197,7 +198,7 @@ func TestNonfiniteFromTheFirstToken(t *testing.T) {
 			req := &Request{Prompt: prompt(f, 5, 1), MaxNew: 8, Schedule: s, Logprobs: true}
 			for _, r := range under(t, f, Options{Slots: 1, Capacity: 20}, nil, req, req) {
 				nan := math.NaN()
-				sameResults(t, name, Completion{Finish: Nonfinite, TMin: nan, TMax: nan, TMean: nan}, r)
+				sameResults(t, name, Completion{Finish: finish.Nonfinite, TMin: nan, TMax: nan, TMean: nan}, r)
 			}
 		}
 	}
@@ -228,7 +229,7 @@ func TestNonfiniteEndsOneSequenceOnly(t *testing.T) {
 	})
 	got := under(t, f, o, nil, reqs...)
 	r := got[0]
-	if r.Finish != Nonfinite || r.TMin != 1.5 || r.TMax != 1.5 || r.TMean != 1.5 {
+	if r.Finish != finish.Nonfinite || r.TMin != 1.5 || r.TMax != 1.5 || r.TMean != 1.5 {
 		t.Errorf("finish %s with temperatures %v, %v, %v, want nonfinite and 1.5", r.Finish, r.TMin, r.TMax, r.TMean)
 	}
 	sameResults(t, "tokens until the poisoned one", clean[0].IDs[:at+1], r.IDs)
@@ -242,7 +243,7 @@ func TestNonfiniteByHugeWeightNoise(t *testing.T) {
 	spec := condition.Noise{Kind: condition.Weight, Scale: 1e39, Include: []string{"model.norm.weight"}}
 	programWeights(t, f, spec, 0)
 	r := under(t, f, Options{Slots: 1, Capacity: 20}, nil, &Request{Prompt: prompt(f, 5, 1), MaxNew: 8, Schedule: condition.ConstantT(1)})[0]
-	if r.Finish != Nonfinite || len(r.IDs) != 0 {
+	if r.Finish != finish.Nonfinite || len(r.IDs) != 0 {
 		t.Errorf("%s after %d tokens, want nonfinite after none", r.Finish, len(r.IDs))
 	}
 }
@@ -401,7 +402,7 @@ func TestFailedOperationIsTheSamples(t *testing.T) {
 	got := collect(t, e, &late, good, early, good)
 	for i, tokens := range map[int]int{0: 17, 2: 0} { // the 17th token comes of position 19, the last that there is
 		r := got[i]
-		if r.Finish != Failed || r.Err == nil || !strings.Contains(r.Err.Error(), "libtorch ") || len(r.IDs) != tokens {
+		if r.Finish != finish.Failed || r.Err == nil || !strings.Contains(r.Err.Error(), "libtorch ") || len(r.IDs) != tokens {
 			t.Errorf("sequence %d: %s after %d tokens, error %v, want a failed operation after %d", i, r.Finish, len(r.IDs), r.Err, tokens)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/operation"
@@ -158,7 +159,7 @@ func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool
 		if c.Err != nil {
 			return c.Err
 		}
-		if c.Finish == Nonfinite {
+		if c.Finish == finish.Nonfinite {
 			return fmt.Errorf("the clean logits of prompt %d are not finite", prompt)
 		}
 		out[prompt] = c.IDs

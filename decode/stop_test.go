@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/thought"
 )
 
@@ -108,7 +109,7 @@ func TestStopStrings(t *testing.T) {
 	stop := text[30:37]
 	at := strings.Index(text, stop)
 	ended := generate(t, lm.Worker, lm.Model, o, req("\x01", stop))[0]
-	if ended.Finish != Stop || !slices.Equal(ended.IDs, whole.IDs[:len(ended.IDs)]) {
+	if ended.Finish != finish.Stop || !slices.Equal(ended.IDs, whole.IDs[:len(ended.IDs)]) {
 		t.Fatalf("finish %s after %v, want stop after a part of %v", ended.Finish, ended.IDs, whole.IDs)
 	}
 	if got, found := lm.Stops([]string{stop}).Cut(lm.Completion(ended.IDs), false); !found || got != text[:at] {
@@ -129,7 +130,7 @@ func TestStopStrings(t *testing.T) {
 	// At the limit the stop string counts, not the limit.
 	exact := req(stop)
 	exact.MaxNew = len(ended.IDs)
-	if r := generate(t, lm.Worker, lm.Model, o, exact)[0]; r.Finish != Stop {
+	if r := generate(t, lm.Worker, lm.Model, o, exact)[0]; r.Finish != finish.Stop {
 		t.Errorf("finish %s at the limit, want stop", r.Finish)
 	}
 }

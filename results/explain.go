@@ -48,9 +48,9 @@ func (f *effect) shows() bool { return f.pHolm < adjustedLevel && (f.ci.Lo > 0 |
 type explanation struct {
 	set       *Set
 	table     *Table
-	clean     *Row      // without noise at the first temperature, or nil
-	cost      []effect  // of each noise
-	change    []effect  // of each temperature under each noise
+	clean     *Row     // without noise at the first temperature, or nil
+	cost      []effect // of each noise
+	change    []effect // of each temperature under each noise
 	sentences []string
 }
 
@@ -449,7 +449,9 @@ func significant(x Float) string { return fmt.Sprintf("%.3g", float64(x)) }
 
 func share(in Interval) string { return "[" + points100(in[0]) + ", " + points100(in[1]) + "]" }
 
-func interval(in stats.Interval) string { return "[" + points100(in.Lo) + ", " + points100(in.Hi) + "]" }
+func interval(in stats.Interval) string {
+	return "[" + points100(in.Lo) + ", " + points100(in.Hi) + "]"
+}
 
 func negative(in stats.Interval) stats.Interval { return stats.Interval{Lo: -in.Hi, Hi: -in.Lo} }
 

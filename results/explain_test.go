@@ -49,7 +49,9 @@ func word(right, all int) string {
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	three := func(right, all int) string { return strings.Join([]string{word(right, all), word(right, all), word(right, all)}, "/") }
+	three := func(right, all int) string {
+		return strings.Join([]string{word(right, all), word(right, all), word(right, all)}, "/")
+	}
 	for _, tc := range []struct {
 		name   string
 		noises []Noise

@@ -8,18 +8,8 @@ import (
 	"hash/crc32"
 	"math"
 
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/scoring"
-)
-
-// Finish says why the generation of a sample ended.
-type Finish string
-
-// The ways a generation ends.
-const (
-	FinishStop      Finish = "stop"      // an end token or a stop string
-	FinishLength    Finish = "length"    // the token limit
-	FinishNonfinite Finish = "nonfinite" // logits that were not finite
-	FinishError     Finish = "error"     // an operation failed
 )
 
 // Float is a float64 that JSON can always carry: a value that is not finite is written as null, and null is read as
@@ -80,9 +70,9 @@ type Record struct {
 	QuestionSHA string `json:"question_sha"`
 	PromptSHA   string `json:"prompt_sha"`
 	// Text is the generated text, Tokens the number of generated tokens.
-	Text   string `json:"text"`
-	Tokens int    `json:"tokens"`
-	Finish Finish `json:"finish"`
+	Text   string        `json:"text"`
+	Tokens int           `json:"tokens"`
+	Finish finish.Reason `json:"finish"`
 	// Answer is what the ladder read, Rung which of its rungs did.
 	Answer  string         `json:"answer"`
 	Rung    string         `json:"rung"`
@@ -235,7 +225,7 @@ func (r *Record) validate() error {
 		return fmt.Errorf("the record of %s has id %d and %d tokens, neither can be negative", r.Key(), r.ID, r.Tokens)
 	}
 	switch r.Finish {
-	case FinishStop, FinishLength, FinishNonfinite, FinishError:
+	case finish.Stop, finish.Length, finish.Nonfinite, finish.Failed:
 	default:
 		return fmt.Errorf("the record of %s has finish %q, which is none of stop, length, nonfinite, error", r.Key(),
 			r.Finish)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
@@ -37,7 +38,7 @@ func testRecord(k Key) Record {
 		Text: fmt.Sprintf("48/2 = <<48/2=24>>24 \"é\" \u2028 %s\n#### %d", strings.Repeat("ab", k.Order%5),
 			k.Order),
 		Tokens:  20 + k.Order%7,
-		Finish:  FinishStop,
+		Finish:  finish.Stop,
 		Answer:  fmt.Sprint(k.Order),
 		Rung:    "hash",
 		Status:  scoring.StatusOK,

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
@@ -80,7 +81,7 @@ func readNumbers(t *testing.T) numbersGolden {
 
 // letter gives a record the verdict of one letter; see scripts/goldens/compare.py.
 func letter(r *Record, v byte) {
-	r.Finish, r.Correct = FinishStop, false
+	r.Finish, r.Correct = finish.Stop, false
 	switch v {
 	case 'r':
 		r.Status, r.Correct = scoring.StatusOK, true
@@ -89,11 +90,11 @@ func letter(r *Record, v byte) {
 	case 'n':
 		r.Status = scoring.StatusNoAnswer
 	case 't', 'T':
-		r.Status, r.Finish, r.Correct = scoring.StatusTruncated, FinishLength, v == 'T'
+		r.Status, r.Finish, r.Correct = scoring.StatusTruncated, finish.Length, v == 'T'
 	case 'x':
-		r.Status, r.Finish = scoring.StatusNonfinite, FinishNonfinite
+		r.Status, r.Finish = scoring.StatusNonfinite, finish.Nonfinite
 	default:
-		r.Status, r.Finish, r.Error = scoring.StatusError, FinishError, "linear: out of memory"
+		r.Status, r.Finish, r.Error = scoring.StatusError, finish.Failed, "linear: out of memory"
 	}
 }
 

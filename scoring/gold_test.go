@@ -67,7 +67,7 @@ func TestTextGold(t *testing.T) {
 		{`3\sqrt{2}`, `so it is $3\sqrt 2$`, true},
 		{`3\sqrt{2}`, `so it is $\boxed{3}$`, false},
 	} {
-		if v := ladder(t, "robust").Score(Completion{Text: tc.text}, tc.gold); v.Correct != tc.want {
+		if v := ladder(t, "robust").Score(Text{Text: tc.text}, tc.gold); v.Correct != tc.want {
 			t.Errorf("%q, gold %q: %+v", tc.text, tc.gold, v)
 		}
 	}
@@ -88,7 +88,7 @@ func TestMathReads(t *testing.T) {
 		{"The answer is\n\n$$\n\\sqrt{2}\n$$", `\sqrt{2}`},
 		{"nothing", ""},
 	} {
-		v := ladder(t, "math").Score(Completion{Text: tc.text}, "1")
+		v := ladder(t, "math").Score(Text{Text: tc.text}, "1")
 		if v.Answer.Value != tc.want {
 			t.Errorf("%q: %+v, want %q", tc.text, v, tc.want)
 		}

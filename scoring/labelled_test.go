@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
@@ -40,7 +41,7 @@ func TestLabelledSolutions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := ladder.Score(scoring.Completion{Text: text.Text, Finish: scoring.Finish(text.Finish)}, gold)
+			v := ladder.Score(scoring.Text{Text: text.Text, Finish: finish.Reason(text.Finish)}, gold)
 			if v.Correct == *label.Correct {
 				agreed[name]++
 				continue

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/scoring/latex"
 )
 
@@ -29,7 +30,7 @@ func robustRungs() []Rung {
 // a new question. The explicit answer that comes last wins. Only in a finished
 // text does a number count that nothing announces, and only behind an explicit
 // answer that has no value.
-func readLast(rungs []Rung, c Completion) reading {
+func readLast(rungs []Rung, c Text) reading {
 	start, end, unfinished := c.thoughts.Answer(c.Text, c.InThink)
 	start += restated(c.Text[start:end], c.Question)
 	text := c.Text[start:end]
@@ -42,7 +43,7 @@ func readLast(rungs []Rung, c Completion) reading {
 		})
 	}
 	r.answer, r.found = lastOf(rungs, text)
-	if (!r.found || r.answer.Value == "") && !unfinished && c.Finish != FinishLength {
+	if (!r.found || r.answer.Value == "") && !unfinished && c.Finish != finish.Length {
 		if !recital {
 			text = cutRunOn(text, runOnLine, func(part string) bool {
 				_, ok := findLastNumber(part)

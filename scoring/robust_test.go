@@ -4,11 +4,13 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/gsmeval/gsmeval/internal/finish"
 )
 
 // reads scores a finished text and returns what was read, "" for nothing.
 func reads(l Ladder, text string) string {
-	return l.Score(Completion{Text: text, Finish: FinishStop}, "0").Answer.Value
+	return l.Score(Text{Text: text, Finish: finish.Stop}, "0").Answer.Value
 }
 
 // The texts that other evaluators are known to misread, by the reason. Where
@@ -17,36 +19,36 @@ func TestRobustBattery(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name, gold, text string
-		c                Completion // its circumstances; Finish stop where empty
-		want             Verdict    // Answer.Value "" for nothing read
+		c                Text    // its circumstances; Finish stop where empty
+		want             Verdict // Answer.Value "" for nothing read
 	}{
-		{"full stop after the answer", "18", "The answer is 18.", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"dollars and cents", "29", "It costs $29.00.", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "29"}, Correct: true}},
-		{"thousands with a comma", "70000", "He made $70,000", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"thousands in a box", "70000", `\boxed{70,000}`, Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"LaTeX thousands in a box", "70000", `\boxed{70{,}000}`, Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"thousands with a space", "70000", "He made 70 000", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"box in display maths", "18", `$$\boxed{18}$$`, Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"fraction in a box", "3", `\boxed{\frac{6}{2}}`, Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "3"}, Correct: true}},
-		{"Unicode minus", "-5", "It is \u22125", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "-5"}, Correct: true}},
-		{"range", "15", "between 10-15", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "15"}, Correct: true}},
-		{"dots after the answer", "18", "18...", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"a number after the answer", "60", "The answer is 60 percent of 100", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "60"}, Correct: true}},
-		{"half is not two", "2", "The answer is 1/2", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "0.5"}}},
-		{"comma at the end", "18", "72, in total, 18, so yes,", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"recital of the shots", "18", "#### 5 and then #### 18", Completion{FewShot: true}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"recital of the shots with their questions", "18", "#### 5\n\nQuestion: Janet\n#### 18", Completion{FewShot: true}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"truncated in its reasoning", "18", "<think> maybe 9 or 12", Completion{Finish: FinishLength}, Verdict{Status: StatusTruncated}},
-		{"reasoning that never ends", "12", "<think> maybe 9 or 12", Completion{}, Verdict{Status: StatusTruncated}},
-		{"run-on to another question", "18", "18\nQuestion: A has 7", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{"full stop after the answer", "18", "The answer is 18.", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{"dollars and cents", "29", "It costs $29.00.", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "29"}, Correct: true}},
+		{"thousands with a comma", "70000", "He made $70,000", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
+		{"thousands in a box", "70000", `\boxed{70,000}`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
+		{"LaTeX thousands in a box", "70000", `\boxed{70{,}000}`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
+		{"thousands with a space", "70000", "He made 70 000", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
+		{"box in display maths", "18", `$$\boxed{18}$$`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{"fraction in a box", "3", `\boxed{\frac{6}{2}}`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "3"}, Correct: true}},
+		{"Unicode minus", "-5", "It is \u22125", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "-5"}, Correct: true}},
+		{"range", "15", "between 10-15", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "15"}, Correct: true}},
+		{"dots after the answer", "18", "18...", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{"a number after the answer", "60", "The answer is 60 percent of 100", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "60"}, Correct: true}},
+		{"half is not two", "2", "The answer is 1/2", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "0.5"}}},
+		{"comma at the end", "18", "72, in total, 18, so yes,", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{"recital of the shots", "18", "#### 5 and then #### 18", Text{FewShot: true}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{"recital of the shots with their questions", "18", "#### 5\n\nQuestion: Janet\n#### 18", Text{FewShot: true}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{"truncated in its reasoning", "18", "<think> maybe 9 or 12", Text{Finish: finish.Length}, Verdict{Status: StatusTruncated}},
+		{"reasoning that never ends", "12", "<think> maybe 9 or 12", Text{}, Verdict{Status: StatusTruncated}},
+		{"run-on to another question", "18", "18\nQuestion: A has 7", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
 		// What the eggs are for takes understanding: a known miss.
-		{"known miss: a number after the answer in a sentence", "18", "So 18 eggs in 3 days.", Completion{}, Verdict{Status: StatusOK, Answer: Answer{Value: "3"}}},
+		{"known miss: a number after the answer in a sentence", "18", "So 18 eggs in 3 days.", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "3"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			tc.c.Text = tc.text
 			if tc.c.Finish == "" {
-				tc.c.Finish = FinishStop
+				tc.c.Finish = finish.Stop
 			}
 			got := ladder(t, "robust").Score(tc.c, tc.gold)
 			if got.Status != tc.want.Status || got.Answer.Value != tc.want.Answer.Value || got.Correct != tc.want.Correct || got.Found != (tc.want.Answer.Value != "") {
@@ -247,7 +249,7 @@ func TestRobustTruncated(t *testing.T) {
 		{"The answer is 5", "", true},
 		{"maybe 5</think>The answer is 18", "18", true},
 	} {
-		v := robust.Score(Completion{Text: tc.text, Finish: FinishLength, InThink: tc.inThink}, "18")
+		v := robust.Score(Text{Text: tc.text, Finish: finish.Length, InThink: tc.inThink}, "18")
 		if v.Status != StatusTruncated || v.Answer.Value != tc.want || v.Found != (tc.want != "") || v.Correct != (tc.want == "18") {
 			t.Errorf("%q: %+v, want %q read", tc.text, v, tc.want)
 		}
@@ -263,7 +265,7 @@ func TestRobustMarks(t *testing.T) {
 		`so $\boxed{\frac{6}{2}\text{ m}}$ now`: `\frac{6}{2}`,
 		"#### \u221270\u2009000 eggs":           "\u221270\u2009000",
 	} {
-		a := ladder(t, "robust").Score(Completion{Text: text}, "0").Answer
+		a := ladder(t, "robust").Score(Text{Text: text}, "0").Answer
 		if got := text[a.Start:a.End]; got != want {
 			t.Errorf("%q: %q is marked, want %q", text, got, want)
 		}
@@ -285,14 +287,14 @@ func TestLongTexts(t *testing.T) {
 		for _, unit := range units {
 			text := strings.Repeat(unit, size/len(unit))
 			for _, name := range LadderNames() {
-				checkVerdict(t, ladder(t, name), Completion{Text: text + "}"}, "18")
+				checkVerdict(t, ladder(t, name), Text{Text: text + "}"}, "18")
 			}
 		}
 	}
 }
 
 // checkVerdict checks what holds of every verdict.
-func checkVerdict(t *testing.T, l Ladder, c Completion, gold string) {
+func checkVerdict(t *testing.T, l Ladder, c Text, gold string) {
 	t.Helper()
 	v := l.Score(c, gold)
 	a := v.Answer
@@ -325,9 +327,9 @@ func FuzzLadders(f *testing.F) {
 		f.Add(text, "-5", true, true)
 	}
 	f.Fuzz(func(t *testing.T, text, gold string, fewShot, truncated bool) {
-		c := Completion{Text: text, FewShot: fewShot, InThink: truncated && fewShot}
+		c := Text{Text: text, FewShot: fewShot, InThink: truncated && fewShot}
 		if truncated {
-			c.Finish = FinishLength
+			c.Finish = finish.Length
 		}
 		for _, name := range LadderNames() {
 			checkVerdict(t, ladder(t, name), c, gold)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/thought"
 )
 
@@ -41,7 +42,7 @@ type Ladder struct {
 	// Thoughts are the marks of the thoughts that are left out.
 	Thoughts *thought.Marks
 	// read applies the rungs to a completion.
-	read func(rungs []Rung, c Completion) reading
+	read func(rungs []Rung, c Text) reading
 	// equal compares an answer with the gold answer.
 	equal func(pred, gold string) bool
 	// text are the rungs for a gold answer that is no number; nil where they are the same.
@@ -85,11 +86,11 @@ func LadderByName(name string) (Ladder, error) {
 	return Ladder{}, fmt.Errorf("unknown ladder %q: choose one of %s", name, strings.Join(LadderNames(), ", "))
 }
 
-// Completion is a generated text and the circumstances that matter for reading
+// Text is a generated text and the circumstances that matter for reading
 // it.
-type Completion struct {
+type Text struct {
 	Text   string
-	Finish Finish // empty means FinishStop
+	Finish finish.Reason // empty means finish.Stop
 	// FewShot says that solved examples stood in the prompt. Without them a new
 	// "Question:" after an answer is a run-on; with them it may be a recital.
 	FewShot bool
@@ -98,7 +99,7 @@ type Completion struct {
 	Question string
 	// InThink says that the prompt itself opened a thought, so that the text
 	// begins inside it.
-	InThink bool
+	InThink  bool
 	thoughts *thought.Marks // the ladder's
 }
 
@@ -112,12 +113,12 @@ type Verdict struct {
 
 // Score reads the answer of c and compares it with gold. Completions that
 // failed are not read at all.
-func (l Ladder) Score(c Completion, gold string) Verdict {
+func (l Ladder) Score(c Text, gold string) Verdict {
 	switch c.Finish {
-	case FinishNonfinite:
+	case finish.Nonfinite:
 		return Verdict{Status: StatusNonfinite}
-	case FinishStop, FinishLength, "":
-	default: // FinishError, and anything this package does not know
+	case finish.Stop, finish.Length, "":
+	default: // finish.Failed, and anything this package does not know
 		return Verdict{Status: StatusError}
 	}
 	c.thoughts = l.Thoughts
@@ -132,7 +133,7 @@ func (l Ladder) Score(c Completion, gold string) Verdict {
 	r := l.read(rungs, c)
 	v := Verdict{Status: StatusOK, Answer: r.answer, Found: r.found}
 	switch {
-	case c.Finish == FinishLength || r.unfinished:
+	case c.Finish == finish.Length || r.unfinished:
 		v.Status = StatusTruncated
 	case !r.found:
 		v.Status = StatusNoAnswer
@@ -142,7 +143,7 @@ func (l Ladder) Score(c Completion, gold string) Verdict {
 }
 
 // readFirst takes the answer of the first rung that finds one.
-func readFirst(rungs []Rung, c Completion) reading {
+func readFirst(rungs []Rung, c Text) reading {
 	for _, rung := range rungs {
 		if a, ok := rung.Find(c.Text); ok {
 			a.Rung = rung.Name

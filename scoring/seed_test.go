@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gsmeval/gsmeval/internal/finish"
 )
 
 // seedGolden is what scripts/goldens/scoring_seed.py writes.
@@ -55,7 +57,7 @@ func TestSeedReadsLikeTheNotebook(t *testing.T) {
 	t.Parallel()
 	seed := ladder(t, "seed")
 	for _, c := range readSeedGolden(t).Extract {
-		v := seed.Score(Completion{Text: c.Text, Finish: FinishStop}, "0")
+		v := seed.Score(Text{Text: c.Text, Finish: finish.Stop}, "0")
 		if c.Value == nil {
 			if v.Found || v.Status != StatusNoAnswer || v.Correct {
 				t.Errorf("%q: read %+v, the notebook reads nothing", c.Text, v)
@@ -128,18 +130,18 @@ func TestSeedStatus(t *testing.T) {
 	seed := ladder(t, "seed")
 	for _, tc := range []struct {
 		name string
-		c    Completion
+		c    Text
 		want Verdict
 	}{
-		{"finished", Completion{Text: "#### 18", Finish: FinishStop}, Verdict{StatusOK, Answer{"18", "hash", 5, 7}, true, true}},
-		{"finish unknown means stop", Completion{Text: "#### 18"}, Verdict{StatusOK, Answer{"18", "hash", 5, 7}, true, true}},
-		{"wrong", Completion{Text: "#### 17", Finish: FinishStop}, Verdict{StatusOK, Answer{"17", "hash", 5, 7}, true, false}},
-		{"nothing", Completion{Text: "none", Finish: FinishStop}, Verdict{Status: StatusNoAnswer}},
-		{"truncated at the last number", Completion{Text: "so 18", Finish: FinishLength}, Verdict{StatusTruncated, Answer{"18", "last_number", 3, 5}, true, true}},
-		{"truncated before any", Completion{Text: "so", Finish: FinishLength}, Verdict{Status: StatusTruncated}},
-		{"not finite", Completion{Text: "#### 18", Finish: FinishNonfinite}, Verdict{Status: StatusNonfinite}},
-		{"failed", Completion{Text: "#### 18", Finish: FinishError}, Verdict{Status: StatusError}},
-		{"unknown finish", Completion{Text: "#### 18", Finish: "melted"}, Verdict{Status: StatusError}},
+		{"finished", Text{Text: "#### 18", Finish: finish.Stop}, Verdict{StatusOK, Answer{"18", "hash", 5, 7}, true, true}},
+		{"finish unknown means stop", Text{Text: "#### 18"}, Verdict{StatusOK, Answer{"18", "hash", 5, 7}, true, true}},
+		{"wrong", Text{Text: "#### 17", Finish: finish.Stop}, Verdict{StatusOK, Answer{"17", "hash", 5, 7}, true, false}},
+		{"nothing", Text{Text: "none", Finish: finish.Stop}, Verdict{Status: StatusNoAnswer}},
+		{"truncated at the last number", Text{Text: "so 18", Finish: finish.Length}, Verdict{StatusTruncated, Answer{"18", "last_number", 3, 5}, true, true}},
+		{"truncated before any", Text{Text: "so", Finish: finish.Length}, Verdict{Status: StatusTruncated}},
+		{"not finite", Text{Text: "#### 18", Finish: finish.Nonfinite}, Verdict{Status: StatusNonfinite}},
+		{"failed", Text{Text: "#### 18", Finish: finish.Failed}, Verdict{Status: StatusError}},
+		{"unknown finish", Text{Text: "#### 18", Finish: "melted"}, Verdict{Status: StatusError}},
 	} {
 		if diff := cmp.Diff(tc.want, seed.Score(tc.c, "18")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)

@@ -22,14 +22,3 @@ func (s Status) Counted() bool {
 		return false
 	}
 }
-
-// Finish says why generation of a text stopped.
-type Finish string
-
-// The reasons for which generation stops.
-const (
-	FinishStop      Finish = "stop"      // an end token or a stop string
-	FinishLength    Finish = "length"    // the token limit
-	FinishNonfinite Finish = "nonfinite" // logits were not finite
-	FinishError     Finish = "error"     // an operation failed
-)

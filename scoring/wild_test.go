@@ -71,7 +71,7 @@ func checkWild(t *testing.T, cases []wild, most int) {
 	robust := ladder(t, "robust")
 	wrong := 0
 	for _, c := range cases {
-		v := robust.Score(Completion{Text: c.Text}, c.Gold)
+		v := robust.Score(Text{Text: c.Text}, c.Gold)
 		if v.Correct == c.Right {
 			continue
 		}

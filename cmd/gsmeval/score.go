@@ -12,6 +12,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -77,7 +78,7 @@ func scoreCommand(a *app) *cobra.Command {
 				if !ok {
 					return fmt.Errorf("%s: there is no row %d in %s (%d rows)", path, text.ID, spec.Path, len(set.Examples))
 				}
-				v := l.Score(scoring.Completion{Text: text.Text, Finish: scoring.Finish(text.Finish)}, g)
+				v := l.Score(scoring.Text{Text: text.Text, Finish: finish.Reason(text.Finish)}, g)
 				t.add(v)
 				if err := verdictLine(&lines, text, v); err != nil {
 					return err

@@ -18,6 +18,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode/tokenizer"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
@@ -264,7 +265,7 @@ func trial(ctx context.Context, dir, date string) (value string, notes []string,
 	if err != nil {
 		return "", notes, err
 	}
-	if g.Finish == decode.Nonfinite {
+	if g.Finish == finish.Nonfinite {
 		return "", notes, errors.New("the logits are not finite; the weights are damaged, or belong to another config.json")
 	}
 	return fmt.Sprintf("%q", g.Text), notes, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
@@ -101,21 +102,21 @@ func (rec *recorder) fail(err error) {
 func (rec *recorder) record(f finished) (results.Record, error) {
 	r, k, res := rec.r, f.todo.key, f.result
 	example, prompt := r.Data.Examples[k.Order], r.prompts[k.Order]
-	verdict := r.ladder.Score(scoring.Completion{
-		Text: res.Text, Finish: scoring.Finish(res.Finish), FewShot: r.cfg.Prompt.FewShot > 0, Question: example.Question,
+	verdict := r.ladder.Score(scoring.Text{
+		Text: res.Text, Finish: res.Finish, FewShot: r.cfg.Prompt.FewShot > 0, Question: example.Question,
 		InThink: prompt.InThink,
 	}, example.Gold)
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
 		Temperature: f.todo.cell.Label, TempIndex: k.TempIndex,
 		ID: example.ID, Order: k.Order, QuestionSHA: session.ShortSHA(example.Question), PromptSHA: prompt.SHA(),
-		Text: res.Text, Tokens: len(res.IDs), Finish: results.Finish(res.Finish),
+		Text: res.Text, Tokens: len(res.IDs), Finish: res.Finish,
 		Answer: verdict.Answer.Value, Rung: verdict.Answer.Rung, Status: verdict.Status, Correct: verdict.Correct,
 		TMin: results.Float(res.TMin), TMax: results.Float(res.TMax), TMean: results.Float(res.TMean),
 		TSHA: f.todo.cell.schedule.SHA256(),
 	}
 	switch {
-	case res.Finish == decode.Failed:
+	case res.Finish == finish.Failed:
 	case rec.noise.OnRows():
 		out.Effect = &results.Effect{Elements: res.Effect.Elements, RMSRatio: results.Float(res.Effect.Ratio())}
 	case rec.noise.On(operation.Weights):
@@ -123,11 +124,11 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 		out.Effect = &results.Effect{Sites: len(rec.weights), Elements: total.Elements, RMSRatio: results.Float(total.Ratio())}
 	}
 	switch res.Finish {
-	case decode.Nonfinite:
+	case finish.Nonfinite:
 		out.Error = fmt.Sprintf("a logit was not finite at generated token %d", len(res.IDs))
-	case decode.Failed:
+	case finish.Failed:
 		out.Error = res.Err.Error()
-	case decode.Stop, decode.Length:
+	case finish.Stop, finish.Length:
 	}
 	if out.Error != "" && r.cfg.FailOnError {
 		return out, fmt.Errorf("row %d under %s: %s (fail_on_error is set)", example.ID, out.Noise, out.Error)

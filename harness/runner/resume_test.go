@@ -14,6 +14,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -49,13 +50,13 @@ func (d *stubDecoder) decode(ctx context.Context, _ pass, next decode.Source[tod
 			}
 			e := batch[i]
 			text := fmt.Sprintf("x%x\n#### %d", uint64(e.req.SampleKey)>>48, len(e.req.Prompt)%7)
-			r := decode.Completion{Text: text, IDs: []int{1, 2}, Finish: decode.Stop, TMin: 1, TMax: 1, TMean: 1}
+			r := decode.Completion{Text: text, IDs: []int{1, 2}, Finish: finish.Stop, TMin: 1, TMax: 1, TMean: 1}
 			for _, c := range []byte(text) {
 				r.IDs = append(r.IDs, int(c))
 			}
 			if d.fail != nil {
 				if err := d.fail(*e.req); err != nil {
-					r = decode.Completion{Finish: decode.Failed, Err: err}
+					r = decode.Completion{Finish: finish.Failed, Err: err}
 				}
 			}
 			if err := sink(e.tag, r); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/lease"
 	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/noise"
@@ -405,7 +406,7 @@ func (r *runner) pass(ctx context.Context, list []todo) error {
 			if n := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; n > r.positions {
 				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d (%s)", n, r.positions, r.limit)
 				// A full journal ends the generation through the next sink.
-				_ = rec.sink(t, decode.Completion{Finish: decode.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
+				_ = rec.sink(t, decode.Completion{Finish: finish.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
 				continue
 			}
 			i++

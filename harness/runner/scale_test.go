@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -123,7 +124,7 @@ func fakeShards(b *testing.B, run string, meta *results.Meta, n int) *results.Ru
 				Noise: meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
 				Temperature: meta.Temps[k.TempIndex].Label, TempIndex: k.TempIndex,
 				ID: k.Order, Order: k.Order, QuestionSHA: "q", PromptSHA: "p", Text: words[:length], Tokens: length / 4,
-				Finish: results.FinishStop, Status: scoring.StatusOK, Answer: "7", Rung: "hash", Correct: rng.IntN(3) > 0,
+				Finish: finish.Stop, Status: scoring.StatusOK, Answer: "7", Rung: "hash", Correct: rng.IntN(3) > 0,
 				TMin: 1, TMax: 1, TMean: 1, Effect: &results.Effect{Sites: 10, Elements: 1 << 20, RMSRatio: 0.1},
 			})
 		}

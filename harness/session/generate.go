@@ -5,6 +5,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/operation"
@@ -28,7 +29,7 @@ type Generated struct {
 	PromptIDs []int         `json:"prompt_ids"`
 	IDs       []int         `json:"ids"`
 	Text      string        `json:"text"`
-	Finish    decode.Finish `json:"finish"`
+	Finish    finish.Reason `json:"finish"`
 	Logprobs  []float64     `json:"logprobs"`
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -99,19 +100,19 @@ func hostileRun(t *testing.T) (dir string, setup Setup, questions map[int]datase
 					Replicate:   r,
 					Temperature: info.Meta.Temps[c.TempIndex].Label, TempIndex: c.TempIndex, ID: order, Order: order,
 					QuestionSHA: "q" + strconv.Itoa(order), PromptSHA: "p", Text: text, Tokens: 10 + n,
-					Finish: results.FinishStop,
+					Finish: finish.Stop,
 					Status: statuses[n%len(statuses)], TMin: 1, TMax: 1.25, TMean: 1.1, TSHA: c.TSHA,
 				}
 				switch rec.Status {
 				case scoring.StatusOK:
 					rec.Answer, rec.Rung, rec.Correct = strconv.Itoa(order), "hash", n%2 == 0
 				case scoring.StatusTruncated:
-					rec.Finish, rec.Answer, rec.Rung = results.FinishLength, "NA", "last"
+					rec.Finish, rec.Answer, rec.Rung = finish.Length, "NA", "last"
 				case scoring.StatusNoAnswer:
 				case scoring.StatusNonfinite:
-					rec.Finish, rec.Error = results.FinishNonfinite, "a logit was not finite at generated token 3"
+					rec.Finish, rec.Error = finish.Nonfinite, "a logit was not finite at generated token 3"
 				case scoring.StatusError:
-					rec.Finish, rec.Error, rec.TMin, rec.TMax, rec.TMean = results.FinishError, "<it> \"failed\"", nan, nan, nan
+					rec.Finish, rec.Error, rec.TMin, rec.TMax, rec.TMean = finish.Failed, "<it> \"failed\"", nan, nan, nan
 				}
 				if c.TSHA == "" {
 					rec.TMin, rec.TMax, rec.TMean = nan, nan, nan

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -211,11 +212,11 @@ func (r *Run) inspectSample(a arm, rec *results.Record, model string) inspectSam
 	answer := inspectMessage{Role: "assistant", Content: rec.Text, Source: "generate", Model: model}
 	stop := "unknown"
 	switch rec.Finish {
-	case results.FinishStop:
+	case finish.Stop:
 		stop = "stop"
-	case results.FinishLength:
+	case finish.Length:
 		stop = "max_tokens"
-	case results.FinishNonfinite, results.FinishError:
+	case finish.Nonfinite, finish.Failed:
 	}
 	s := inspectSample{
 		ID: rec.ID, Epoch: rec.Replicate + 1, Input: e.Question, Target: e.Gold,

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -33,11 +34,11 @@ func mixedRun(t *testing.T) *Run {
 	examples := g.write(t, dir, func(r *results.Record) bool {
 		switch {
 		case r.Order == 1 && r.NoiseIndex > 0:
-			r.Status, r.Finish = scoring.StatusTruncated, results.FinishLength
+			r.Status, r.Finish = scoring.StatusTruncated, finish.Length
 		case r.Order == 2 && r.NoiseIndex == 2:
 			r.Status, r.Answer, r.Rung, r.Correct, r.Text = scoring.StatusNoAnswer, "", "", false, "no idea"
 		case r.Order == 3 && r.NoiseIndex == 2:
-			r.Status, r.Finish, r.Answer, r.Rung, r.Correct, r.Error = scoring.StatusNonfinite, results.FinishNonfinite, "", "", false, "a logit was not finite"
+			r.Status, r.Finish, r.Answer, r.Rung, r.Correct, r.Error = scoring.StatusNonfinite, finish.Nonfinite, "", "", false, "a logit was not finite"
 		}
 		return true
 	})

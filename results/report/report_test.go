@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
 )
@@ -162,7 +163,7 @@ func hostileRun(t testing.TB) *Run {
 		r.QuestionSHA = shortSHA(hostile)
 		r.Text, r.Answer = hostile+"#### 1", "1"
 		if r.NoiseIndex == 2 && r.Order == 0 {
-			r.Status, r.Finish, r.Error, r.Correct = scoring.StatusError, results.FinishError, hostile, false
+			r.Status, r.Finish, r.Error, r.Correct = scoring.StatusError, finish.Failed, hostile, false
 		}
 		return true
 	})
@@ -360,7 +361,7 @@ func TestReaderMarksNothingButTheAnswer(t *testing.T) {
 	}
 	r := reader{ladder: l, ok: true}
 	rec := results.Record{
-		Text: "π 𝄞 #### 42", Finish: results.FinishStop, Answer: "42", Rung: "hash",
+		Text: "π 𝄞 #### 42", Finish: finish.Stop, Answer: "42", Rung: "hash",
 		Status: scoring.StatusOK,
 	}
 	if start, end := r.find(&rec); start != 10 || end != 12 {

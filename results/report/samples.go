@@ -13,6 +13,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
@@ -98,8 +99,8 @@ func (r reader) find(rec *results.Record) (start, end int) {
 	}
 	asked := r.asked[rec.ID] // empty where it is not known
 	for _, inThink := range []bool{false, true} {
-		v := r.ladder.Score(scoring.Completion{
-			Text: rec.Text, Finish: scoring.Finish(rec.Finish), FewShot: r.fewShot, Question: asked.Question, InThink: inThink,
+		v := r.ladder.Score(scoring.Text{
+			Text: rec.Text, Finish: rec.Finish, FewShot: r.fewShot, Question: asked.Question, InThink: inThink,
 		}, cmp.Or(asked.Gold, "0"))
 		if v.Found && v.Answer.Value == rec.Answer && v.Answer.Rung == rec.Rung && v.Status == rec.Status {
 			return utf16Len(rec.Text[:v.Answer.Start]), utf16Len(rec.Text[:v.Answer.End])
@@ -131,7 +132,7 @@ type text struct {
 	Text             string
 	Start, End       int
 	TMin, TMax, Mean results.Float
-	Finish           results.Finish
+	Finish           finish.Reason
 	Error            string
 }
 

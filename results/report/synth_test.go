@@ -12,6 +12,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/scoring"
@@ -141,7 +142,7 @@ func (g grid) write(t testing.TB, dir string, change func(*results.Record) bool)
 						ID: e.ID, Order: e.ID,
 						QuestionSHA: shortSHA(e.Question), PromptSHA: "p",
 						Text: prose(rng, g.sentences) + "#### " + answer, Tokens: 40*g.sentences + rng.IntN(60),
-						Finish: results.FinishStop, Answer: answer, Rung: "hash", Status: scoring.StatusOK,
+						Finish: finish.Stop, Answer: answer, Rung: "hash", Status: scoring.StatusOK,
 						Correct: right,
 						TMin:    results.Float(1), TMax: results.Float(1 + 0.1*float64(ti)),
 						TMean: results.Float(1 + 0.05*float64(ti)), TSHA: schedules[ti].SHA,

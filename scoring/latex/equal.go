@@ -188,7 +188,9 @@ func unions(n *node) []*node {
 }
 
 // hasPlus reports a plus-or-minus that stands in an expression.
-func hasPlus(n *node) bool { return n.op == opPlus || n.op != opList && slices.ContainsFunc(n.parts, hasPlus) }
+func hasPlus(n *node) bool {
+	return n.op == opPlus || n.op != opList && slices.ContainsFunc(n.parts, hasPlus)
+}
 
 // spread makes a set of the two values of an expression with a plus-or-minus.
 func spread(n *node) *node {
@@ -359,7 +361,9 @@ func infinite(a, b *node) bool {
 	return sign(a) != 0 && sign(a) == sign(b)
 }
 
-func (n *node) hasDecimal() bool { return n.decimal || slices.ContainsFunc(n.parts, (*node).hasDecimal) }
+func (n *node) hasDecimal() bool {
+	return n.decimal || slices.ContainsFunc(n.parts, (*node).hasDecimal)
+}
 
 func percent(n *node) bool { return n.op == opPercent }
 

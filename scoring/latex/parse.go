@@ -16,25 +16,25 @@ const (
 type op byte
 
 const (
-	opNumber  op = iota // rat
-	opSymbol            // name
-	opWords             // name
-	opAdd               // all parts
-	opMul               // all parts
-	opDiv               // part 0 over part 1
-	opNeg               // part 0
-	opPow               // part 0 to part 1
-	opRoot              // part 1 of the degree part 0
-	opFunc              // name of part 0; log has its base as part 1
-	opFact              // part 0
-	opAbs               // part 0
-	opPercent           // part 0
-	opPlus              // part 0 plus or minus part 1
-	opList              // parts within the brackets in name, as "(]"; "" for none
-	opUnion             // all parts
-	opMinusSet          // part 0 without part 1
-	opRelate            // part 0, then name, part 1; a chain is a list of relations
-	opMatrix            // parts are the rows, which are lists
+	opNumber   op = iota // rat
+	opSymbol             // name
+	opWords              // name
+	opAdd                // all parts
+	opMul                // all parts
+	opDiv                // part 0 over part 1
+	opNeg                // part 0
+	opPow                // part 0 to part 1
+	opRoot               // part 1 of the degree part 0
+	opFunc               // name of part 0; log has its base as part 1
+	opFact               // part 0
+	opAbs                // part 0
+	opPercent            // part 0
+	opPlus               // part 0 plus or minus part 1
+	opList               // parts within the brackets in name, as "(]"; "" for none
+	opUnion              // all parts
+	opMinusSet           // part 0 without part 1
+	opRelate             // part 0, then name, part 1; a chain is a list of relations
+	opMatrix             // parts are the rows, which are lists
 )
 
 // node is a part of a formula.
