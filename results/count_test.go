@@ -13,7 +13,7 @@ func TestCountRecords(t *testing.T) {
 	if c, err := CountRecords(path); err != nil || c.Records != 0 {
 		t.Errorf("a journal that is not there: %+v, %v", c, err)
 	}
-	whole := finish(t, path, testGrid(1, 1, 1, 3), 3)
+	whole := complete(t, path, testGrid(1, 1, 1, 3), 3)
 	for cut := range len(whole) + 1 {
 		writeFile(t, path, whole[:cut])
 		want := bytes.Count(whole[:cut], []byte{'\n'})

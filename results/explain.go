@@ -42,7 +42,9 @@ type effect struct {
 }
 
 // shows tells whether the difference is one after the adjustment for all of its kind.
-func (f *effect) shows() bool { return f.pHolm < adjustedLevel && (f.ci.Lo > 0 || f.ci.Hi < 0) }
+func (f *effect) shows() bool {
+	return f.pHolm < adjustedLevel && (f.diff.CI.Lo > 0 || f.diff.CI.Hi < 0)
+}
 
 // explanation collects the sentences about one run.
 type explanation struct {
@@ -168,21 +170,21 @@ func (e *explanation) noise() {
 		}
 		return
 	}
-	slices.SortStableFunc(counted, func(a, b effect) int { return cmp.Compare(b.diff, a.diff) })
-	falls := slices.DeleteFunc(slices.Clone(counted), func(f effect) bool { return !f.shows() || f.diff > 0 })
+	slices.SortStableFunc(counted, func(a, b effect) int { return cmp.Compare(b.diff.Value, a.diff.Value) })
+	falls := slices.DeleteFunc(slices.Clone(counted), func(f effect) bool { return !f.shows() || f.diff.Value > 0 })
 	switch len(falls) {
 	case 0:
 		f := counted[len(counted)-1]
 		e.say("Under none of the %d noises a fall of accuracy shows; the largest difference is %s points %s under %s.",
-			len(counted), signed(f.diff), interval(f.ci), f.row.Noise)
+			len(counted), signed(f.diff.Value), interval(f.diff.CI), f.row.Noise)
 	case 1:
 		e.oneNoise(&falls[0])
 		e.say("Under the other %d noises no fall shows.", len(counted)-1)
 	default:
 		least, most := falls[0], falls[len(falls)-1]
 		text := fmt.Sprintf("A fall of accuracy shows under %d of %d noises: the least under %s, by %s points %s, the most under %s, "+
-			"by %s points %s to %s %%", len(falls), len(counted), least.row.Noise, points100(-least.diff), interval(negative(least.ci)),
-			most.row.Noise, points100(-most.diff), interval(negative(most.ci)), points100(most.row.Accuracy))
+			"by %s points %s to %s %%", len(falls), len(counted), least.row.Noise, points100(-least.diff.Value), interval(negative(least.diff.CI)),
+			most.row.Noise, points100(-most.diff.Value), interval(negative(most.diff.CI)), points100(most.row.Accuracy))
 		if rest := len(counted) - len(falls); rest > 0 {
 			text += fmt.Sprintf("; under the other %d none does", rest)
 		}
@@ -192,12 +194,12 @@ func (e *explanation) noise() {
 
 func (e *explanation) oneNoise(f *effect) {
 	switch {
-	case f.shows() && f.diff < 0:
-		e.say("Under %s accuracy falls by %s points %s, to %s %%.", f.row.Noise, points100(-f.diff), interval(negative(f.ci)), points100(f.row.Accuracy))
+	case f.shows() && f.diff.Value < 0:
+		e.say("Under %s accuracy falls by %s points %s, to %s %%.", f.row.Noise, points100(-f.diff.Value), interval(negative(f.diff.CI)), points100(f.row.Accuracy))
 	case f.shows():
-		e.say("Under %s accuracy rises by %s points %s, to %s %%.", f.row.Noise, points100(f.diff), interval(f.ci), points100(f.row.Accuracy))
+		e.say("Under %s accuracy rises by %s points %s, to %s %%.", f.row.Noise, points100(f.diff.Value), interval(f.diff.CI), points100(f.row.Accuracy))
 	default:
-		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff), interval(f.ci), f.hidden())
+		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff.Value), interval(f.diff.CI), f.hidden())
 	}
 }
 
@@ -220,7 +222,7 @@ func (e *explanation) temperatures() {
 	var order []int
 	for temp, effects := range by {
 		slices.SortStableFunc(effects, func(a, b effect) int {
-			return cmp.Or(boolLast(!a.shows(), !b.shows()), cmp.Compare(math.Abs(b.diff), math.Abs(a.diff)), cmp.Compare(a.row.NoiseIndex, b.row.NoiseIndex))
+			return cmp.Or(boolLast(!a.shows(), !b.shows()), cmp.Compare(math.Abs(b.diff.Value), math.Abs(a.diff.Value)), cmp.Compare(a.row.NoiseIndex, b.row.NoiseIndex))
 		})
 		order = append(order, temp)
 	}
@@ -237,7 +239,7 @@ func (e *explanation) temperatures() {
 	if len(order) > atMostTemperatures {
 		more = len(order) - atMostTemperatures
 		slices.SortStableFunc(order, func(a, b int) int {
-			return cmp.Or(boolLast(!by[a][0].shows(), !by[b][0].shows()), cmp.Compare(math.Abs(by[b][0].diff), math.Abs(by[a][0].diff)))
+			return cmp.Or(boolLast(!by[a][0].shows(), !by[b][0].shows()), cmp.Compare(math.Abs(by[b][0].diff.Value), math.Abs(by[a][0].diff.Value)))
 		})
 		order = order[:atMostTemperatures]
 	}
@@ -268,7 +270,7 @@ func (e *explanation) oneTemperature(effects []effect) string {
 	var better, worse, same []effect
 	for _, f := range effects {
 		switch {
-		case f.shows() && f.diff > 0:
+		case f.shows() && f.diff.Value > 0:
 			better = append(better, f)
 		case f.shows():
 			worse = append(worse, f)
@@ -284,26 +286,26 @@ func (e *explanation) oneTemperature(effects []effect) string {
 	}
 	var parts []string
 	if len(better) > 0 {
-		part := fmt.Sprintf("it raises accuracy %s by %s points %s", under(better), points100(better[0].diff), interval(better[0].ci))
+		part := fmt.Sprintf("it raises accuracy %s by %s points %s", under(better), points100(better[0].diff.Value), interval(better[0].diff.CI))
 		if took := e.took(better[0].row.NoiseIndex); took > 0 {
 			part += fmt.Sprintf(", where the noise had taken %s", points100(took))
 		}
 		parts = append(parts, part)
 	}
 	if len(worse) > 0 {
-		parts = append(parts, fmt.Sprintf("it lowers accuracy %s by %s points %s", under(worse), points100(-worse[0].diff), interval(negative(worse[0].ci))))
+		parts = append(parts, fmt.Sprintf("it lowers accuracy %s by %s points %s", under(worse), points100(-worse[0].diff.Value), interval(negative(worse[0].diff.CI))))
 	}
 	switch {
 	case len(same) == 1:
 		f := same[0]
-		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise), signed(f.diff), interval(f.ci), f.hidden()))
+		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise), signed(f.diff.Value), interval(f.diff.CI), f.hidden()))
 	case len(same) > 1:
-		widest := slices.MaxFunc(same, func(a, b effect) int { return cmp.Compare(a.ci.Hi-a.ci.Lo, b.ci.Hi-b.ci.Lo) })
+		widest := slices.MaxFunc(same, func(a, b effect) int { return cmp.Compare(a.diff.CI.Hi-a.diff.CI.Lo, b.diff.CI.Hi-b.diff.CI.Lo) })
 		part := fmt.Sprintf("under %d noises no difference shows", len(same))
 		if len(parts) > 0 {
 			part = fmt.Sprintf("under the other %d none shows", len(same))
 		}
-		parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.ci), noiseName(widest.row.Noise)))
+		parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.diff.CI), noiseName(widest.row.Noise)))
 	}
 	return fmt.Sprintf("%s against %s: %s", capital(way(temp)), way(reference), strings.Join(parts, "; "))
 }
@@ -311,8 +313,8 @@ func (e *explanation) oneTemperature(effects []effect) string {
 // took is how many points a noise costs, or 0 where that does not show.
 func (e *explanation) took(noise int) float64 {
 	for i := range e.cost {
-		if f := &e.cost[i]; f.row.NoiseIndex == noise && f.shows() && f.diff < 0 {
-			return -f.diff
+		if f := &e.cost[i]; f.row.NoiseIndex == noise && f.shows() && f.diff.Value < 0 {
+			return -f.diff.Value
 		}
 	}
 	return 0
@@ -356,7 +358,7 @@ func (e *explanation) chips() {
 		switch chips := e.set.meta.Noises[r.NoiseIndex].Chips; {
 		case r.Seeds == 1:
 			once = append(once, r)
-		case chips && r.Seeds < fewSeeds:
+		case chips && r.Seeds < stats.MinChips:
 			few = append(few, r)
 		case chips && r.NewChips != nil:
 			several = append(several, r)

@@ -20,8 +20,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
-// finish appends what the journal lacks of keys, in batches, and puts it in order.
-func finish(t *testing.T, path string, keys []Key, batch int) []byte {
+// complete appends what the journal lacks of keys, in batches, and puts it in order.
+func complete(t *testing.T, path string, keys []Key, batch int) []byte {
 	t.Helper()
 	j, err := Open(path, testRun)
 	if err != nil {
@@ -88,10 +88,10 @@ func TestJournalFinalizeIsCanonical(t *testing.T) {
 	}
 	for _, batch := range []int{1, 7, 100} {
 		path := filepath.Join(t.TempDir(), "samples.jsonl")
-		if got := finish(t, path, shuffled(keys), batch); !bytes.Equal(got, want) {
+		if got := complete(t, path, shuffled(keys), batch); !bytes.Equal(got, want) {
 			t.Errorf("batches of %d: the file is not the records in canonical order", batch)
 		}
-		if got := finish(t, path, keys, batch); !bytes.Equal(got, want) {
+		if got := complete(t, path, keys, batch); !bytes.Equal(got, want) {
 			t.Errorf("batches of %d: finalizing again has changed the file", batch)
 		}
 		names, err := filepath.Glob(path + "*")
@@ -145,7 +145,7 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	keys := testGrid(1, 2, 1, 3)
 	m := newMemFS()
-	want := m.finish(t, "whole", keys, 2)
+	want := m.complete(t, "whole", keys, 2)
 	j, err := openLocked(m, "unsorted", testRun, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 		if j.Len() != bytes.Count(whole[:n], []byte{'\n'}) {
 			t.Fatalf("cut at byte %d: %d records", n, j.Len())
 		}
-		if got := m.finish(t, name, shuffled(keys), 3); !bytes.Equal(got, want) {
+		if got := m.complete(t, name, shuffled(keys), 3); !bytes.Equal(got, want) {
 			t.Fatalf("cut at byte %d: the resumed journal differs", n)
 		}
 	}
@@ -209,7 +209,7 @@ func TestJournalKeepsEveryTornTail(t *testing.T) {
 func TestJournalRefusesBitFlips(t *testing.T) {
 	t.Parallel()
 	m := newMemFS()
-	whole := m.finish(t, "whole", testGrid(2, 1, 1, 2), 10)
+	whole := m.complete(t, "whole", testGrid(2, 1, 1, 2), 10)
 	lines := bytes.SplitAfter(whole, []byte{'\n'})
 	first := len(lines[0])
 	for i := first; i < first+len(lines[1]); i++ {
@@ -357,7 +357,7 @@ func TestReadReportsTornLine(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "samples.jsonl")
 	keys := testGrid(1, 1, 1, 3)
-	whole := finish(t, path, keys, 3)
+	whole := complete(t, path, keys, 3)
 	writeFile(t, path, append(whole, `{"run":`...))
 	n := 0
 	var last error

@@ -39,7 +39,7 @@ func writeShards(t *testing.T, dir string, keys []Key, n int, owner func(Key) in
 		}
 		shards = append(shards, Shard{Name: fmt.Sprintf("%d/%d", i, n), Path: path})
 	}
-	return shards, finish(t, filepath.Join(dir, "whole.jsonl"), keys, 5)
+	return shards, complete(t, filepath.Join(dir, "whole.jsonl"), keys, 5)
 }
 
 func TestMergeEqualsOneRun(t *testing.T) {
@@ -270,7 +270,7 @@ func TestRebase(t *testing.T) {
 	keys := testGrid(1, 2, 1, 5)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "samples.jsonl")
-	before := finish(t, path, keys, 3)
+	before := complete(t, path, keys, 3)
 	for at := 1; ; at++ {
 		broken := filepath.Join(dir, fmt.Sprintf("broken-%d.jsonl", at))
 		writeFile(t, broken, before)
