@@ -127,7 +127,7 @@ func attempt(fsys fileSystem, path string, keys []Key) (err error) {
 func TestJournalSurvivesFaults(t *testing.T) {
 	t.Parallel()
 	keys := shuffled(testGrid(1, 2, 1, 5))
-	want := newMemFS().complete(t, "whole", keys, 3)
+	want := newMemFS().finish(t, "whole", keys, 3)
 	torn := []byte(`{"run":"f00dfe`)
 	for _, start := range []struct {
 		name string
@@ -163,7 +163,7 @@ func TestJournalSurvivesFaults(t *testing.T) {
 					if errors.As(err, &write) && !strings.Contains(err.Error(), "resume") {
 						t.Errorf("operation %d: the message does not say how to go on: %v", at, err)
 					}
-					if got := m.complete(t, "j", keys, 3); !bytes.Equal(got, want) {
+					if got := m.finish(t, "j", keys, 3); !bytes.Equal(got, want) {
 						t.Fatalf("operation %d (%v): the resumed journal differs", at, err)
 					}
 				}

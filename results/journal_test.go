@@ -145,7 +145,7 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	keys := testGrid(1, 2, 1, 3)
 	m := newMemFS()
-	want := m.complete(t, "whole", keys, 2)
+	want := m.finish(t, "whole", keys, 2)
 	j, err := openLocked(m, "unsorted", testRun, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 		if j.Len() != bytes.Count(whole[:n], []byte{'\n'}) {
 			t.Fatalf("cut at byte %d: %d records", n, j.Len())
 		}
-		if got := m.complete(t, name, shuffled(keys), 3); !bytes.Equal(got, want) {
+		if got := m.finish(t, name, shuffled(keys), 3); !bytes.Equal(got, want) {
 			t.Fatalf("cut at byte %d: the resumed journal differs", n)
 		}
 	}
@@ -209,7 +209,7 @@ func TestJournalKeepsEveryTornTail(t *testing.T) {
 func TestJournalRefusesBitFlips(t *testing.T) {
 	t.Parallel()
 	m := newMemFS()
-	whole := m.complete(t, "whole", testGrid(2, 1, 1, 2), 10)
+	whole := m.finish(t, "whole", testGrid(2, 1, 1, 2), 10)
 	lines := bytes.SplitAfter(whole, []byte{'\n'})
 	first := len(lines[0])
 	for i := first; i < first+len(lines[1]); i++ {

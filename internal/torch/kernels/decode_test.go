@@ -35,7 +35,7 @@ func TestDecodeOnEmulatedKernels(t *testing.T) {
 	defer w.Close()
 	var m *model.Model
 	if err := w.Do(func(s *torch.Scope) (err error) {
-		m, err = model.Load(s, cfg, weights, model.Options{DType: torch.Float32, Device: torch.CPU, Linears: model.LinearsPlain, Plain: true})
+		m, err = model.Load(s, cfg, weights, model.Options{DType: torch.Float32, Device: torch.CPU, Plain: true})
 		return err
 	}); err != nil {
 		t.Fatal(err)
