@@ -368,8 +368,7 @@ func (e *explanation) chips() {
 	case len(once) > 0:
 		e.say("Each noise was drawn once (noise_seeds: 1), so nothing is said about other draws of it.")
 	case len(few) > 0:
-		e.say("%s are too few to say what others would do: under %s accuracy on new chips is within %s, and that may be too narrow.",
-			capital(plural(few[0].Seeds, "chip")), few[0].Noise, share(*few[0].NewChips))
+		e.say("%s are too few to say what other chips would do: the intervals are for those that were drawn.", capital(plural(few[0].Seeds, "chip")))
 	case len(several) > 0:
 		r := slices.MaxFunc(several, func(a, b *Row) int { return cmp.Compare(a.NewChips[1]-a.NewChips[0], b.NewChips[1]-b.NewChips[0]) })
 		e.say("The intervals are for the %s that were drawn; on new ones accuracy under %s is within %s instead of %s.",

@@ -81,7 +81,7 @@ func TestExplain(t *testing.T) {
 				`^Without noise, at T=1, `,
 				`^Under weight 0\.2 accuracy falls by 25\.0 points \[.*\], to 70\.0 %\.$`,
 				`^T=0\.9 against T=1: it raises accuracy under weight 0\.2 by 10\.0 points \[\d+\.\d, 1\d\.\d\], where the noise had taken 25\.0\.$`,
-				`^3 chips are too few to say what others would do: under weight 0\.2 accuracy on new chips is within \[.*\], and that may be too narrow\.$`,
+				`^The intervals are for the 3 chips that were drawn; on new ones accuracy under weight 0\.2 is within \[.*\] instead of \[.*\]\.$`,
 				`^All of this holds`,
 			},
 		},
