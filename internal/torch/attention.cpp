@@ -176,7 +176,7 @@ at::Tensor attend_rows(const at::Tensor& q, const at::Tensor& k, const at::Tenso
   const E *kp = k.data_ptr<E>(), *vp = v.data_ptr<E>();
   float* yp = y.data_ptr<float>();
   const int64_t stride = (longest + kLanes - 1) / kLanes * kLanes;
-  at::parallel_for(0, rows * kv, grain(longest * hd * group), [&](int64_t from, int64_t to) {
+  parallel_for(rows * kv, grain(longest * hd * group), [&](int64_t from, int64_t to) {
     std::vector<float> scores(static_cast<size_t>(kHeads * stride));
     for (int64_t i = from; i < to; i++) {
       const int64_t r = i / kv, h = i % kv, at_slot = slot[r] * kv + h, row = r * heads * hd + h * group * hd;

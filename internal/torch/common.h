@@ -1,10 +1,10 @@
 // What the shim's files share: errors, tensors, and how loops become vector code.
 #pragma once
 #include "device.h"
+#include "parallel.h"
 #include "shim.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <atomic>

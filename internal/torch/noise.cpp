@@ -224,11 +224,80 @@ AVX512 static void normals_avx512(const Stream& st, uint32_t block0, float* out)
     _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(e2, e3, 0xdd));
   }
 }
+
+// The same of eight, step by step: the bits are the same.
+#define AVX2 __attribute__((target("avx2,fma")))
+
+AVX2 INLINE __m256 horner(__m256 y, __m256 x, float c) { return _mm256_fmadd_ps(y, x, _mm256_set1_ps(c)); }
+
+AVX2 INLINE __m256 log_avx2(__m256 u) {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  const __m256i bits = _mm256_castps_si256(u);
+  const __m256 m = _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff)), _mm256_set1_epi32(0x3f000000)));
+  const __m256 low = _mm256_cmp_ps(m, _mm256_set1_ps(kHalfRoot), _CMP_LT_OQ);
+  const __m256 exponent = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(126)));
+  const __m256 fe = _mm256_sub_ps(exponent, _mm256_and_ps(low, one));
+  const __m256 x = _mm256_sub_ps(_mm256_add_ps(m, _mm256_and_ps(low, m)), one), z = _mm256_mul_ps(x, x);
+  __m256 y = _mm256_set1_ps(kLog[0]);
+#pragma GCC unroll 8
+  for (int i = 1; i < 9; i++) y = horner(y, x, kLog[i]);
+  y = _mm256_mul_ps(_mm256_mul_ps(y, x), z);
+  y = _mm256_fmadd_ps(_mm256_set1_ps(kLn2Low), fe, y);
+  y = _mm256_fnmadd_ps(_mm256_set1_ps(0.5f), z, y);
+  return _mm256_fmadd_ps(_mm256_set1_ps(kLn2High), fe, _mm256_add_ps(x, y));
+}
+
+AVX2 INLINE void turn_avx2(__m256 u, __m256* c, __m256* s) {
+  const __m256 q = _mm256_floor_ps(horner(u, _mm256_set1_ps(4.0f), 0.5f));
+  const __m256 x = _mm256_mul_ps(_mm256_fnmadd_ps(q, _mm256_set1_ps(0.25f), u), _mm256_set1_ps(kTwoPi));
+  const __m256 z = _mm256_mul_ps(x, x);
+  __m256 sp = horner(horner(_mm256_set1_ps(kSin[0]), z, kSin[1]), z, kSin[2]);
+  sp = _mm256_fmadd_ps(_mm256_mul_ps(sp, z), x, x);
+  __m256 cp = horner(horner(_mm256_set1_ps(kCos[0]), z, kCos[1]), z, kCos[2]);
+  cp = _mm256_fmadd_ps(_mm256_mul_ps(cp, z), z, horner(z, _mm256_set1_ps(-0.5f), 1.0f));
+  const __m256i k = _mm256_cvtps_epi32(q), one = _mm256_set1_epi32(1), two = _mm256_set1_epi32(2);
+  const __m256 odd = _mm256_castsi256_ps(_mm256_slli_epi32(k, 31));  // a blend looks at the sign
+  const __m256i sign_c = _mm256_slli_epi32(_mm256_and_si256(_mm256_add_epi32(k, one), two), 30);
+  const __m256i sign_s = _mm256_slli_epi32(_mm256_and_si256(k, two), 30);
+  *c = _mm256_xor_ps(_mm256_blendv_ps(cp, sp, odd), _mm256_castsi256_ps(sign_c));
+  *s = _mm256_xor_ps(_mm256_blendv_ps(sp, cp, odd), _mm256_castsi256_ps(sign_s));
+}
+
+AVX2 INLINE void box_muller_avx2(const uint32_t* a, const uint32_t* b, __m256* n0, __m256* n1) {
+  const __m256 unit = _mm256_set1_ps(0x1p-24f);
+  const __m256i wa = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)), wb = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+  const __m256 u1 = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_srli_epi32(wa, 8), _mm256_set1_epi32(1))), unit);
+  const __m256 u2 = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(wb, 8)), unit);
+  const __m256 radius = _mm256_sqrt_ps(_mm256_mul_ps(_mm256_set1_ps(-2.0f), log_avx2(u1)));
+  __m256 c, s;
+  turn_avx2(u2, &c, &s);
+  *n0 = _mm256_mul_ps(radius, c);
+  *n1 = _mm256_mul_ps(radius, s);
+}
+
+AVX2 static void normals_avx2(const Stream& st, uint32_t block0, float* out) {
+  alignas(32) uint32_t w[4][kBlocks];
+  philox_avx2(st, block0, w);
+  for (int v = 0; v < kBlocks; v += 8, out += 32) {
+    __m256 n0, n1, n2, n3;
+    box_muller_avx2(w[0] + v, w[1] + v, &n0, &n1);
+    box_muller_avx2(w[2] + v, w[3] + v, &n2, &n3);
+    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(n0, n1)), b = _mm256_castps_pd(_mm256_unpackhi_ps(n0, n1));
+    const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(n2, n3)), d = _mm256_castps_pd(_mm256_unpackhi_ps(n2, n3));
+    const __m256 q0 = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c)), q1 = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));  // blocks 0 4, 1 5
+    const __m256 q2 = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d)), q3 = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));  // blocks 2 6, 3 7
+    _mm256_storeu_ps(out, _mm256_permute2f128_ps(q0, q1, 0x20));
+    _mm256_storeu_ps(out + 8, _mm256_permute2f128_ps(q2, q3, 0x20));
+    _mm256_storeu_ps(out + 16, _mm256_permute2f128_ps(q0, q1, 0x31));
+    _mm256_storeu_ps(out + 24, _mm256_permute2f128_ps(q2, q3, 0x31));
+  }
+}
 #endif
 
 INLINE void normals_lanes(const Stream& st, uint32_t block0, float* out) {
 #ifdef X86
   if (level() >= Level::kAvx512) return normals_avx512(st, block0, out);
+  if (level() == Level::kAvx2) return normals_avx2(st, block0, out);
 #endif
   normals_plain(st, block0, out);
 }
@@ -340,7 +409,7 @@ static void spread_rows(float* out, const float* x, int64_t d, const int32_t* gr
   std::vector<double> part(static_cast<size_t>(rows));
   x += first * d;
   if (absmax) {
-    at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+    parallel_for(rows, grain(d), [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) part[r] = row_absmax(x + r * d, d);
     });
     for (int64_t g = 0; g < n_groups; g++) {
@@ -350,7 +419,7 @@ static void spread_rows(float* out, const float* x, int64_t d, const int32_t* gr
     }
     return;
   }
-  at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+  parallel_for(rows, grain(d), [&](int64_t from, int64_t to) {
     for (int64_t r = from; r < to; r++) part[r] = row_sum(x + r * d, d);
   });
   std::vector<double> mean(static_cast<size_t>(rows));
@@ -360,7 +429,7 @@ static void spread_rows(float* out, const float* x, int64_t d, const int32_t* gr
     const double m = sum / (static_cast<double>(groups[g + 1] - groups[g]) * static_cast<double>(d));
     for (int64_t r = groups[g] - first; r < groups[g + 1] - first; r++) mean[r] = m;
   }
-  at::parallel_for(0, rows, grain(d), [&](int64_t from, int64_t to) {
+  parallel_for(rows, grain(d), [&](int64_t from, int64_t to) {
     for (int64_t r = from; r < to; r++) part[r] = row_squares(x + r * d, d, mean[r]);
   });
   for (int64_t g = 0; g < n_groups; g++) {
@@ -408,7 +477,7 @@ char* gsm_noise(gsm_tensor* out, gsm_tensor x_, double scale, const float* sprea
       auto y = at::empty_like(x);
       const float* xp = x.data_ptr<float>();
       float* yp = y.data_ptr<float>();
-      at::parallel_for(0, rows, noise_grain(d), [&](int64_t from, int64_t to) {
+      parallel_for(rows, noise_grain(d), [&](int64_t from, int64_t to) {
         for (int64_t r = from; r < to; r++)
           sumsq[r] = add_noise_span(xp + r * d, yp + r * d, d, 0, static_cast<float>(scale * spread[r]), stream_of(keys[r], pos[r], site, step[r]));
       });
@@ -532,7 +601,7 @@ char* gsm_weight_noise_(gsm_tensor w_, double scale, int absmax, int per_row, ui
       float* p = w.data_ptr<float>();
       const int64_t tasks = rows == 1 ? (n + kStretch - 1) / kStretch : rows;
       std::vector<double> part(static_cast<size_t>(tasks));
-      at::parallel_for(0, tasks, rows == 1 ? 1 : grain(4 * d), [&](int64_t from, int64_t to) {
+      parallel_for(tasks, rows == 1 ? 1 : grain(4 * d), [&](int64_t from, int64_t to) {
         std::vector<float> buf;
         for (int64_t i = from; i < to; i++) {
           float* at = p + i * (rows == 1 ? kStretch : d);

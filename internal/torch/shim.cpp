@@ -5,6 +5,7 @@
 // or the number of threads; every other dtype and device goes through plain libtorch operations.
 #include "common.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 // ---------------------------------------------------------------- row kernels
@@ -66,11 +67,14 @@ char* gsm_init_thread(int threads) {
     // Lives as long as the thread, which lives as long as the process.
     static thread_local c10::InferenceMode inference(true);
     check_level();
-    if (threads > 0) at::set_num_threads(threads);
+    // The loops that matter are the shim's own, on threads of its own (parallel.cpp); what is left of libtorch's work runs on one.
+    static thread_local const int usual = at::get_num_threads();
+    set_threads(threads > 0 ? threads : usual);
+    at::set_num_threads(1);
   });
 }
 
-int gsm_threads(void) { return at::get_num_threads(); }
+int gsm_threads(void) { return threads(); }
 
 char* gsm_cpu_capability(char* out, int n) {
   return guard([&] { snprintf(out, static_cast<size_t>(n), "%s", at::get_cpu_capability().c_str()); });
@@ -147,7 +151,7 @@ char* gsm_rms_norm(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, double eps, do
       auto y = at::empty_like(x);
       const float *xp = x.data_ptr<float>(), *wp = w.data_ptr<float>();
       float* yp = y.data_ptr<float>();
-      at::parallel_for(0, x.numel() / n, grain(n), [&](int64_t from, int64_t to) {
+      parallel_for(x.numel() / n, grain(n), [&](int64_t from, int64_t to) {
         for (int64_t r = from; r < to; r++) rms_norm_row(xp + r * n, wp, yp + r * n, n, static_cast<float>(eps), static_cast<float>(offset));
       });
       give(out, std::move(y));
@@ -170,7 +174,7 @@ char* gsm_rope_(gsm_tensor x_, gsm_tensor cos_, gsm_tensor sin_, const int32_t* 
     if (fast(x)) {
       float* xp = x.data_ptr<float>();
       const float *cp = cos.data_ptr<float>(), *sp = sin.data_ptr<float>();
-      at::parallel_for(0, rows, grain(heads * hd), [&](int64_t from, int64_t to) {
+      parallel_for(rows, grain(heads * hd), [&](int64_t from, int64_t to) {
         for (int64_t r = from; r < to; r++) rope_row(xp + r * heads * hd, cp + pos[r] * rot, sp + pos[r] * rot, heads, hd, rot);
       });
       return;
@@ -191,7 +195,7 @@ char* gsm_silu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
       auto y = at::empty_like(gate);
       const float *gp = gate.data_ptr<float>(), *up_p = up.data_ptr<float>();
       float* yp = y.data_ptr<float>();
-      at::parallel_for(0, gate.numel(), 16384, [&](int64_t from, int64_t to) { silu_mul_span(gp + from, up_p + from, yp + from, to - from); });
+      parallel_for(gate.numel(), 16384, [&](int64_t from, int64_t to) { silu_mul_span(gp + from, up_p + from, yp + from, to - from); });
       give(out, std::move(y));
       return;
     }
@@ -207,7 +211,7 @@ char* gsm_gelu_mul(gsm_tensor* out, gsm_tensor gate_, gsm_tensor up_) {
       auto y = at::empty_like(gate);
       const float *gp = gate.data_ptr<float>(), *up_p = up.data_ptr<float>();
       float* yp = y.data_ptr<float>();
-      at::parallel_for(0, gate.numel(), 16384, [&](int64_t from, int64_t to) { gelu_mul_span(gp + from, up_p + from, yp + from, to - from); });
+      parallel_for(gate.numel(), 16384, [&](int64_t from, int64_t to) { gelu_mul_span(gp + from, up_p + from, yp + from, to - from); });
       give(out, std::move(y));
       return;
     }
@@ -221,7 +225,7 @@ char* gsm_softcap_(gsm_tensor x_, double cap) {
     auto& x = T(x_);
     if (fast(x)) {
       float* p = x.data_ptr<float>();
-      at::parallel_for(0, x.numel(), 16384, [&](int64_t from, int64_t to) { softcap_span(p + from, p + from, to - from, static_cast<float>(cap)); });
+      parallel_for(x.numel(), 16384, [&](int64_t from, int64_t to) { softcap_span(p + from, p + from, to - from, static_cast<float>(cap)); });
       return;
     }
     x.copy_(at::tanh(x / cap) * cap);

@@ -19,6 +19,11 @@ namespace {
 // 16, 16, 2]: two tiles of 16 outputs, whose rows are pairs of inputs, as AMX reads them. What is missing at the ends is zero.
 constexpr int64_t kColumns = 64, kTileColumns = 32, kTileInputs = 32;
 
+// Rows that pass a panel together; their sums stand on the stack.
+constexpr int64_t kRowBlock = 96;
+// Rows that stand in registers: with AVX-512 6 x 4 sums, 4 vectors of weights and one of the input, of 32; with AVX2 6 x 2, 2 and one, of 16.
+constexpr int64_t kRowsAtOnce = 6;
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // y [rows, out] = x [rows, in] times the panels [from, to) of w, plus b. For tiles, in is a multiple of 32.
@@ -66,10 +71,6 @@ void portable(float* y, const void* x_, const void* w_, const float* b, int64_t 
 
 // Inputs of a panel that all rows pass before the next ones: 16 KB, which stay in the first cache.
 constexpr int64_t kChunk = 64;
-// Rows that pass a panel together; their sums stand on the stack.
-constexpr int64_t kRowBlock = 96;
-// Rows that stand in registers: 6 x 4 sums, 4 vectors of weights and one of the input, of 32.
-constexpr int64_t kRowsAtOnce = 6;
 // How far ahead of their use weights are called from memory.
 constexpr int64_t kAhead = 16384, kTileAhead = 8192;
 // What avx2 passes of a panel before the next rows.
@@ -145,31 +146,31 @@ AVX2 __attribute__((always_inline)) inline __m256 eight(const at::Half* p) {
 }
 
 template <int R, int C>
-AVX2 __attribute__((always_inline)) inline void add_products(__m256 (&sum)[R][C], const float* x, int64_t in, const __m256 (&w)[C]) {
+AVX2 __attribute__((always_inline)) inline void add_products(__m256 (&sum)[R][C], const float* x, const __m256 (&w)[C]) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
-    const __m256 v = _mm256_broadcast_ss(x + r * in);
+    const __m256 v = _mm256_broadcast_ss(x + r);
 #pragma GCC unroll 8
     for (int c = 0; c < C; c++) sum[r][c] = _mm256_fmadd_ps(v, w[c], sum[r][c]);
   }
 }
 
-// acc [R, columns] += x [R, n] times 8 C columns of w [n, columns]. Of the memory at ahead it calls so many lines for each input.
+// sum [R, 8 C] += x [n, R] times 8 C columns of w [n, columns]. Of the memory at ahead it calls so many lines for each input.
 template <int R, int C, class E>
-AVX2 __attribute__((always_inline)) inline void products(__m256 (&sum)[R][C], const float* x, int64_t in, const E* w, int64_t n, const char* ahead, int lines) {
+AVX2 __attribute__((always_inline)) inline void products(__m256 (&sum)[R][C], const float* x, const E* w, int64_t n, const char* ahead, int lines) {
   for (int64_t k = 0; k < n; k++, w += kColumns) {
     for (int i = 0; i < lines; i++, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T0);
     __m256 v[C];
 #pragma GCC unroll 8
     for (int c = 0; c < C; c++) v[c] = eight(w + 8 * c);
-    add_products<R, C>(sum, x + k, in, v);
+    add_products<R, C>(sum, x + R * k, v);
   }
 }
 
 // The same for tiles, n a multiple of 32: a word of 32 bits has the weights of two inputs, and a bfloat16 is the upper half of a float32.
 template <int R, int C>
-AVX2 __attribute__((always_inline)) inline void products(__m256 (&sum)[R][C], const float* x, int64_t in, const at::BFloat16* w, int64_t n,
-                                                         const char* ahead, int lines) {
+AVX2 __attribute__((always_inline)) inline void products(__m256 (&sum)[R][C], const float* x, const at::BFloat16* w, int64_t n, const char* ahead,
+                                                         int lines) {
   constexpr int64_t tile = kTileInputs * 16;
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   for (int64_t k = 0; k < n; k += kTileInputs, w += 2 * tile) {
@@ -182,21 +183,21 @@ AVX2 __attribute__((always_inline)) inline void products(__m256 (&sum)[R][C], co
         even[c] = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
         odd[c] = _mm256_castsi256_ps(_mm256_and_si256(words, upper));
       }
-      add_products<R, C>(sum, x + k + 2 * pair, in, even);
-      add_products<R, C>(sum, x + k + 2 * pair + 1, in, odd);
+      add_products<R, C>(sum, x + R * (k + 2 * pair), even);
+      add_products<R, C>(sum, x + R * (k + 2 * pair + 1), odd);
     }
   }
 }
 
 template <int R, int C, class E>
-AVX2 void tile_of(const float* x, int64_t in, const E* w, int64_t n, float* acc, const char* ahead, int lines) {
+AVX2 void tile_of(const float* x, const E* w, int64_t n, float* acc, const char* ahead, int lines) {
   constexpr int64_t columns = Panel<E>::columns;
   __m256 sum[R][C];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
     for (int c = 0; c < C; c++) sum[r][c] = _mm256_load_ps(acc + columns * r + 8 * c);
-  products(sum, x, in, w, n, ahead, lines);
+  products(sum, x, w, n, ahead, lines);
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
@@ -205,29 +206,30 @@ AVX2 void tile_of(const float* x, int64_t in, const E* w, int64_t n, float* acc,
 
 // R rows, 8 C columns at a time: all columns of a chunk of a panel.
 template <int R, int C, class E>
-AVX2 void strips(const float* x, int64_t in, const E* w, int64_t n, float* acc, const char* ahead) {
+AVX2 void strips(const float* x, const E* w, int64_t n, float* acc, const char* ahead) {
   constexpr int64_t columns = Panel<E>::columns, pace = std::is_same_v<E, at::BFloat16> ? 2 : 1;
   constexpr int lines = columns * pace * sizeof(E) / 64, parts = columns / (8 * C);
   for (int part = 0; part < parts; part++) {
     const int from = lines * part / parts, to = lines * (part + 1) / parts;
-    tile_of<R, C, E>(x, in, w + Panel<E>::place(0, 8 * C * part), n, acc + 8 * C * part, ahead + from * 64 * n / pace, ahead == nullptr ? 0 : to - from);
+    tile_of<R, C, E>(x, w + Panel<E>::place(0, 8 * C * part), n, acc + 8 * C * part, ahead + from * 64 * n / pace, ahead == nullptr ? 0 : to - from);
   }
 }
 
 // Eight sums at least should run beside each other, since a multiply-add takes four cycles and two begin in each; more than twelve would
 // not leave registers for weights and inputs.
 template <class E>
-void rows_of(int64_t rows, const float* x, int64_t in, const E* w, int64_t n, float* acc, const char* ahead) {
+void rows_of(int64_t rows, const float* x, const E* w, int64_t n, float* acc, const char* ahead) {
   switch (rows) {
-    case 1: return strips<1, Panel<E>::columns / 8, E>(x, in, w, n, acc, ahead);
-    case 2: return strips<2, 4, E>(x, in, w, n, acc, ahead);
-    case 3: return strips<3, 2, E>(x, in, w, n, acc, ahead);
-    case 4: return strips<4, 2, E>(x, in, w, n, acc, ahead);
-    case 5: return strips<5, 2, E>(x, in, w, n, acc, ahead);
-    default: return strips<kRowsAtOnce, 2, E>(x, in, w, n, acc, ahead);
+    case 1: return strips<1, Panel<E>::columns / 8, E>(x, w, n, acc, ahead);
+    case 2: return strips<2, 4, E>(x, w, n, acc, ahead);
+    case 3: return strips<3, 2, E>(x, w, n, acc, ahead);
+    case 4: return strips<4, 2, E>(x, w, n, acc, ahead);
+    case 5: return strips<5, 2, E>(x, w, n, acc, ahead);
+    default: return strips<kRowsAtOnce, 2, E>(x, w, n, acc, ahead);
   }
 }
 
+// x as input_of groups it.
 template <class E>
 void avx2(float* y, const void* x_, const void* w_, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to) {
   constexpr int64_t columns = Panel<E>::columns, inputs = kChunkBytes / (columns * static_cast<int64_t>(sizeof(E)));
@@ -245,7 +247,7 @@ void avx2(float* y, const void* x_, const void* w_, const float* b, int64_t rows
         for (int64_t g = 0; g < groups; g++) {
           const int64_t r = m * g / groups, end = m * (g + 1) / groups;
           const char* ahead = first == 0 && g == 0 ? reinterpret_cast<const char*>(w) + kAhead : nullptr;
-          rows_of(end - r, x + (first + r) * in + k, in, w, n, acc + r * columns, ahead);
+          rows_of(end - r, x + (first + r) * in + k * (end - r), w, n, acc + r * columns, ahead);
         }
       }
       for (int64_t r = 0; r < m; r++) put_row(y + (first + r) * out + column, acc + r * columns, b != nullptr ? b + column : nullptr, width);
@@ -351,16 +353,16 @@ Product product_of(at::ScalarType dtype, Level on) {
 }
 
 bool by_tiles(at::ScalarType dtype, Level on) { return dtype == at::kBFloat16 && on == Level::kAmx; }
+bool is_avx2(at::ScalarType dtype, Level on) { return on == Level::kAvx2 || (on > Level::kAvx2 && dtype != at::kFloat && !by_tiles(dtype, on)); }
 
-// Panels that a thread takes at least: where a product is short, waking another thread takes longer. Reading a weight from memory takes
-// the time of some 16 multiplications.
-int64_t panel_grain(int64_t panels, int64_t rows, int64_t panel_size) { return panels * panel_size * (rows + 16) < (1 << 20) ? panels : 1; }
+// Panels that a thread takes at least: some ten microseconds' work. Reading a weight from memory takes the time of some 16 multiplications.
+int64_t panel_grain(int64_t rows, int64_t panel_size) { return ceil_div(1 << 18, panel_size * (rows + 16)); }
 
 // 64 bytes of a row at a time, so that no line of memory is read twice.
 template <class E>
 void pack_panels(E* to, const E* w, int64_t out, int64_t in) {
   constexpr int64_t step = 64 / sizeof(E);
-  at::parallel_for(0, ceil_div(out, kColumns), 1, [&](int64_t from, int64_t until) {
+  parallel_for(ceil_div(out, kColumns), 1, [&](int64_t from, int64_t until) {
     for (int64_t p = from; p < until; p++)
       for (int64_t first = 0; first < in; first += step)
         for (int64_t j = 0; j < kColumns; j++) {
@@ -372,7 +374,7 @@ void pack_panels(E* to, const E* w, int64_t out, int64_t in) {
 
 void pack_tiles(at::BFloat16* to, const at::BFloat16* w, int64_t out, int64_t in) {
   const int64_t steps = ceil_div(in, kTileInputs);
-  at::parallel_for(0, ceil_div(out, kTileColumns), 1, [&](int64_t from, int64_t until) {
+  parallel_for(ceil_div(out, kTileColumns), 1, [&](int64_t from, int64_t until) {
     for (int64_t p = from; p < until; p++)
       for (int64_t s = 0; s < steps; s++)
         for (int64_t tile = 0; tile < 2; tile++)
@@ -395,12 +397,38 @@ at::Tensor tile_input(const at::Tensor& x) {
   return padded;
 }
 
-// x [rows, in] as a product reads it: float32, rounded to the weight's dtype; for bfloat16 with zeros to whole tiles of inputs.
+// A row of n, rounded to a dtype, every stride-th element of to.
+INLINE void round_row_any(const float* x, float* to, int64_t n, int64_t stride, bool bfloat16) {
+  for (int64_t k = 0; k < n; k++) {
+    uint32_t bits;
+    memcpy(&bits, x + k, sizeof bits);
+    if (bfloat16) bits = x[k] != x[k] ? bits | 0x400000u : (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+    memcpy(to + k * stride, &bits, sizeof bits);
+  }
+}
+LEVELS(round_row)
+
+// x [rows, in] as a product reads it: float32, rounded to the weight's dtype, for bfloat16 with zeros to whole tiles of inputs. For avx2
+// the rows that stand in registers together are transposed, each group [in, R] in the memory of its rows: it reads them one after the other.
 at::Tensor input_of(const at::Tensor& x, at::ScalarType dtype, Level on) {
   if (by_tiles(dtype, on)) return tile_input(x);
-  auto rounded = x.to(dtype).to(at::kFloat).contiguous();
-  const int64_t missing = dtype == at::kBFloat16 ? ceil_div(x.size(1), kTileInputs) * kTileInputs - x.size(1) : 0;
-  return missing == 0 ? rounded : at::constant_pad_nd(rounded, {0, missing});
+  const int64_t rows = x.size(0), in = x.size(1), padded = dtype == at::kBFloat16 ? ceil_div(in, kTileInputs) * kTileInputs : in;
+  const auto whole = (dtype == at::kHalf ? x.to(at::kHalf) : x).to(at::kFloat).contiguous();
+  const bool grouped = is_avx2(dtype, on) && rows > 1;
+  if (dtype != at::kBFloat16 && !grouped) return whole;
+  auto y = padded == in ? at::empty({rows, in}, whole.options()) : at::zeros({rows, padded}, whole.options());
+  const float* from = whole.data_ptr<float>();
+  float* to = y.data_ptr<float>();
+  parallel_for(ceil_div(rows, kRowBlock), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t first = begin * kRowBlock; first < std::min(rows, end * kRowBlock); first += kRowBlock) {
+      const int64_t m = std::min(kRowBlock, rows - first), groups = grouped ? ceil_div(m, kRowsAtOnce) : m;
+      for (int64_t g = 0; g < groups; g++) {
+        const int64_t r = m * g / groups, n = m * (g + 1) / groups - r;
+        for (int64_t i = 0; i < n; i++) round_row(from + (first + r + i) * in, to + (first + r) * padded + i, in, n, dtype == at::kBFloat16);
+      }
+    }
+  });
+  return y;
 }
 
 bool streams(at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf; }
@@ -449,9 +477,9 @@ char* gsm_streamed_linear(gsm_tensor* out, gsm_tensor x_, gsm_tensor w_, int64_t
     const Product product = product_of(dtype, on);
     auto y = at::empty({rows, n}, x.options().dtype(at::kFloat));
     const float* bp = b.defined() ? b.data_ptr<float>() : nullptr;
-    at::parallel_for(0, panels, panel_grain(panels, rows, in * columns), [&](int64_t from, int64_t to) {
-      product(y.data_ptr<float>(), input.data_ptr(), w.data_ptr(), bp, rows, input.size(1), n, from, to);
-    });
+    const void *xp = input.data_ptr(), *wp = w.data_ptr();
+    float* yp = y.data_ptr<float>();
+    parallel_for(panels, panel_grain(rows, in * columns), [&](int64_t from, int64_t to) { product(yp, xp, wp, bp, rows, input.size(1), n, from, to); });
     give(out, y.to(x.scalar_type()));
   });
 }
