@@ -3,7 +3,7 @@
 //
 // A sample depends on its request and on nothing else: not on its neighbours in the batch, its slot, the order of the
 // requests or what was done before. Three rules make it so. A prompt is computed alone, in one pass of its own length. A
-// decode step always has the same number of rows, dead slots included, because a matrix product's bits may depend on the
+// decode step always has the same number of rows, dead slots included, because on a GPU a matrix product's bits may depend on the
 // number of rows but not on what stands in the others. And every kernel between the products works row by row.
 package decode
 
