@@ -58,7 +58,7 @@ func TestPlainDeviceParity(t *testing.T) {
 
 // TestCUDADecodesLikeTheCPU compares texts, noise and accounts with the CPU's, from graphs and without them.
 func TestCUDADecodesLikeTheCPU(t *testing.T) {
-	for _, name := range []string{"qwen2-gqa7-theta1e6", "qwen3-tied", "gemma2", "phi3"} {
+	for _, name := range []string{"qwen2-gqa7-theta1e6", "qwen3-tied", "gemma2", "gemma3", "phi3"} {
 		gpu, cpu := loadCUDA(t, parityCase(t, name), torch.Float32), load(t, parityCase(t, name))
 		for _, spec := range []condition.Noise{{}, {Kind: condition.Activation, Scale: 0.1}, {Kind: condition.Output, Scale: 0.1}} {
 			o := Options{Slots: 4, Capacity: 80}

@@ -57,7 +57,7 @@ func sameTexts(t *testing.T, what string, want, got []Completion) {
 }
 
 func TestDeviceLoopDecodesTheSame(t *testing.T) {
-	for i, name := range []string{"qwen2-gqa7-theta1e6", "qwen3-tied", "gemma2", "phi3"} {
+	for i, name := range []string{"qwen2-gqa7-theta1e6", "qwen3-tied", "gemma2", "gemma3", "phi3"} {
 		cpu, device := load(t, parityCase(t, name)), loadWith(t, parityCase(t, name), 2, plainDevice)
 		for _, spec := range []condition.Noise{
 			{},

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +148,13 @@ func tiny(modelType string, edits map[string]any) []byte {
 	return data
 }
 
+// compressed is a config.json of compressed-tensors, with more keys of quantization_config and of its one scheme.
+func compressed(more, weights map[string]any) []byte {
+	q := map[string]any{"quant_method": "compressed-tensors", "config_groups": map[string]any{"g": map[string]any{"weights": weights}}}
+	maps.Copy(q, more)
+	return tiny("qwen2", map[string]any{"quantization_config": q})
+}
+
 func TestConfigRefused(t *testing.T) {
 	t.Parallel()
 	type m = map[string]any
@@ -168,7 +176,24 @@ func TestConfigRefused(t *testing.T) {
 		{"no model type", tiny("qwen2", m{"model_type": nil}), []string{"model_type", "missing", "qwen2"}},
 		{"unknown model type", tiny("gpt2", nil), []string{"model_type", `"gpt2"`, "llama"}},
 		{"model type a number", tiny("qwen2", m{"model_type": 2}), []string{"model_type", "expected a string", "2"}},
-		{"quantised", tiny("qwen2", m{"quantization_config": m{"quant_method": "gptq"}}), []string{"quantization_config", "unquantised"}},
+		{"quantised in another way", tiny("qwen2", m{"quantization_config": m{"quant_method": "aqlm"}}), []string{"quantization_config.quant_method", `"aqlm"`, "gptq", "unquantised"}},
+		{"quantised, not said how", tiny("qwen2", m{"quantization_config": m{"bits": 4}}), []string{"quantization_config.quant_method", `""`}},
+		{"GPTQ of 3 bits", tiny("qwen2", m{"quantization_config": m{"quant_method": "gptq", "bits": 3}}), []string{"quantization_config.bits", "3 is not supported", "4 and 8"}},
+		{"GPTQ for marlin", tiny("qwen2", m{"quantization_config": m{"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}}), []string{"checkpoint_format", `"marlin"`}},
+		{"GPTQ group of 0", tiny("qwen2", m{"quantization_config": m{"quant_method": "gptq", "bits": 4, "group_size": 0}}), []string{"group_size", "found 0"}},
+		{"AWQ gemv", tiny("qwen2", m{"quantization_config": m{"quant_method": "awq", "version": "gemv"}}), []string{"version", `"gemv"`, "gemm"}},
+		{"AWQ of 8 bits", tiny("qwen2", m{"quantization_config": m{"quant_method": "awq", "bits": 8}}), []string{"bits", "8 is not supported for AWQ"}},
+		{"AWQ without zero points", tiny("qwen2", m{"quantization_config": m{"quant_method": "awq", "zero_point": false}}), []string{"zero_point"}},
+		{"fp4", tiny("qwen2", m{"quantization_config": m{"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}}), []string{"bnb_4bit_quant_type", `"fp4"`, "nf4"}},
+		{"bitsandbytes of nothing", tiny("qwen2", m{"quantization_config": m{"quant_method": "bitsandbytes"}}), []string{"load_in_8bit"}},
+		{"FP8 without blocks", tiny("qwen2", m{"quantization_config": m{"quant_method": "fp8"}}), []string{"weight_block_size"}},
+		{"FP8 e5m2", tiny("qwen2", m{"quantization_config": m{"quant_method": "fp8", "fmt": "e5m2", "weight_block_size": []int{128, 128}}}), []string{"fmt", `"e5m2"`}},
+		{"compressed-tensors without groups", tiny("qwen2", m{"quantization_config": m{"quant_method": "compressed-tensors", "format": "pack-quantized"}}), []string{"config_groups"}},
+		{"compressed-tensors sparse", compressed(m{"format": "marlin-24"}, m{}), []string{"format", `"marlin-24"`}},
+		{"compressed-tensors nvfp4", compressed(m{"format": "nvfp4-pack-quantized"}, m{"num_bits": 4, "type": "float"}), []string{"float of 4 bits"}},
+		{"compressed-tensors of 3 bits", compressed(m{}, m{"num_bits": 3}), []string{"config_groups.g.weights.num_bits", "int of 3 bits"}},
+		{"compressed-tensors by attention head", compressed(m{}, m{"strategy": "attn_head"}), []string{"strategy", `"attn_head"`}},
+		{"compressed-tensors transformed", compressed(m{"transform_config": m{"config_groups": m{}}}, m{}), []string{"transform_config"}},
 		{"no vocab_size", tiny("qwen2", m{"vocab_size": nil}), []string{"vocab_size", "missing"}},
 		{"no hidden_size", tiny("qwen2", m{"hidden_size": nil}), []string{"hidden_size", "missing"}},
 		{"no layers", tiny("qwen2", m{"num_hidden_layers": nil}), []string{"num_hidden_layers", "missing"}},

@@ -104,6 +104,9 @@ func (w *Weights) unpack(q quantizer) error {
 		if err == nil {
 			err = m.check()
 		}
+		if _, twice := w.tensors[module+".weight"]; err == nil && twice && !p.used[module+".weight"] {
+			err = fmt.Errorf("there is a tensor %s beside them", quote(module+".weight"))
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %s, stored as %s: %w", t.shard.path, module, q, err)
 		}
@@ -223,8 +226,9 @@ func (t Tensor) at(i int) float32 {
 		return half.Float16(binary.LittleEndian.Uint16(t.Data[2*i:]))
 	case BF16:
 		return half.BFloat16(binary.LittleEndian.Uint16(t.Data[2*i:]))
+	default:
+		return half.Float32(t.Data[4*i:])
 	}
-	return half.Float32(t.Data[4*i:])
 }
 
 // word is element i of a stored I32 tensor.

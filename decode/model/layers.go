@@ -99,10 +99,10 @@ func (p *pass) attend(layer int, q, k, v torch.Tensor) torch.Tensor {
 
 // attendScaled is attend with another scale of the scores, and a soft bound on them where softcap is not 0.
 func (p *pass) attendScaled(layer int, q, k, v torch.Tensor, scale, softcap float64) torch.Tensor {
-	s, b := p.s, p.b
+	s, b, rope := p.s, p.b, p.m.ropeOf(layer)
 	if at := p.at; at != nil {
-		s.RopeAt(q, p.m.rope.cos, p.m.rope.sin, at.Positions)
-		s.RopeAt(k, p.m.rope.cos, p.m.rope.sin, at.Positions)
+		s.RopeAt(q, rope.cos, rope.sin, at.Positions)
+		s.RopeAt(k, rope.cos, rope.sin, at.Positions)
 		k, v = p.cached(layer, siteK, k), p.cached(layer, siteV, v)
 		s.StoreKVAt(p.kv.k[layer], k, at.Slots, at.Positions)
 		s.StoreKVAt(p.kv.v[layer], v, at.Slots, at.Positions)
@@ -111,8 +111,8 @@ func (p *pass) attendScaled(layer int, q, k, v torch.Tensor, scale, softcap floa
 		}
 		return s.Attention(q, p.kv.k[layer], p.kv.v[layer], b.Slots, b.Positions, scale, softcap)
 	}
-	s.Rope(q, p.m.rope.cos, p.m.rope.sin, b.Positions)
-	s.Rope(k, p.m.rope.cos, p.m.rope.sin, b.Positions)
+	s.Rope(q, rope.cos, rope.sin, b.Positions)
+	s.Rope(k, rope.cos, rope.sin, b.Positions)
 	k, v = p.cached(layer, siteK, k), p.cached(layer, siteV, v)
 	s.StoreKV(p.kv.k[layer], k, b.Slots, b.Positions)
 	s.StoreKV(p.kv.v[layer], v, b.Slots, b.Positions)

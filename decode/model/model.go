@@ -61,12 +61,13 @@ type network interface {
 
 // architectures is the literal table of what can be loaded, by config.json's model_type.
 var architectures = map[string]func(*loader) network{
-	"gemma2":  newGemma2,
-	"llama":   newLlama,
-	"mistral": newMistral,
-	"phi3":    newPhi3,
-	"qwen2":   newQwen2,
-	"qwen3":   newQwen3,
+	"gemma2":      newGemma2,
+	"gemma3_text": newGemma3,
+	"llama":       newLlama,
+	"mistral":     newMistral,
+	"phi3":        newPhi3,
+	"qwen2":       newQwen2,
+	"qwen3":       newQwen3,
 }
 
 // Supported lists the model types that can be loaded.
@@ -102,6 +103,7 @@ type Model struct {
 	weights *checkpoint.Weights
 	params  []*param
 	rope    *ropeTable
+	local   *ropeTable // of layers that slide, where they rotate by another base; else nil
 }
 
 // Load reads the weights of a checkpoint to a device. w stays open until Close: perturbed weights are restored from it.
@@ -110,7 +112,7 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 	if !ok {
 		return nil, fmt.Errorf("model_type %q is not supported; supported: %s", cfg.ModelType, strings.Join(Supported(), ", "))
 	}
-	rope, err := newRopeTable(s, cfg)
+	rope, local, err := newRopeTables(s, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +121,7 @@ func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Option
 		t, _ := w.Tensor(name)
 		l.total += int64(t.Size())
 	}
-	m := &Model{Config: cfg, Options: o, weights: w, rope: rope}
+	m := &Model{Config: cfg, Options: o, weights: w, rope: rope, local: local}
 	err = heap.Returning(func() error {
 		m.net = build(l)
 		m.params = l.params
@@ -141,6 +143,17 @@ func (m *Model) Free() {
 	}
 	m.params = nil
 	m.rope.free()
+	if m.local != nil {
+		m.local.free()
+	}
+}
+
+// ropeOf is the rotary table of a layer.
+func (m *Model) ropeOf(layer int) *ropeTable {
+	if m.local != nil && m.Config.LayerTypes[layer] == checkpoint.SlidingAttention {
+		return m.local
+	}
+	return m.rope
 }
 
 // NewCache makes a cache of slots sequences of up to capacity positions.
@@ -161,6 +174,9 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 		c.v = append(c.v, s.Keep(s.Zeros(shape, m.cacheType(), m.Device)))
 	}
 	m.rope.reserve(s, capacity, m.Device)
+	if m.local != nil {
+		m.local.reserve(s, capacity, m.Device)
+	}
 	if s.Err() != nil {
 		c.Free()
 		return nil, fmt.Errorf("making a key-value cache of %d x %d positions: %w", slots, capacity, s.Err())

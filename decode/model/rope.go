@@ -17,6 +17,16 @@ type ropeTable struct {
 	length   int
 }
 
+// newRopeTables are the table of the model, and that of its sliding layers where they have a base of their own, which is never scaled.
+func newRopeTables(s *torch.Scope, cfg checkpoint.Config) (all, local *ropeTable, err error) {
+	if all, err = newRopeTable(s, cfg); err != nil || cfg.RopeLocalTheta == 0 {
+		return all, nil, err
+	}
+	cfg.RopeTheta, cfg.RopeScaling = cfg.RopeLocalTheta, nil
+	local, err = newRopeTable(s, cfg)
+	return all, local, err
+}
+
 func newRopeTable(s *torch.Scope, cfg checkpoint.Config) (*ropeTable, error) {
 	powers := make([]float32, cfg.RotaryDim()/2)
 	s.ReadFloats(s.RopePowers(cfg.RopeTheta, cfg.RotaryDim()), powers)

@@ -786,7 +786,7 @@ func TestModelFiles(t *testing.T) {
 		{name: "a slow tokenizer", files: []string{"config.json", "tokenizer.model", "model.safetensors"}, words: "only tokenizer.model"},
 		{name: "pickles", files: with("pytorch_model-00001-of-00002.bin"), words: "no safetensors, only pytorch_model-00001-of-00002.bin, whose format runs code"},
 		{name: "pth", files: with("consolidated.00.pth"), words: "only consolidated.00.pth"},
-		{name: "gguf", files: with("model-q4.gguf"), words: "only model-q4.gguf, a format that is not read"},
+		{name: "gguf", files: with("model-q4.gguf"), words: "only model-q4.gguf; download that file"},
 		{name: "nothing", files: base, words: "neither model.safetensors nor"},
 		{name: "a shard is missing", files: with(shards[:2]...), index: index, words: "model-00002-of-00002.safetensors, which is not there"},
 		{name: "a shard elsewhere", files: with(shards...), index: `{"weight_map": {"a": "../x.safetensors"}}`, words: "no safetensors file beside it"},

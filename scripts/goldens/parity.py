@@ -45,6 +45,18 @@ def small(cls, rope=None, **kw):
     return cls(**{**BASE, "vocab_size": 96, **sizes, "rope_parameters": parameters, **kw})
 
 
+def gemma3(full=None, **kw):
+    """Two of three layers slide, and rotate by a base of their own."""
+    n = kw["num_hidden_layers"]
+    rope = {
+        "full_attention": {"rope_type": "default", "rope_theta": 1000000.0, **(full or {})},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    }
+    types = ["full_attention" if i % 3 == 1 else "sliding_attention" for i in range(n)]
+    sizes = dict(hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2)
+    return transformers.Gemma3TextConfig(**{**BASE, "vocab_size": 96, **sizes, "rope_parameters": rope, "layer_types": types, **kw})
+
+
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 LINEAR = {"rope_type": "linear", "factor": 4.0}
 YARN = {"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 16.0, "original_max_position_embeddings": 64}
@@ -81,11 +93,13 @@ CASES = {
     "gemma2-tied-window512": (lambda: small(transformers.Gemma2Config, head_dim=12, query_pre_attn_scalar=16, sliding_window=512, attn_logit_softcapping=5.0, final_logit_softcapping=12.0, tie_word_embeddings=True), {"gap": 1e-3, "embed": 0.05, "store": "bfloat16", "spelling": 4, "lengths": FEWER}),
     "llama-tied-other-head": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "lengths": [7], "rewrite": lambda d: say_tied(d)}),
     "llama-untied-without-prefix": (lambda: small(transformers.LlamaConfig, tie_word_embeddings=False), {"gap": 1e-3, "store": "bfloat16", "lengths": [7], "rewrite": lambda d: strip_prefix(d)}),
+    "gemma3-tied-window512": (lambda: gemma3(head_dim=12, query_pre_attn_scalar=16, num_hidden_layers=3, sliding_window=512, tie_word_embeddings=True), {"gap": 1e-3, "embed": 0.05, "store": "bfloat16", "lengths": FEWER}),
+    "gemma3-untied-linear": (lambda: gemma3({"rope_type": "linear", "factor": 8.0}, head_dim=8, query_pre_attn_scalar=8, num_hidden_layers=2, sliding_window=1024, tie_word_embeddings=False), {"gap": 1e-3, "embed": 0.2, "store": "bfloat16", "lengths": [7, 700]}),
     "gemma2-untied-linear": (lambda: small(transformers.Gemma2Config, LINEAR, head_dim=8, query_pre_attn_scalar=8, sliding_window=1024, tie_word_embeddings=False), {"gap": 1e-3, "embed": 0.2, "store": "bfloat16", "lengths": SCALED}),
 }
 
 # The checkpoints that are computed in other dtypes too, one for each architecture.
-DTYPES = ["qwen2-tied-gqa2", "llama-tied-llama3", "qwen3-tied-headdim", "mistral-untied-window512", "phi3-untied", "gemma2-tied-window512"]
+DTYPES = ["qwen2-tied-gqa2", "llama-tied-llama3", "qwen3-tied-headdim", "mistral-untied-window512", "phi3-untied", "gemma2-tied-window512", "gemma3-tied-window512"]
 
 
 def widen(model, seed, embed):
@@ -93,7 +107,7 @@ def widen(model, seed, embed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             if "norm" in name:
-                one = 0 if model.config.model_type == "gemma2" else 1  # gemma adds the 1 itself
+                one = 0 if model.config.model_type.startswith("gemma") else 1  # gemma adds the 1 itself
                 p.copy_(one + 0.2 * torch.randn(p.shape, generator=g))
             elif name.endswith("bias"):
                 p.copy_(0.2 * torch.randn(p.shape, generator=g))
