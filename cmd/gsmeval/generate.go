@@ -140,7 +140,7 @@ func noiseFlags(kind string, scale, weightScale float64) (condition.Noise, error
 		Bad: func(key, format string, args ...any) {
 			problems = append(problems, fmt.Errorf(key+": "+format, args...))
 		},
-		Given: func(string) bool { return true },
+		Given: func(key string) bool { return strings.HasSuffix(key, "scale") }, // the flags name no operation of a place
 	})
 	if len(problems) > 0 {
 		return n, fmt.Errorf("--noise-kind %s --noise-scale %v: %w", kind, scale, errors.Join(problems...))
