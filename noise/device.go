@@ -12,7 +12,7 @@ type RowsAt struct {
 	torch.NoiseRowsAt // Keys and Sums are not set here: every place has keys, and every site a part of Sites
 
 	Keys  KeysAt
-	Sites torch.Tensor // [sites, R, 2] float64: sums of squares of the noise and of the spread
+	Sites torch.Tensor // [2 sites, R, 2] float64: sums of squares of the noise and of the spread, of inputs and outputs
 
 	rows    int
 	touched []touch    // in the order of Sites
@@ -32,7 +32,7 @@ type touch struct {
 
 // NewRowsAt makes room for n rows and so many sites at most; the tensors belong to the scope.
 func NewRowsAt(s *torch.Scope, d torch.Device, sites, n int) *RowsAt {
-	return &RowsAt{Sites: s.Zeros([]int64{int64(sites), int64(n), 2}, torch.Float64, d), rows: n, index: map[at]int{}}
+	return &RowsAt{Sites: s.Zeros([]int64{2 * int64(sites), int64(n), 2}, torch.Float64, d), rows: n, index: map[at]int{}}
 }
 
 // PlaceRows copies rows to a device, for one forward pass with so many sites at most.
@@ -77,8 +77,8 @@ func (in *Injector) perturbAt(s *torch.Scope, g *operation.Gaussian, p operation
 	if rows.Keys = rowsAt.Keys.Inputs; p == operation.Outputs {
 		rows.Keys = rowsAt.Keys.Outputs
 	}
-	if g.PerToken() {
-		rows.Groups = torch.Tensor{}
+	if g.PerToken() { // each row has the spread of its own statistics
+		rows.Groups, stats = torch.Tensor{}, s.Slice(stats, 0, from, to)
 	}
 	rows.Sums = s.View(s.Slice(s.Slice(rowsAt.Sites, 0, i, i+1), 1, from, to), int64(to-from), 2)
 	if from != 0 || to != rowsAt.rows {

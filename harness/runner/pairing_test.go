@@ -18,8 +18,8 @@ const pairingQuestions, pairingSeeds = 24, 2
 func armsOf(t *testing.T, seed int, temperatures string) map[string]map[[2]int]results.Record {
 	t.Helper()
 	cfg, err := config.Parse("pairing.yaml", fmt.Appendf(nil, `
-model: {path: ../models/gsm-tiny}
-dataset: {path: ../data/gsm-synth, limit: %d}
+model: {path: ../../models/gsm-tiny}
+dataset: {path: ../../data/gsm-synth, limit: %d}
 generation: {max_new_tokens: 200}
 noise: [{kind: activation, scale: 0.15}]
 noise_seeds: %d

@@ -90,21 +90,15 @@ func noWeights(names []string) error {
 	for _, name := range names {
 		switch path.Ext(name) {
 		case ".bin", ".pth", ".pt", ".ckpt":
-<<<<<<< HEAD
 			return fmt.Errorf("no safetensors, only %s, whose format runs code when it is read; a pull request of "+
 				"the hub's converter may have them (look under Community, and add @refs/pr/N to the name), "+
 				"or save the model as safetensors with transformers", printable(name))
-		case ".gguf", ".onnx", ".h5", ".msgpack":
+		case ".gguf":
+			return fmt.Errorf("no safetensors, only %s; download that file and name it as the model "+
+				"(model.path: FILE.gguf)", printable(name))
+		case ".onnx", ".h5", ".msgpack":
 			return fmt.Errorf("no safetensors, only %s, a format that is not read; name the repository that it was "+
 				"converted from", printable(name))
-=======
-			return fmt.Errorf("no safetensors, only %s, whose format runs code when it is read; a pull request of the hub's converter may have them "+
-				"(look under Community, and add @refs/pr/N to the name), or save the model as safetensors with transformers", printable(name))
-		case ".gguf":
-			return fmt.Errorf("no safetensors, only %s; download that file and name it as the model (model.path: FILE.gguf)", printable(name))
-		case ".onnx", ".h5", ".msgpack":
-			return fmt.Errorf("no safetensors, only %s, a format that is not read; name the repository that it was converted from", printable(name))
->>>>>>> 31fb86b (model: gemma3_text; checkpoint: damaged quantised checkpoints, fuzzed; docs)
 		}
 	}
 	return fmt.Errorf("neither %s nor %s", singleWeights, weightsIndex)
