@@ -10,7 +10,7 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./internal/condition/... ./internal/keys/... ./internal/thought/... ./noise/operation/... ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./internal/plots/... ./internal/hub/... ./internal/builtin/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
 
-.PHONY: help run smollm2 test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check bundle gpu-check clean
+.PHONY: help run smollm2 test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check wheel wheel-check bundle release-check gpu-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -83,6 +83,16 @@ dist: build ## make the archive for other machines in dist/: program, bundled mo
 # DIST_TORCH=DIR saves the download.
 dist-check: dist ## try that archive as a new user would, in a bare directory (530 MB to download)
 	@scripts/dist_check.sh $(if $(DIST_TORCH),--torch $(DIST_TORCH))
+
+wheel: build ## make the Python wheel in dist/: program, module, bundled model, data and configs; runs with the torch beside it
+	@scripts/wheel.sh
+
+# WHEEL_TORCH=DIR, an unpacked libtorch, saves the download.
+wheel-check: wheel ## try that wheel in a fresh virtual environment: install, run, interrupt, resume, module, notebook, uninstall
+	@scripts/wheel_check.sh $(if $(WHEEL_TORCH),--torch $(WHEEL_TORCH))
+
+release-check: ## build wheel, archive and bundle twice, from two clean clones: equal bytes, the version of CHANGELOG.md, sha256s
+	@scripts/release_check.sh
 
 bundle: build ## pack what a machine with a GPU and without Go needs to check this build there (docs/gpu.md)
 	@scripts/bundle.sh

@@ -130,7 +130,7 @@ func (e *explanation) model() string {
 	if name == "" {
 		return "the model"
 	}
-	return name
+	return strings.TrimPrefix(name, "builtin:")
 }
 
 func (e *explanation) baseline() {
@@ -199,16 +199,20 @@ func (e *explanation) oneNoise(f *effect) {
 	case f.shows():
 		e.say("Under %s accuracy rises by %s points %s, to %s %%.", f.row.Noise, points100(f.diff.Value), interval(f.diff.CI), points100(f.row.Accuracy))
 	default:
-		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff.Value), interval(f.diff.CI), f.hidden())
+		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff.Value), interval(f.diff.CI), f.doubt())
 	}
 }
 
-// hidden says what difference so many samples might not have shown.
-func (f *effect) hidden() string {
-	if math.IsNaN(f.mde) || f.mde <= 0 {
-		return ", but no verdict differs, so how large a one could hide is not known"
+// doubt says why a difference does not show: too few samples for one of its size, or too many comparisons for its p-value.
+func (f *effect) doubt() string {
+	switch {
+	case f.diff.CI.Lo > 0 || f.diff.CI.Hi < 0:
+		return fmt.Sprintf(", which chance alone makes too often (p = %.2f, adjusted for all comparisons of this kind)", f.pHolm)
+	case math.IsNaN(f.mde) || f.mde <= 0:
+		return ", since no verdict differs"
+	default:
+		return fmt.Sprintf("; one below %s points could hide among so few samples", points100(f.mde))
 	}
-	return fmt.Sprintf("; one below %s points could hide among so few samples", points100(f.mde))
 }
 
 // temperatures says what each other temperature does, those first that do most.
@@ -298,14 +302,18 @@ func (e *explanation) oneTemperature(effects []effect) string {
 	switch {
 	case len(same) == 1:
 		f := same[0]
-		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise), signed(f.diff.Value), interval(f.diff.CI), f.hidden()))
+		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise), signed(f.diff.Value), interval(f.diff.CI), f.doubt()))
 	case len(same) > 1:
 		widest := slices.MaxFunc(same, func(a, b effect) int { return cmp.Compare(a.diff.CI.Hi-a.diff.CI.Lo, b.diff.CI.Hi-b.diff.CI.Lo) })
 		part := fmt.Sprintf("under %d noises no difference shows", len(same))
 		if len(parts) > 0 {
 			part = fmt.Sprintf("under the other %d none shows", len(same))
 		}
-		parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.diff.CI), noiseName(widest.row.Noise)))
+		if widest.diff.CI.Hi == widest.diff.CI.Lo {
+			parts = append(parts, part+", and no verdict differs")
+		} else {
+			parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.diff.CI), noiseName(widest.row.Noise)))
+		}
 	}
 	return fmt.Sprintf("%s against %s: %s", capital(way(temp)), way(reference), strings.Join(parts, "; "))
 }
@@ -446,7 +454,7 @@ func unsignedZero(x float64) float64 {
 	return x
 }
 
-func significant(x Float) string { return fmt.Sprintf("%.3g", float64(x)) }
+func significant(x Float) string { return fmt.Sprintf("%.4g", float64(x)) }
 
 func share(in Interval) string { return "[" + points100(in[0]) + ", " + points100(in[1]) + "]" }
 

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source .deps/env
+source scripts/reproducible.sh
 
 version=$(bin/gsmeval version --json | sed -n 's/.*"gsmeval":"\([^"]*\)".*/\1/p')
 [ -n "$version" ] || { echo "dist: bin/gsmeval does not tell its version" >&2; exit 1; }
@@ -12,7 +13,7 @@ stage=dist/$name
 rm -rf "$stage" "$stage.tar.gz"
 mkdir -p "$stage/bin" "$stage/lib"
 
-go build -ldflags='-s -w' -o "$stage/bin/gsmeval" ./cmd/gsmeval
+go build "${reproducible[@]}" -ldflags='-s -w' -o "$stage/bin/gsmeval" ./cmd/gsmeval
 # Beside itself, and nowhere else: not in the cache of the machine that built it.
 go run ./scripts/rpath "$stage/bin/gsmeval" "\$ORIGIN/../lib"
 

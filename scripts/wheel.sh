@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source .deps/env
+source scripts/reproducible.sh
 cache=${GSMEVAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gsmeval}
 say() { echo "wheel: $*" >&2; }
 
@@ -16,8 +17,7 @@ export GSMEVAL_GLIBC=$glibc
 stage=dist/wheel
 rm -rf "$stage"
 mkdir -p "$stage/bin" "$stage/lib"
-# The folder of the clone is left out of what the program says of itself; so is the state of the work tree.
-go build -buildvcs=false -gcflags="github.com/gsmeval/gsmeval/...=-trimpath=$PWD" -ldflags="-s -w -buildid= -extld=$PWD/scripts/wheel/link.sh" \
+go build "${reproducible[@]}" -ldflags="-s -w -buildid= -extld=$PWD/scripts/wheel/link.sh" \
   -o "$stage/bin/gsmeval" ./cmd/gsmeval
 # Beside site-packages/gsmeval/bin: what else is in the wheel, and the libtorch of the Python that it is installed in.
 go run ./scripts/rpath "$stage/bin/gsmeval" "\$ORIGIN/../lib:\$ORIGIN/../../torch/lib" libgomp-of-libtorch

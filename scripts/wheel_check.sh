@@ -24,7 +24,7 @@ pip() { inside pip --disable-pip-version-check --quiet "$@"; }
 files() { (cd "$tmp/venv" && find . -name __pycache__ -prune -o -print | sort); }
 
 site=$(inside python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-pip install 'pandas>=2.2' 'pyarrow>=16' pytest
+pip install -r "$root/scripts/requirements-module.txt"
 if [ "${1:-}" = --torch ]; then
   torch=$(cd "$2" && pwd)
   ln -s "$torch" "$site/torch"
@@ -52,9 +52,11 @@ cmp "$tmp/table.md" "$tmp/again.md" || fail "the resumed run has another table"
 [ "$(cut -d, -f2- < "$tmp/work/runs/again/samples.jsonl")" = "$(cut -d, -f2- < "$tmp/work/runs/first_light/samples.jsonl")" ] || fail "the resumed run has other samples"
 inside gsmeval compare runs/first_light runs/again > "$tmp/compare.md"
 
-echo "wheel-check: the module" >&2
-cp -r python/tests python/pyproject.toml "$tmp/work/"
-inside env GSMEVAL_TEST_RUN="$tmp/work/runs/first_light" python -m pytest -q -p no:cacheprovider tests
+echo "wheel-check: the module: types, tests, and the notebook" >&2
+cp -r python/tests python/gsmeval python/pyproject.toml "$tmp/home/"
+inside sh -c 'cd "$HOME" && python -m mypy && rm -rf gsmeval'
+inside env GSMEVAL_TEST_RUN="$tmp/work/runs/first_light" python -m pytest -q -p no:cacheprovider "$tmp/home/tests"
+inside python "$root/scripts/wheel/notebook.py" "$root/python/notebooks/experiment6.ipynb" "$tmp/work/notebook" 4
 
 echo "wheel-check: a torch that is another" >&2
 sed -i 's/^Version: 2.11.0/Version: 2.10.0/' "$site"/torch-2.11.0*.dist-info/METADATA

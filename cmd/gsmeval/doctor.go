@@ -38,7 +38,7 @@ func doctorCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor [MODEL]",
 		Short: "Check this machine, and a model directory",
-		Long: `Doctor reports on this machine, and on a model (a directory, or an id on the hub): architecture, sizes, weights, the memory that it needs against what
+		Long: `Doctor reports on this machine, what would run on it and which command to type next, and on a model (a directory, or an id on the hub): architecture, sizes, weights, the memory that it needs against what
 is free, tokenizer, end tokens, begin token, chat template, and a test generation. What is broken is named, with exit code 1. A model whose chat template prints today's date is
 tried with --date.
 
@@ -70,7 +70,9 @@ compared need the same.`,
 				return err
 			}
 			found := advise.ExamineMachine()
-			if len(args) == 1 {
+			if len(args) == 0 {
+				found = append(found, whatNext(found)...)
+			} else {
 				found = append(found, advise.ExamineModel(cmd.Context(), args[0], date, session.NewLocator(a.stderr))...)
 			}
 			if asJSON {

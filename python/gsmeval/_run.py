@@ -92,7 +92,8 @@ class Run:
             curves.append(curve)
         if not curves:
             return pd.DataFrame({"noise": [], "t": [], "alpha": []})
-        return pd.concat(curves, ignore_index=True)
+        frame: pd.DataFrame = pd.concat(curves, ignore_index=True)
+        return frame
 
     @property
     def fidelity(self) -> pd.DataFrame:
@@ -253,7 +254,8 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
             else:
                 out[key] = value
         flat.append(out)
-    return pd.DataFrame(flat)
+    frame: pd.DataFrame = pd.DataFrame(flat)
+    return frame
 
 
 def _markdown(text: str) -> tuple[list[list[str]], list[str]]:
