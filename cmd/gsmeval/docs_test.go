@@ -199,7 +199,7 @@ func tryDoc(t *testing.T, dir, page string, c docCommand) bool {
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", text)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), smallRuns...)
+	cmd.Env = slices.Concat(os.Environ(), smallRuns, []string{"GSMEVAL_HOME=" + moduleRoot(t)})
 	out, err := cmd.CombinedOutput()
 	code := 0
 	var exit *exec.ExitError
