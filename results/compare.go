@@ -376,7 +376,8 @@ func orUnknown(settings map[string]string, key string) string {
 func (p *paired) pair(o CompareOptions) Pair {
 	gained, lost := len(p.gained), len(p.lost)
 	out := Pair{
-		Paired: true, chips: p.chips, N: p.n, NA: p.n, NB: p.n, Questions: p.questions, Replicates: p.replicates, Dropped: p.dropped,
+		Paired: true, chips: p.chips, N: p.n, NA: p.n, NB: p.n, Questions: p.questions,
+		Replicates: p.replicates, Dropped: p.dropped,
 		AccA: Float(p.accA), AccB: Float(p.accB), Diff: Float(p.diff.Value), SE: Float(p.diff.SE),
 		CI: intervalOf(p.diff.CI), NewChips: maybeInterval(p.diff.NewChips),
 		Gained: &gained, Lost: &lost, P: Float(p.p), Method: p.method, MDE: Float(p.mde),

@@ -139,7 +139,8 @@ func noisesOf[R any](list []*R, noise func(*R) string) string {
 }
 
 func fewChips(noises string) string {
-	return fmt.Sprintf("Fewer than %d noise seeds under %s: there is no interval for new chips.", stats.MinChips, noises)
+	return fmt.Sprintf("Fewer than %d noise seeds under %s: there is no interval for new chips.", stats.MinChips,
+		noises)
 }
 
 // pairCautions are those of a comparison.
@@ -165,9 +166,11 @@ var pairCautions = []caution[Pair]{
 		},
 	},
 	{
-		warning:  WarnFewChips,
-		applies:  func(p *Pair) bool { return p.chips && p.N > 0 && p.Replicates < stats.MinChips },
-		together: func(pairs []*Pair) string { return fewChips(noisesOf(pairs, func(p *Pair) string { return p.Noise })) },
+		warning: WarnFewChips,
+		applies: func(p *Pair) bool { return p.chips && p.N > 0 && p.Replicates < stats.MinChips },
+		together: func(pairs []*Pair) string {
+			return fewChips(noisesOf(pairs, func(p *Pair) string { return p.Noise }))
+		},
 	},
 }
 

@@ -2,7 +2,8 @@ package stats
 
 import "math"
 
-// MinChips is the number of chips below which there is no interval for new ones: the spread of two says next to nothing.
+// MinChips is the number of chips below which there is no interval for new ones: the spread of two says next to
+// nothing.
 const MinChips = 3
 
 // Cell is the value of one question on one chip; it counts only where OK.
@@ -11,8 +12,9 @@ type Cell struct {
 	OK    bool
 }
 
-// NewChips returns the interval of the mean over all cells when both questions (rows) and chips (columns) are draws from
-// a larger set and every question meets every chip. With the standard errors clustered by question and by chip it is
+// NewChips returns the interval of the mean over all cells when both questions (rows) and chips (columns) are draws
+// from a larger set and every question meets every chip. With the standard errors clustered by question and by chip it
+// is
 //
 //	mean +- sqrt((t_{G-1} SE_questions)^2 + (t_{C-1} SE_chips)^2)
 //

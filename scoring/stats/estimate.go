@@ -12,8 +12,8 @@ type Estimate struct {
 
 // EstimateMean estimates the mean over all cells of questions (rows) by replicates (columns), clustered by question: CI
 // is that of ClusterBootstrap. chips says that the replicates are chips, which all questions share; NewChips is then at
-// least as wide as CI. Cells that hold differences of two conditions give the estimate of a paired difference, and cells
-// that hold pass@k or maj@k of several samples that of their mean.
+// least as wide as CI. Cells that hold differences of two conditions give the estimate of a paired difference, and
+// cells that hold pass@k or maj@k of several samples that of their mean.
 func EstimateMean(rows [][]Cell, chips bool, seed, stream uint64) Estimate {
 	questions := byRow(rows)
 	e := Estimate{

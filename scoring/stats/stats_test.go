@@ -233,7 +233,8 @@ func TestDegenerate(t *testing.T) {
 	none("ClusterBootstrap of one cluster", ClusterBootstrap(one, 100, Level, 1, 1))
 	row := []Cell{{1, true}, {0, true}, {1, true}}
 	none("NewChips of two chips", NewChips([][]Cell{row[:2], row[:2], row[:2]}, Level))
-	none("NewChips of two chips and an empty one", NewChips([][]Cell{append(row[:2:2], Cell{}), row[:2], row[:2]}, Level))
+	none("NewChips of two chips and an empty one",
+		NewChips([][]Cell{append(row[:2:2], Cell{}), row[:2], row[:2]}, Level))
 	none("NewChips of one question", NewChips([][]Cell{row}, Level))
 	none("NewChips of nothing", NewChips(nil, Level))
 	none("a union of nothing", NoInterval().Union(NoInterval()))

@@ -69,7 +69,8 @@ def cluster_cases(rng):
 def new_chips_cases(rng):
     """Cluster-robust standard errors by question and by chip of one regression on a constant, each with its own t."""
     cases = []
-    for questions, chips, missing, paired in [(150, 5, 0.0, False), (80, 4, 0.15, False), (40, 3, 0.0, True), (60, 10, 0.1, True)]:
+    for questions, chips, missing, paired in [(150, 5, 0.0, False), (80, 4, 0.15, False), (40, 3, 0.0, True),
+                                              (60, 10, 0.1, True)]:
         effect = rng.normal(0, 0.1, chips)
         p = np.clip(rng.uniform(0.2, 0.9, questions)[:, None] + effect, 0, 1)
         values = (rng.random((questions, chips)) < p).astype(int)
