@@ -26,9 +26,9 @@ type Journal struct {
 	lease       holder
 	f           file
 
-	index  map[uint64]span // where the line of each key lies
+	index  map[packed]span // where the line of each key lies
 	size   int64
-	last   uint64 // the key of the last line
+	last   packed // the key of the last line
 	sorted bool   // whether the lines are in canonical order
 	torn   string // the copy of the torn tail
 	broken error  // set by a failed write: the end of the file is then unknown
@@ -113,7 +113,7 @@ func (j *Journal) load() error {
 	if err := j.fs.SyncDir(filepath.Dir(j.path)); err != nil {
 		return fmt.Errorf("opening the journal %s: %w", j.path, err)
 	}
-	j.index, j.size, j.last, j.sorted = map[uint64]span{}, 0, 0, true
+	j.index, j.size, j.last, j.sorted = map[packed]span{}, 0, packed{}, true
 	err = scan(j.path, wholeFile(f), j.fingerprint, func(r *Record, line []byte, offset int64) error {
 		key, err := r.Key().pack()
 		if err != nil {
@@ -133,8 +133,8 @@ func (j *Journal) load() error {
 }
 
 // add enters the line that follows the last one.
-func (j *Journal) add(key uint64, s span) {
-	j.sorted = j.sorted && (len(j.index) == 0 || key > j.last)
+func (j *Journal) add(key packed, s span) {
+	j.sorted = j.sorted && (len(j.index) == 0 || key.compare(j.last) > 0)
 	j.index[key] = s
 	j.last = key
 	j.size = s.offset + int64(s.length)
@@ -210,13 +210,13 @@ func (j *Journal) Append(batch []Record) error {
 		return nil
 	}
 	type entry struct {
-		key uint64
+		key packed
 		span
 	}
 	var (
 		buf     []byte
 		entries = make([]entry, 0, len(batch))
-		fresh   = make(map[uint64]bool, len(batch))
+		fresh   = make(map[packed]bool, len(batch))
 	)
 	for _, r := range batch {
 		if r.Run == "" {
@@ -279,7 +279,7 @@ func (j *Journal) Records() iter.Seq2[Record, error] {
 			return
 		}
 		var buf []byte
-		for _, key := range slices.Sorted(maps.Keys(j.index)) {
+		for _, key := range slices.SortedFunc(maps.Keys(j.index), packed.compare) {
 			var (
 				r   Record
 				err error
@@ -307,7 +307,7 @@ func (j *Journal) Finalize() error {
 		}
 		return j.broken
 	}
-	keys := slices.Sorted(maps.Keys(j.index))
+	keys := slices.SortedFunc(maps.Keys(j.index), packed.compare)
 	err := writeAtomic(j.fs, j.path, func(w io.Writer) error {
 		out := bufio.NewWriterSize(w, 1<<18)
 		var buf []byte

@@ -45,7 +45,7 @@ func (e *ShardError) Unwrap() error { return e.Reason }
 
 // entry is a line of a shard. Merging keeps one for each sample and no text.
 type entry struct {
-	key    uint64
+	key    packed
 	offset int64
 	length int32
 	shard  int32
@@ -174,7 +174,7 @@ func mergeIndexed(fsys fileSystem, dst string, shards []Shard, plan MergePlan) e
 	}
 	if len(errs) == 0 {
 		slices.SortFunc(entries, func(a, b entry) int {
-			return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.shard, b.shard))
+			return cmp.Or(a.key.compare(b.key), cmp.Compare(a.shard, b.shard))
 		})
 		errs = checkShards(entries, shards, plan)
 	}
@@ -241,8 +241,8 @@ func checkShards(entries []entry, shards []Shard, plan MergePlan) []error {
 		if err != nil {
 			return []error{fmt.Errorf("the plan of the run: %w", err)}
 		}
-		for i < len(entries) && entries[i].key < w {
-			foreign.add(int(entries[i].shard), unpack(entries[i].key))
+		for i < len(entries) && entries[i].key.compare(w) < 0 {
+			foreign.add(int(entries[i].shard), entries[i].key.unpack())
 			i++
 		}
 		if i == len(entries) || entries[i].key != w {
@@ -259,7 +259,7 @@ func checkShards(entries []entry, shards []Shard, plan MergePlan) []error {
 		}
 	}
 	for ; i < len(entries); i++ {
-		foreign.add(int(entries[i].shard), unpack(entries[i].key))
+		foreign.add(int(entries[i].shard), entries[i].key.unpack())
 	}
 	for shard, t := range absent.sorted() {
 		reason := fmt.Errorf("%s missing, the first is %s: resume the shard that owns it first", samplesAre(t.n),

@@ -44,7 +44,7 @@ func writeShards(t *testing.T, dir string, keys []Key, n int, owner func(Key) in
 
 func TestMergeEqualsOneRun(t *testing.T) {
 	t.Parallel()
-	keys := testGrid(2, 3, 2, 12)
+	keys := sampled(testGrid(2, 2, 2, 6), 3)
 	rng := rand.New(rand.NewPCG(4, 2))
 	random := map[Key]int{}
 	for _, k := range keys {

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,9 @@ type Record struct {
 	NoiseIndex int    `json:"noise_index"`
 	// Replicate is the noise seed's number, from 0; equal replicates pair samples.
 	Replicate int `json:"replicate"`
+	// Sample is the number of the sample among those of one question under one condition and replicate; the first one, 0,
+	// is not written.
+	Sample int `json:"sample,omitempty"`
 	// Temperature and TempIndex are the label and the place of the temperature policy in the grid.
 	Temperature string `json:"temperature"`
 	TempIndex   int    `json:"temp_index"`
@@ -93,25 +97,31 @@ type Record struct {
 
 // Key returns the key that identifies the sample within its run.
 func (r *Record) Key() Key {
-	return Key{NoiseIndex: r.NoiseIndex, Replicate: r.Replicate, TempIndex: r.TempIndex, Order: r.Order}
+	return Key{
+		NoiseIndex: r.NoiseIndex, Replicate: r.Replicate, TempIndex: r.TempIndex, Order: r.Order, Sample: r.Sample,
+	}
 }
 
-// Key identifies a sample within a run. The canonical order of samples compares NoiseIndex, Replicate, TempIndex and
-// Order, in this order.
-type Key struct{ NoiseIndex, Replicate, TempIndex, Order int }
+// Key identifies a sample within a run. The canonical order of samples compares NoiseIndex, Replicate, TempIndex, Order
+// and Sample, in this order: the samples of one question stand together.
+type Key struct{ NoiseIndex, Replicate, TempIndex, Order, Sample int }
 
 // String names the sample for messages.
 func (k Key) String() string {
-	return fmt.Sprintf("noise %d replicate %d temperature %d example %d", k.NoiseIndex, k.Replicate, k.TempIndex,
-		k.Order)
+	name := fmt.Sprintf("noise %d replicate %d temperature %d example %d", k.NoiseIndex, k.Replicate, k.TempIndex, k.Order)
+	if k.Sample > 0 {
+		name += fmt.Sprintf(" sample %d", k.Sample)
+	}
+	return name
 }
 
-// Sizes of a key's parts, in bits: a key is kept as one word, so that an index of a million samples stays small.
+// Sizes of a key's parts, in bits: a key is kept as two words, so that an index of a million samples stays small.
 const (
 	noiseBits     = 12
 	replicateBits = 16
 	tempBits      = 12
 	orderBits     = 24
+	sampleBits    = 16
 )
 
 // The largest grid that a key can name.
@@ -120,30 +130,40 @@ const (
 	MaxReplicates = 1 << replicateBits
 	MaxTemps      = 1 << tempBits
 	MaxExamples   = 1 << orderBits
+	MaxSamples    = 1 << sampleBits
 )
 
-// pack returns the key as a word whose order is the canonical order.
-func (k Key) pack() (uint64, error) {
+// packed is a key whose order is the canonical order: the condition in one word, the place within it in the other.
+type packed struct{ condition, place uint64 }
+
+func (p packed) compare(q packed) int {
+	return cmp.Or(cmp.Compare(p.condition, q.condition), cmp.Compare(p.place, q.place))
+}
+
+// pack returns the key packed.
+func (k Key) pack() (packed, error) {
 	if k.NoiseIndex < 0 || k.NoiseIndex >= MaxNoises ||
 		k.Replicate < 0 || k.Replicate >= MaxReplicates ||
 		k.TempIndex < 0 || k.TempIndex >= MaxTemps ||
-		k.Order < 0 || k.Order >= MaxExamples {
-		return 0, fmt.Errorf(
-			"%s is outside of a grid of at most %d noises, %d replicates, %d temperatures and %d examples",
-			k, MaxNoises, MaxReplicates, MaxTemps, MaxExamples)
+		k.Order < 0 || k.Order >= MaxExamples ||
+		k.Sample < 0 || k.Sample >= MaxSamples {
+		return packed{}, fmt.Errorf(
+			"%s is outside of a grid of at most %d noises, %d replicates, %d temperatures, %d examples and %d samples",
+			k, MaxNoises, MaxReplicates, MaxTemps, MaxExamples, MaxSamples)
 	}
-	w := uint64(k.NoiseIndex)
-	w = w<<replicateBits | uint64(k.Replicate)
-	w = w<<tempBits | uint64(k.TempIndex)
-	return w<<orderBits | uint64(k.Order), nil
+	condition := uint64(k.NoiseIndex)
+	condition = condition<<replicateBits | uint64(k.Replicate)
+	condition = condition<<tempBits | uint64(k.TempIndex)
+	return packed{condition, uint64(k.Order)<<sampleBits | uint64(k.Sample)}, nil
 }
 
-func unpack(w uint64) Key {
+func (p packed) unpack() Key {
 	return Key{
-		NoiseIndex: int(w >> (replicateBits + tempBits + orderBits)),
-		Replicate:  int(w >> (tempBits + orderBits) & (MaxReplicates - 1)),
-		TempIndex:  int(w >> orderBits & (MaxTemps - 1)),
-		Order:      int(w & (MaxExamples - 1)),
+		NoiseIndex: int(p.condition >> (replicateBits + tempBits)),
+		Replicate:  int(p.condition >> tempBits & (MaxReplicates - 1)),
+		TempIndex:  int(p.condition & (MaxTemps - 1)),
+		Order:      int(p.place >> sampleBits),
+		Sample:     int(p.place & (MaxSamples - 1)),
 	}
 }
 

@@ -29,6 +29,7 @@ func testRecord(k Key) Record {
 		Noise:       fmt.Sprintf("activation %d", k.NoiseIndex),
 		NoiseIndex:  k.NoiseIndex,
 		Replicate:   k.Replicate,
+		Sample:      k.Sample,
 		Temperature: fmt.Sprintf("constant %d", k.TempIndex),
 		TempIndex:   k.TempIndex,
 		ID:          100 + 3*k.Order,
@@ -61,12 +62,23 @@ func testGrid(noises, replicates, temps, examples int) []Key {
 		for r := range replicates {
 			for t := range temps {
 				for o := range examples {
-					keys = append(keys, Key{n, r, t, o})
+					keys = append(keys, Key{NoiseIndex: n, Replicate: r, TempIndex: t, Order: o})
 				}
 			}
 		}
 	}
 	return keys
+}
+
+// sampled returns keys of so many samples of each question.
+func sampled(keys []Key, samples int) []Key {
+	var out []Key
+	for _, k := range keys {
+		for k.Sample = range samples {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 func TestRecordLineIsPinned(t *testing.T) {
@@ -87,6 +99,10 @@ func TestRecordLineIsPinned(t *testing.T) {
 	want := body + fmt.Sprintf(`,"crc":"%08x"}`, crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli))) + "\n"
 	if diff := cmp.Diff(want, string(line)); diff != "" {
 		t.Errorf("line (-want +got):\n%s", diff)
+	}
+	r.Sample = 3
+	if line, err = r.AppendLine(nil); err != nil || !strings.Contains(string(line), `"replicate":2,"sample":3,"temperature":`) {
+		t.Errorf("the fourth sample's line: %v\n%s", err, line)
 	}
 	var plain map[string]any
 	if err := json.Unmarshal(line, &plain); err != nil {
@@ -144,6 +160,8 @@ func TestRecordRefused(t *testing.T) {
 	}{
 		{"no run", func(r *Record) { r.Run = "" }, "names no run"},
 		{"negative replicate", func(r *Record) { r.Replicate = -1 }, "outside of a grid"},
+		{"negative sample", func(r *Record) { r.Sample = -1 }, "outside of a grid"},
+		{"sample beyond a key", func(r *Record) { r.Sample = MaxSamples }, "outside of a grid"},
 		{"order beyond a key", func(r *Record) { r.Order = MaxExamples }, "outside of a grid"},
 		{"negative id", func(r *Record) { r.ID = -1 }, "neither can be negative"},
 		{"unknown finish", func(r *Record) { r.Finish = "done" }, `finish "done"`},
@@ -174,26 +192,29 @@ func TestKeyOrderIsCanonical(t *testing.T) {
 	t.Parallel()
 	keys := []Key{
 		{},
+		{Sample: 1},
+		{Sample: MaxSamples - 1},
 		{Order: 1},
+		{Order: 1, Sample: 2},
 		{Order: MaxExamples - 1},
 		{TempIndex: 1},
 		{TempIndex: MaxTemps - 1, Order: MaxExamples - 1},
 		{Replicate: 1},
 		{Replicate: MaxReplicates - 1, TempIndex: MaxTemps - 1, Order: MaxExamples - 1},
 		{NoiseIndex: 1},
-		{MaxNoises - 1, MaxReplicates - 1, MaxTemps - 1, MaxExamples - 1},
+		{MaxNoises - 1, MaxReplicates - 1, MaxTemps - 1, MaxExamples - 1, MaxSamples - 1},
 	}
-	last := uint64(0)
+	last := packed{}
 	for i, k := range keys {
 		w, err := k.pack()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i > 0 && w <= last {
+		if i > 0 && w.compare(last) <= 0 {
 			t.Errorf("%v does not sort after %v", k, keys[i-1])
 		}
-		if unpack(w) != k {
-			t.Errorf("%v came back as %v", k, unpack(w))
+		if w.unpack() != k {
+			t.Errorf("%v came back as %v", k, w.unpack())
 		}
 		last = w
 	}

@@ -121,7 +121,7 @@ func goldenRun(g numbersGolden) (Meta, []Record) {
 			})
 			for s, verdicts := range seeds {
 				for order := range len(verdicts) {
-					r := testRecord(Key{n, s, t, order})
+					r := testRecord(Key{NoiseIndex: n, Replicate: s, TempIndex: t, Order: order})
 					r.Noise, r.Temperature = noise.Label, g.Temperatures[t]
 					if r.Temperature == "greedy" {
 						r.TMin, r.TMax, r.TMean = Float(nan), Float(nan), Float(nan)
@@ -316,7 +316,7 @@ func smallRun(noise Noise, words ...string) (Meta, []Record) {
 				if part[order] == ' ' {
 					continue
 				}
-				r := testRecord(Key{0, s, temp, order})
+				r := testRecord(Key{Replicate: s, TempIndex: temp, Order: order})
 				r.Noise, r.Temperature = noise.Label, label
 				letter(&r, part[order])
 				records = append(records, r)
