@@ -157,7 +157,7 @@ func (in *Injector) Acts(p operation.Place, site Site) bool {
 	id := at{p, site.ID}
 	t, known := in.touched[id]
 	if !known {
-		t = in.noise.Touches(site.Name)
+		t = in.noise.Touches(p, site.Name)
 		in.touched[id] = t
 	}
 	return t
@@ -264,11 +264,17 @@ func (in *Injector) onHost(s *torch.Scope, p operation.Place, x torch.Tensor, ea
 	y := make([]float32, (to-from)*each*d)
 	tallies := make([]operation.Tally, (to-from)*each)
 	keys := rows.Keys.At(p)
+	ranges := make([]operation.Range, len(rows.Groups))
+	if o, ok := op.(operation.OverTensor); ok && o.OverTensor() {
+		for g := range len(rows.Groups) - 1 {
+			ranges[g] = operation.RangeOf(values[int(rows.Groups[g])*each*d : int(rows.Groups[g+1])*each*d])
+		}
+	}
 	spans(len(tallies), d, func(i int) {
 		r := from + i/each
-		group := rows.groupOf(r)
+		g := rows.groupOf(r)
 		tallies[i] = op.PerturbRow(y[i*d:(i+1)*d], operation.Rows{
-			Values: values, D: d, Group: [2]int{group[0] * each, group[1] * each},
+			Values: values, D: d, Group: [2]int{int(rows.Groups[g]) * each, int(rows.Groups[g+1]) * each}, Over: ranges[g],
 			Key: philox.Key(keys[r]), First: uint32(i % each * d), Position: rows.Positions[r], Site: site.ID, Step: rows.Steps[r],
 		}, from*each+i)
 	})
@@ -279,13 +285,13 @@ func (in *Injector) onHost(s *torch.Scope, p operation.Place, x torch.Tensor, ea
 	return s.To(s.Floats(y, []int64{int64((to - from) * each), int64(d)}, x.Device()), x.DType())
 }
 
-// groupOf are the rows that row r belongs with.
-func (r *Rows) groupOf(row int) [2]int {
+// groupOf is the group of a row.
+func (r *Rows) groupOf(row int) int {
 	g, exact := slices.BinarySearch(r.Groups, int32(row))
 	if !exact {
 		g--
 	}
-	return [2]int{int(r.Groups[g]), int(r.Groups[g+1])}
+	return g
 }
 
 // count adds what was done to d elements of a row to the row's and the site's account. Rows that stand for nothing do not count.

@@ -17,7 +17,8 @@ import (
 
 // Param is a parameter of a model, by its Hugging Face name.
 type Param struct {
-	Name string
+	Name   string
+	Matrix bool // two dimensions: of a Linear or an embedding
 	// Change gives f the parameter as a dense tensor, which f may change in place, and puts what it became to use.
 	Change func(s *torch.Scope, f func(dense torch.Tensor))
 }
@@ -29,7 +30,7 @@ func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(
 	op := n.At(operation.Weights)
 	var effect condition.Effect
 	for _, p := range params {
-		if !strings.Contains(p.Name, "weight") || !n.Touches(p.Name) {
+		if !strings.Contains(p.Name, "weight") || !n.TouchesWeight(p.Name, p.Matrix) {
 			continue
 		}
 		e := condition.SiteEffect{Name: p.Name, Weight: true, Place: operation.Weights}
@@ -38,7 +39,7 @@ func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(
 			for _, d := range w.Shape() {
 				elements *= d
 			}
-			if g, ok := op.(*operation.Gaussian); ok {
+			if g, ok := op.(*operation.Gaussian); ok && !g.PerTile() {
 				sumsq, spread := s.WeightNoise(w, g.Scale, g.AbsMax(), g.PerRow(), uint64(key(p.Name)), reference)
 				e.Add(elements, operation.Tally{Noise2: sumsq, Spread2: spread * spread * float64(elements)})
 				return
@@ -67,7 +68,7 @@ func onHost(s *torch.Scope, w torch.Tensor, op operation.Operation, name string,
 		return operation.Tally{}
 	}
 	shape := w.Shape()
-	t := o.PerturbWeight(operation.Weight{Name: name, Values: values, In: int(shape[len(shape)-1]), Key: key})
+	t := o.PerturbWeight(operation.Weight{Name: name, Values: values, In: int(shape[len(shape)-1]), Key: key, Type: w.DType().String()})
 	s.CopyBytes(w, 0, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values)), torch.Float32)
 	return t
 }

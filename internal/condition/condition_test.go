@@ -128,7 +128,7 @@ func TestTouches(t *testing.T) {
 		n := Noise{Kind: Weight, Scale: 1, Include: c.include, Exclude: c.exclude}
 		var got []int
 		for i, name := range names {
-			if n.Touches(name) {
+			if n.Touches(operation.Inputs, name) {
 				got = append(got, i)
 			}
 		}

@@ -29,6 +29,7 @@ type Noise struct {
 	ActivationScale float64  `yaml:"activation_scale,omitempty"` // combined
 	RelativeTo      string   `yaml:"relative_to,omitempty"`      // std, absmax; "" for none
 	Per             string   `yaml:"per,omitempty"`              // tensor, row (of a weight), token (of an activation); "" for none
+	Scope           string   `yaml:"scope,omitempty"`            // all, linears, analog
 	Include         []string `yaml:"include,omitempty"`          // parameters and Linears by name, empty for all
 	Exclude         []string `yaml:"exclude,omitempty"`
 	Weights         Part     `yaml:"weights,omitempty"`
@@ -205,6 +206,9 @@ func (n Noise) Label() string {
 		}
 		parts = append(parts, strings.Join(ops, ", "))
 	}
+	if n.Scope != "" {
+		parts = append(parts, n.Scope)
+	}
 	if len(n.Include) > 0 {
 		parts = append(parts, "include "+strings.Join(n.Include, ","))
 	}
@@ -221,9 +225,44 @@ func (n *Noise) relativeTo() string {
 	return n.RelativeTo
 }
 
-// Touches tells whether a parameter or Linear of this name is perturbed. A pattern with *, ? or [ matches the whole name,
-// any other matches a part of it.
-func (n Noise) Touches(name string) bool {
+// The scopes: which parameters and Linears a noise is for, before include and exclude narrow it.
+const (
+	All     = "all"     // everything; the default of gaussian
+	Linears = "linears" // the matrices of Linears: not embeddings, nor a tied lm_head, nor norms; the default of every other operation
+	Analog  = "analog"  // as linears, and no lm_head: what the analog literature leaves digital
+)
+
+// inScope tells whether the scope has a parameter or a Linear.
+func (n *Noise) inScope(p operation.Place, name string, matrix bool) bool {
+	scope := n.Scope
+	if scope == "" {
+		if _, gaussian := n.At(p).(*operation.Gaussian); gaussian {
+			return true
+		}
+		scope = Linears
+	}
+	switch {
+	case scope == All:
+		return true
+	case scope == Analog && strings.HasPrefix(name, "lm_head"):
+		return false
+	}
+	return p != operation.Weights || matrix && !strings.Contains(name, "embed")
+}
+
+// TouchesWeight tells whether a parameter of this name, a matrix or not, is perturbed.
+func (n Noise) TouchesWeight(name string, matrix bool) bool {
+	return n.inScope(operation.Weights, name, matrix) && n.matches(name)
+}
+
+// Touches tells whether the Linear or cache of this name is perturbed in a place other than its weights.
+func (n Noise) Touches(p operation.Place, name string) bool {
+	return n.inScope(p, name, false) && n.matches(name)
+}
+
+// matches tells whether include and exclude leave a name. A pattern with *, ? or [ matches the whole name, any other matches a
+// part of it.
+func (n *Noise) matches(name string) bool {
 	match := func(patterns []string) bool {
 		for _, p := range patterns {
 			if !strings.ContainsAny(p, "*?[") {
@@ -256,6 +295,7 @@ func (n Noise) Check(r keys.Report) {
 	default:
 		n.checkShort(r, f)
 	}
+	r.OneOf("scope", n.Scope, All, Linears, Analog)
 	n.checkPatterns(r)
 }
 
@@ -288,8 +328,11 @@ func (n *Noise) noShortKeys(r keys.Report) {
 		key string
 		set bool
 	}{
-		{"scale", n.Scale != 0}, {"weight_scale", n.WeightScale != 0}, {"activation_scale", n.ActivationScale != 0},
-		{"relative_to", n.RelativeTo != ""}, {"per", n.Per != ""},
+		{"scale", n.Scale != 0},
+		{"weight_scale", n.WeightScale != 0},
+		{"activation_scale", n.ActivationScale != 0},
+		{"relative_to", n.RelativeTo != ""},
+		{"per", n.Per != ""},
 	} {
 		if k.set {
 			r.Bad(k.key, "this is a key of the short forms (%s); give it to an operation", strings.Join(Kinds(), ", "))
@@ -316,7 +359,7 @@ func (n *Noise) checkShort(r keys.Report, f *short) {
 	default:
 		r.OneOf("per", n.Per, "tensor", "row", "token")
 	}
-	if len(f.scales) == 0 && (n.RelativeTo != "" || n.Per != "" || len(n.Include) > 0 || len(n.Exclude) > 0) {
+	if len(f.scales) == 0 && (n.RelativeTo != "" || n.Per != "" || n.Scope != "" || len(n.Include) > 0 || len(n.Exclude) > 0) {
 		r.Bad("", "kind none takes no other key")
 	}
 }

@@ -3,9 +3,9 @@ package operation
 import (
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/gsmeval/gsmeval/internal/keys"
-	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
 // MaxScale is the largest scale believed: far above every use.
@@ -16,7 +16,8 @@ const MaxScale = 1000
 type Gaussian struct {
 	Scale      float64 `yaml:"scale"`
 	RelativeTo string  `yaml:"relative_to,omitempty"` // std, absmax
-	Per        string  `yaml:"per,omitempty"`         // tensor; row, of a weight; token, of an activation
+	Per        string  `yaml:"per,omitempty"`         // tensor; row or tile, of a weight; token, of an activation
+	Tile       int     `yaml:"tile,omitempty"`        // the widest tile of a row
 }
 
 // AbsMax tells whether the spread is the largest magnitude.
@@ -25,6 +26,9 @@ func (g *Gaussian) AbsMax() bool { return g.RelativeTo == "absmax" }
 // PerRow tells whether each output row of a weight has a spread of its own.
 func (g *Gaussian) PerRow() bool { return g.Per == "row" }
 
+// PerTile tells whether each tile of a row has a spread of its own.
+func (g *Gaussian) PerTile() bool { return g.Per == "tile" }
+
 // PerToken tells whether each position has a spread of its own, in a prompt too.
 func (g *Gaussian) PerToken() bool { return g.Per == "token" }
 
@@ -32,7 +36,14 @@ func (g *Gaussian) PerToken() bool { return g.Per == "token" }
 func (g *Gaussian) Check(r keys.Report, at Place) {
 	r.Required("scale", "gaussian noise", g.Scale, 0, MaxScale)
 	r.OneOf("relative_to", g.RelativeTo, "std", "absmax")
+	if g.PerTile() && at == Weights {
+		checkPer(r, g.Per, g.Tile, "tile", "tile", "tensor", "row")
+		return
+	}
 	CheckPer(r, g.Per, at)
+	if g.Tile != 0 || r.Given("tile") {
+		r.Bad("tile", "this is a key of per: tile, of weights")
+	}
 }
 
 // CheckPer checks over what a spread is taken in a place.
@@ -61,6 +72,8 @@ func (g *Gaussian) amount() string {
 		relative = "std"
 	}
 	switch {
+	case g.PerTile():
+		return number(g.Scale) + " " + relative + "/tile " + strconv.Itoa(g.Tile)
 	case g.Per == "row" || g.Per == "token":
 		return number(g.Scale) + " " + relative + "/" + g.Per
 	case relative != "std":
@@ -77,21 +90,20 @@ func (*Gaussian) Random() bool { return true }
 
 // PerturbWeight is the definition that package noise's kernel is held against.
 func (g *Gaussian) PerturbWeight(w Weight) Tally {
-	var t Tally
-	each := len(w.Values)
-	if g.PerRow() {
-		each = max(w.In, 1)
+	d := w.draws(0)
+	width := len(w.Values)
+	if g.PerRow() || g.PerTile() {
+		width = max(w.In, 1)
 	}
-	var spread float64
-	var normals [4]float64
-	for i, v := range w.Values {
-		if i%each == 0 {
-			spread = g.spread(w.Values[i : i+each])
-		}
-		if i%4 == 0 {
-			normals = philox.Normals(philox.Words(philox.Counter{uint32(i / 4)}, w.Key))
-		}
-		w.Values[i] = t.add(v, g.Scale*spread*normals[i%4], spread)
+	var t Tally
+	for row := 0; row < len(w.Values); row += width {
+		tiles(width, g.Tile, func(from, to int) {
+			part := w.Values[row+from : row+to]
+			spread := g.spread(part)
+			for i, v := range part {
+				part[i] = t.add(v, g.Scale*spread*d.normal(row+from+i), spread)
+			}
+		})
 	}
 	return t
 }

@@ -53,12 +53,16 @@ type Scaled interface {
 	Ratio() float64
 }
 
+// OverTensor is an operation that may need to know the range of all rows that belong together.
+type OverTensor interface{ OverTensor() bool }
+
 // Weight is a parameter [Out, In], changed in place; a vector is one row.
 type Weight struct {
 	Name   string
 	Values []float32
 	In     int
 	Key    philox.Key // of its draws; element i takes number i mod 4 of block i / 4
+	Type   string     // in which the model stores it: float32, bfloat16, float16
 }
 
 // Out is the number of rows.
@@ -69,6 +73,7 @@ type Rows struct {
 	Values []float32 // [R, D]
 	D      int
 	Group  [2]int // rows [Group[0], Group[1]) belong with row i: a prompt, or one decode position
+	Over   Range  // of the values of those rows, where the operation is OverTensor
 	// The draws of row i: Philox4x32-10 of the key, with the counter ((First + element) / 4, position, site, step).
 	Key                  philox.Key
 	First                uint32 // a multiple of 4
@@ -103,9 +108,17 @@ type row struct {
 	new    func() Operation // with its defaults
 }
 
+var everywhere = Places
+
 // table is every kind. A config names it by "kind".
 var table = []row{
 	{"gaussian", []Place{Weights, Inputs, Outputs}, func() Operation { return &Gaussian{} }},
+	{"int", everywhere, func() Operation { return &Int{} }},
+	{"fp8", everywhere, func() Operation { return &FP8{} }},
+	{"nf4", []Place{Weights}, func() Operation { return &NF4{} }},
+	{"mxfp4", everywhere, func() Operation { return &MXFP4{} }},
+	{"mxfp8", everywhere, func() Operation { return &MXFP8{} }},
+	{"nvfp4", everywhere, func() Operation { return &NVFP4{} }},
 }
 
 // Table is the kinds as a config's mapping has them.
