@@ -267,7 +267,7 @@ func parameters(s *torch.Scope) []Param {
 
 // dense is a parameter that is its tensor.
 func dense(name string, t torch.Tensor) Param {
-	return Param{name, func(_ *torch.Scope, f func(torch.Tensor)) { f(t) }}
+	return Param{name, len(t.Shape()) == 2, func(_ *torch.Scope, f func(torch.Tensor)) { f(t) }}
 }
 
 // held is the tensor of a parameter.

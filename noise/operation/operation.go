@@ -119,6 +119,11 @@ var table = []row{
 	{"mxfp4", everywhere, func() Operation { return &MXFP4{} }},
 	{"mxfp8", everywhere, func() Operation { return &MXFP8{} }},
 	{"nvfp4", everywhere, func() Operation { return &NVFP4{} }},
+	{"pcm", []Place{Weights}, func() Operation { return &PCM{} }},
+	{"afm_pcm", []Place{Weights}, func() Operation { return &AFMPCM{} }},
+	{"stuck", []Place{Weights}, func() Operation { return &Stuck{} }},
+	{"bit_flip", everywhere, func() Operation { return &BitFlip{} }},
+	{"converters", []Place{Inputs, Outputs}, func() Operation { return &Converters{} }},
 }
 
 // Table is the kinds as a config's mapping has them.
