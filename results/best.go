@@ -6,19 +6,20 @@ import "github.com/gsmeval/gsmeval/scoring/stats"
 // questions each has the highest accuracy. A question counts at a temperature with the samples that are there.
 func (s *Set) BestShares(noise int, temps []int) []float64 {
 	labels := []string{s.meta.Noises[noise].Label}
+	together := s.groups()
 	arms := make([][]stats.Cluster, len(temps))
 	for a, temp := range temps {
 		labels = append(labels, s.meta.Temps[temp].Label)
-		arms[a] = make([]stats.Cluster, len(s.examples))
+		arms[a] = make([]stats.Cluster, together.count)
 		c, ok := s.cells[[2]int{noise, temp}]
 		if !ok {
 			continue
 		}
-		for order := range arms[a] {
+		for order, group := range together.of {
 			for r := range c.samples {
 				if v := c.at(r, order).verdict; v.counted() {
-					arms[a][order].Sum += float64(v.right())
-					arms[a][order].N++
+					arms[a][group].Sum += float64(v.right())
+					arms[a][group].N++
 				}
 			}
 		}

@@ -23,7 +23,7 @@ func gridRun(noises []Noise, temps []string, words [][]string) (Meta, []Record) 
 				for s, part := range strings.Split(word, "/") {
 					meta.Examples = max(meta.Examples, len(part))
 					for order := range len(part) {
-						r := testRecord(Key{n, s, temp, order})
+						r := testRecord(Key{NoiseIndex: n, Replicate: s, TempIndex: temp, Order: order})
 						r.Noise, r.Temperature = noise.Label, temps[temp]
 						letter(&r, part[order])
 						records = append(records, r)

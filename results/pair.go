@@ -2,6 +2,7 @@ package results
 
 import (
 	"hash/fnv"
+	"slices"
 
 	"github.com/gsmeval/gsmeval/scoring/stats"
 )
@@ -66,7 +67,6 @@ type paired struct {
 func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 	var (
 		out        paired
-		rows       [][]stats.Cell
 		diffs      []int
 		sumA, sumB int
 		meanSquare float64
@@ -74,6 +74,8 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 	out.chips = chips
 	replicates := replicatesOf(a.cell, b.cell)
 	used := make([]bool, replicates)
+	together := a.set.groups()
+	rows, sums := make([][]stats.Cell, together.count), make([]int, together.count) // of each group of questions
 	for orderA, ex := range a.set.examples {
 		orderB, ok := b.set.byID[ex.id]
 		if !ex.known || !ok {
@@ -111,8 +113,10 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 			continue
 		}
 		out.n += n
-		rows = append(rows, row)
-		diffs = append(diffs, sum)
+		out.questions++
+		group := together.of[orderA]
+		rows[group] = append(rows[group], row...)
+		sums[group] += sum
 		mean := float64(sum) / float64(n)
 		meanSquare += mean * mean
 	}
@@ -126,13 +130,19 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 			out.replicates++
 		}
 	}
-	out.questions = len(rows)
+	for group, row := range rows {
+		if len(row) > 0 {
+			diffs = append(diffs, sums[group])
+		}
+	}
+	rows = slices.DeleteFunc(rows, func(row []stats.Cell) bool { return len(row) == 0 })
 	out.accA, out.accB = ratio(sumA, out.n), ratio(sumB, out.n)
 	stream := streamOf(labels)
-	out.diff = stats.EstimateMean(rows, chips, seed, stream)
+	// Columns are chips only where a row is one question.
+	out.diff = stats.EstimateMean(rows, chips && !together.shared, seed, stream)
 	out.diff.NewChips = out.diff.NewChips.Within(-1, 1)
 	out.mde = stats.PairedMDE(ratioOf(meanSquare, out.questions), out.questions, stats.Alpha, stats.Power)
-	if out.replicates > 1 {
+	if out.replicates > 1 || together.shared {
 		var exact bool
 		out.p, exact = stats.SignFlip(diffs, stats.Resamples, seed, stream)
 		out.method = MethodSignFlip

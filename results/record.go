@@ -70,6 +70,9 @@ type Record struct {
 	// ID is the example's row number in the data set, Order its place in the run's list of examples.
 	ID    int `json:"id"`
 	Order int `json:"order"`
+	// Label is the example's own id, Cluster what it has in common with others.
+	Label   string `json:"label,omitempty"`
+	Cluster string `json:"cluster,omitempty"`
 	// QuestionSHA and PromptSHA identify what was asked (short hexadecimal).
 	QuestionSHA string `json:"question_sha"`
 	PromptSHA   string `json:"prompt_sha"`

@@ -26,6 +26,7 @@ type example struct {
 	known    bool
 	id       int
 	question string
+	cluster  string // what it has in common with others; empty where there is nothing
 }
 
 // cell holds the samples of one condition.
@@ -97,22 +98,43 @@ func (c *cell) at(replicate, order int) sample {
 	return c.samples[replicate][order]
 }
 
-// clusters returns what the counted samples of each question add up to.
-func (c *cell) clusters(examples int) []stats.Cluster {
-	out := make([]stats.Cluster, 0, examples)
-	for order := range examples {
-		var q stats.Cluster
+// clusters returns what the counted samples of each group of questions add up to.
+func (c *cell) clusters(g groups) []stats.Cluster {
+	out := make([]stats.Cluster, g.count)
+	for order, group := range g.of {
 		for r := range c.samples {
 			if v := c.at(r, order).verdict; v.counted() {
-				q.Sum += float64(v.right())
-				q.N++
+				out[group].Sum += float64(v.right())
+				out[group].N++
 			}
 		}
-		if q.N > 0 {
-			out = append(out, q)
-		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(q stats.Cluster) bool { return q.N == 0 })
+}
+
+// groups says which questions belong together for errors and intervals.
+type groups struct {
+	of     []int // the group of each order
+	count  int
+	shared bool // some group has more than one question
+}
+
+// groups puts questions of one cluster together; without one each is by itself.
+func (s *Set) groups() groups {
+	g := groups{of: make([]int, len(s.examples))}
+	byName := map[string]int{}
+	for order, e := range s.examples {
+		group, seen := byName[e.cluster]
+		if !seen || e.cluster == "" {
+			group = g.count
+			g.count++
+			byName[e.cluster] = group
+		} else {
+			g.shared = true
+		}
+		g.of[order] = group
+	}
+	return g
 }
 
 // Collect reads the records of the run that meta describes. A record that has no place in it, or stands twice, is an
@@ -184,7 +206,7 @@ func (s *Set) add(r *Record) error {
 		if order, ok := s.byID[r.ID]; ok {
 			return fmt.Errorf("example id %d is also example %d of the run", r.ID, order)
 		}
-		*e = example{known: true, id: r.ID, question: r.QuestionSHA}
+		*e = example{known: true, id: r.ID, question: r.QuestionSHA, cluster: r.Cluster}
 		s.byID[r.ID] = r.Order
 	} else if e.id != r.ID || e.question != r.QuestionSHA {
 		return fmt.Errorf("it is about example id %d, question %s, and another record of the same place about id "+

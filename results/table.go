@@ -133,7 +133,7 @@ func (s *Set) outcome(cond Condition) (Row, *cell) {
 		row.SamplesOf = s.meta.Temps[*cond.SamplesOf].Label
 	}
 	s.count(&row, c)
-	clusters := c.clusters(len(s.examples))
+	clusters := c.clusters(s.groups())
 	row.Questions = len(clusters)
 	row.Accuracy = Float(stats.Mean(clusters))
 	row.SE = Float(stats.ClusterSE(clusters))

@@ -2,19 +2,23 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/datasets"
-	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
+	"github.com/gsmeval/gsmeval/results/imports"
 	"github.com/gsmeval/gsmeval/scoring"
+	"github.com/gsmeval/gsmeval/scoring/stats"
 )
 
 // tally is the answer of score.
@@ -23,32 +27,84 @@ type tally struct {
 	Correct  int                    `json:"correct"`
 	Accuracy float64                `json:"accuracy"`
 	ByStatus map[scoring.Status]int `json:"by_status"`
+	// Questions are what the texts answer. The standard error is clustered by them, or by the data set's clusters.
+	Questions int              `json:"questions"`
+	SE        results.Float    `json:"se"`
+	CI        results.Interval `json:"ci95"`
+	// Repeated are the questions that more than one text answers.
+	Repeated int `json:"repeated"`
+
+	seen   map[int]int // texts of each row
+	most   int         // a row with the most of them
+	groups map[string]*stats.Cluster
 }
 
-func (t *tally) add(v scoring.Verdict) {
+func newTally() *tally {
+	return &tally{ByStatus: map[scoring.Status]int{}, seen: map[int]int{}, groups: map[string]*stats.Cluster{}}
+}
+
+// add counts the verdict on a text of a row, which may belong to a cluster.
+func (t *tally) add(row int, cluster string, v scoring.Verdict) {
 	t.ByStatus[v.Status]++
-	if v.Status.Counted() {
-		t.N++
+	if t.seen[row]++; t.seen[row] > t.seen[t.most] {
+		t.most = row
 	}
+	if !v.Status.Counted() {
+		return
+	}
+	if cluster == "" {
+		cluster = fmt.Sprint("row ", row)
+	} else {
+		cluster = "cluster " + cluster
+	}
+	g := t.groups[cluster]
+	if g == nil {
+		g = new(stats.Cluster)
+		t.groups[cluster] = g
+	}
+	t.N++
+	g.N++
 	if v.Correct {
 		t.Correct++
+		g.Sum++
 	}
+}
+
+// finish computes what follows from the counts.
+func (t *tally) finish() {
+	var clusters []stats.Cluster
+	for _, name := range slices.Sorted(maps.Keys(t.groups)) {
+		clusters = append(clusters, *t.groups[name])
+	}
+	t.Questions = len(t.seen)
 	if t.N > 0 {
 		t.Accuracy = float64(t.Correct) / float64(t.N)
+	}
+	t.SE = results.Float(stats.ClusterSE(clusters))
+	in := stats.Wilson(t.Accuracy, stats.EffectiveN(clusters), stats.Level)
+	t.CI = results.Interval{results.Float(in.Lo), results.Float(in.Hi)}
+	for _, n := range t.seen {
+		if n > 1 {
+			t.Repeated++
+		}
 	}
 }
 
 func scoreCommand(a *app) *cobra.Command {
 	var spec datasets.Spec
-	var ladder, out string
+	var gold, ladder, out string
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "score FILE.jsonl --dataset DATA",
+		Use:   "score FILE [--dataset DATA]",
 		Short: "Score texts again, without a model",
 		Long: `Score reads texts, one JSON object a line with "id" (the row number in the data set) and "text", maybe "finish" ("stop" or
-"length"), extracts their answers with a ladder and compares them with the data set's. A run's samples.jsonl is such a file.`,
+"length"), extracts their answers with a ladder and compares them with the data set's. A run's samples.jsonl is such a file.
+
+It also reads what other evaluators have kept: samples_*.jsonl of lm-evaluation-harness and logs of inspect_ai in .json. They have gold
+answers of their own, so that --dataset is not needed.`,
 		Example: `  gsmeval score runs/first_light/samples.jsonl --dataset data/gsm-synth --ladder robust
-  gsmeval score solutions.jsonl --dataset gsm8k --split test --ladder seed --json --out verdicts.jsonl`,
+  gsmeval score solutions.jsonl --dataset gsm8k --split test --ladder seed --json --out verdicts.jsonl
+  gsmeval score samples_gsm8k_2026-11-23T10-00-00.000000.jsonl --ladder robust`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := scoring.LadderByName(ladder)
@@ -59,35 +115,28 @@ func scoreCommand(a *app) *cobra.Command {
 			if info, err := os.Stat(path); err == nil && info.IsDir() {
 				path += "/" + results.JournalFile
 			}
-			texts, err := datasets.ReadTexts(path)
+			spec.Gold = datasets.GoldForm(gold)
+			var t *tally
+			var lines []byte
+			if imports.Is(path) {
+				t, lines, err = a.scoreImported(cmd.Context(), path, spec, l)
+			} else if spec.Path == "" {
+				err = usageError{errors.New("--dataset is needed: the texts have no gold answers of their own")}
+			} else {
+				t, lines, err = a.scoreTexts(cmd.Context(), path, spec, l)
+			}
 			if err != nil {
 				return err
-			}
-			set, err := session.NewLocator(a.stderr).Load(cmd.Context(), spec, "")
-			if err != nil {
-				return err
-			}
-			gold := make(map[int]string, len(set.Examples))
-			for _, e := range set.Examples {
-				gold[e.ID] = e.Gold
-			}
-			t := tally{ByStatus: map[scoring.Status]int{}}
-			var lines bytes.Buffer
-			for _, text := range texts {
-				g, ok := gold[text.ID]
-				if !ok {
-					return fmt.Errorf("%s: there is no row %d in %s (%d rows)", path, text.ID, spec.Path, len(set.Examples))
-				}
-				v := l.Score(scoring.Text{Text: text.Text, Finish: finish.Reason(text.Finish)}, g)
-				t.add(v)
-				if err := verdictLine(&lines, text, v); err != nil {
-					return err
-				}
 			}
 			if out != "" {
-				if err := os.WriteFile(out, lines.Bytes(), 0o644); err != nil {
+				if err := os.WriteFile(out, lines, 0o644); err != nil {
 					return fmt.Errorf("writing the verdicts: %w", err)
 				}
+			}
+			t.finish()
+			if t.Repeated > 0 {
+				_, _ = fmt.Fprintf(a.stderr, "%d texts answer %d questions: %d come more than once, row %d %d times\n",
+					sum(t.seen), t.Questions, t.Repeated, t.most, t.seen[t.most])
 			}
 			if asJSON {
 				return a.printJSON(t)
@@ -99,16 +148,107 @@ func scoreCommand(a *app) *cobra.Command {
 	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet or .jsonl file, a glob, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&spec.Split, "split", "test", "split of a data set directory")
 	f.StringVar(&spec.Config, "config", "main", "subset of a data set directory: main or socratic")
+	f.StringVar(&spec.Columns.Question, "question", "", "the column of the question, or a template such as '{Body} {Question}'")
+	f.StringVar(&spec.Columns.Answer, "answer", "", "the column of the answer, or a template")
+	f.StringVar(&spec.Columns.Cluster, "cluster", "", "the column of what questions have in common, for the standard error")
+	f.StringVar(&gold, "gold", "auto", "where the gold answer stands: auto, hash, bare")
 	f.StringVar(&ladder, "ladder", "seed", "how answers are read: "+strings.Join(scoring.LadderNames(), " or "))
 	f.StringVar(&out, "out", "", "write every line with answer, rung, status and correct to a `FILE`")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
-	required(c, "dataset")
 	return c
 }
 
+func sum(counts map[int]int) int {
+	n := 0
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// examplesOf reads a data set by row number.
+func (a *app) examplesOf(ctx context.Context, spec datasets.Spec) (map[int]datasets.Example, error) {
+	set, err := harness.NewLocator(a.stderr).Load(ctx, spec, "")
+	if err != nil {
+		return nil, err
+	}
+	examples := make(map[int]datasets.Example, len(set.Examples))
+	for _, e := range set.Examples {
+		examples[e.ID] = e
+	}
+	return examples, nil
+}
+
+// scoreTexts scores texts by the answers of a data set.
+func (a *app) scoreTexts(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte, error) {
+	texts, err := datasets.ReadTexts(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	examples, err := a.examplesOf(ctx, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := newTally()
+	var lines bytes.Buffer
+	for _, text := range texts {
+		e, ok := examples[text.ID]
+		if !ok {
+			return nil, nil, fmt.Errorf("%s: there is no row %d in %s (%d rows)", path, text.ID, spec.Path, len(examples))
+		}
+		v := l.Score(scoring.Text{Text: text.Text, Finish: finish.Reason(text.Finish), Question: e.Question}, e.Gold)
+		t.add(text.ID, e.Cluster, v)
+		if err := verdictLine(&lines, text.Raw, v); err != nil {
+			return nil, nil, err
+		}
+	}
+	return t, lines.Bytes(), nil
+}
+
+// scoreImported scores what another evaluator has kept, by its own gold answers or those of a data set.
+func (a *app) scoreImported(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte, error) {
+	file, err := imports.Read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var examples map[int]datasets.Example
+	if spec.Path != "" {
+		if examples, err = a.examplesOf(ctx, spec); err != nil {
+			return nil, nil, err
+		}
+	}
+	if file.Twice > 0 {
+		_, _ = fmt.Fprintf(a.stderr, "%s: %d samples of a row and a try that are there already are left out\n", path, file.Twice)
+	}
+	t := newTally()
+	var lines bytes.Buffer
+	for _, s := range file.Samples {
+		e, ok := examples[s.ID]
+		if spec.Path != "" && !ok {
+			return nil, nil, fmt.Errorf("%s: there is no row %d in %s (%d rows)", path, s.ID, spec.Path, len(examples))
+		}
+		if ok {
+			s.Gold, s.Question = e.Gold, e.Question
+		}
+		v := s.Score(l)
+		t.add(s.ID, e.Cluster, v)
+		raw, err := json.Marshal(map[string]any{"id": s.ID, "replicate": s.Replicate, "text": s.Text, "finish": s.Finish, "gold": s.Gold})
+		if err != nil {
+			return nil, nil, fmt.Errorf("writing row %d: %w", s.ID, err)
+		}
+		if err := verdictLine(&lines, raw, v); err != nil {
+			return nil, nil, err
+		}
+	}
+	return t, lines.Bytes(), nil
+}
+
 // String is the tally for a person.
-func (t tally) String() string {
+func (t *tally) String() string {
 	s := fmt.Sprintf("%d of %d right: %.2f %%", t.Correct, t.N, 100*t.Accuracy)
+	if t.CI.Valid() && t.SE.Finite() {
+		s += fmt.Sprintf(" (SE %.2f, 95 %% CI %.1f to %.1f)", 100*t.SE, 100*t.CI[0], 100*t.CI[1])
+	}
 	for _, st := range []scoring.Status{scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusTruncated, scoring.StatusNonfinite, scoring.StatusError} {
 		if n := t.ByStatus[st]; n > 0 {
 			s += fmt.Sprintf(", %s %d", st, n)
@@ -117,10 +257,10 @@ func (t tally) String() string {
 	return s
 }
 
-// verdictLine writes a text's own keys with the verdict's in their place.
-func verdictLine(w *bytes.Buffer, text datasets.Text, v scoring.Verdict) error {
+// verdictLine writes an object's own keys with the verdict's in their place.
+func verdictLine(w *bytes.Buffer, raw []byte, v scoring.Verdict) error {
 	line := map[string]any{}
-	dec := json.NewDecoder(bytes.NewReader(text.Raw))
+	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	if err := dec.Decode(&line); err != nil {
 		return errors.Join(errors.New("reading a line again"), err)

@@ -109,7 +109,8 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
 		Temperature: f.todo.cell.Label, TempIndex: k.TempIndex,
-		ID: example.ID, Order: k.Order, QuestionSHA: session.ShortSHA(example.Question), PromptSHA: prompt.SHA(),
+		ID: example.ID, Order: k.Order, Label: example.Label, Cluster: example.Cluster,
+		QuestionSHA: session.ShortSHA(example.Question), PromptSHA: prompt.SHA(),
 		Text: res.Text, Tokens: len(res.IDs), Finish: res.Finish,
 		Answer: verdict.Answer.Value, Rung: verdict.Answer.Rung, Status: verdict.Status, Correct: verdict.Correct,
 		TMin: results.Float(res.TMin), TMax: results.Float(res.TMax), TMean: results.Float(res.TMean),
