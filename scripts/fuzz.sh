@@ -3,7 +3,7 @@
 # what each did. A target that finds a crash does not keep the others from running; the exit status tells.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-packages=(datasets scoring results internal/config decode/chat decode/checkpoint decode/tokenizer)
+packages=(datasets scoring results internal/config internal/thought decode/chat decode/checkpoint decode/tokenizer)
 mapfile -t targets < <(grep -rhoH --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' "${packages[@]}" | sed 's|/[^/]*:func | |' | sort)
 each=$(($1 / ${#targets[@]}))
 [ "$each" -gt 0 ] || each=1

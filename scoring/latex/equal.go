@@ -35,8 +35,8 @@ func Rational(s string) (*big.Rat, bool) {
 // Equal reports whether two answers mean the same.
 func Equal(a, b string) bool {
 	a, b = Trim(a), Trim(b)
-	if plain(a) == plain(b) {
-		return a != ""
+	if p := plain(a); p == plain(b) {
+		return p != ""
 	}
 	x, errX := parse(a)
 	y, errY := parse(b)
@@ -224,7 +224,7 @@ func isChain(n *node) bool { return n.op == opList && n.name == "&" }
 func equalRelations(a, b *node) bool {
 	if a.op == opRelate && b.op == opRelate {
 		if a.name == "=" && b.name == "=" {
-			return equal(a.parts[0], b.parts[0]) && equal(a.parts[1], b.parts[1]) || sameZero(a, b, false) || named(a) && named(b) && equal(a.parts[1], b.parts[1])
+			return equal(a.parts[0], b.parts[0]) && equal(a.parts[1], b.parts[1]) || sameZero(a, b, false)
 		}
 		x, y := a.less(), b.less()
 		if x.name != y.name {
@@ -245,9 +245,12 @@ func equalRelations(a, b *node) bool {
 	case a.op == opRelate && (a.name == "=" && named(a) || a.name == "in"):
 		return equal(a.parts[1], b)
 	case isChain(a) || isChain(b):
-		return chainSide(a, b)
-	case a.op == opRelate && b.op == opList && len(b.parts) == 2:
-		return false
+		if isChain(b) {
+			a, b = b, a
+		}
+		return chainSide(a, b) || b.op == opList && equalInterval(a.parts, b)
+	case a.op == opRelate && b.op == opList:
+		return equalInterval([]*node{a}, b)
 	default:
 		return false
 	}
@@ -255,14 +258,32 @@ func equalRelations(a, b *node) bool {
 
 // chainSide compares a chain of equations such as 2 + 3 = 5 with a value: its last side.
 func chainSide(a, b *node) bool {
-	if isChain(b) {
-		a, b = b, a
-	}
 	if isChain(b) || len(a.parts) == 0 {
 		return false
 	}
 	last := a.parts[len(a.parts)-1]
 	return last.name == "=" && equal(last.parts[1], b)
+}
+
+// equalInterval compares inequalities in one variable, such as 1 < x <= 3, with an interval.
+func equalInterval(relations []*node, interval *node) bool {
+	ends := []*node{negative(&node{op: opSymbol, name: "infty"}), {op: opSymbol, name: "infty"}}
+	brackets := []byte("()")
+	for _, r := range relations {
+		r = r.less()
+		at, value := 0, r.parts[0] // a < x
+		if _, constant := value.exact(); !constant && value.op == opSymbol {
+			at, value = 1, r.parts[1] // x < b
+		}
+		if r.name != "<" && r.name != "<=" || r.parts[1-at].op != opSymbol {
+			return false
+		}
+		ends[at] = value
+		if r.name == "<=" {
+			brackets[at] = "[]"[at]
+		}
+	}
+	return len(interval.parts) == 2 && interval.name == string(brackets) && inOrder(ends, interval.parts)
 }
 
 // named reports an equation whose first side only names something, as x or f(x) do.
@@ -323,7 +344,7 @@ func equalValues(a, b *node) bool {
 		if x.Cmp(y) == 0 {
 			return true
 		}
-		return (a.hasDecimal() || b.hasDecimal() || percent(a) != percent(b)) && nearRat(x, y) || percentOff(a, b, x, y)
+		return rounded(a, x, b, y) || rounded(b, y, a, x) || percentOff(a, b, x, y)
 	}
 	// A decimal is as good as its six digits; a formula must be the same.
 	tolerance := 1e-9
@@ -376,6 +397,12 @@ func percentOff(a, b *node, x, y *big.Rat) bool {
 		x, y = y, x
 	}
 	return new(big.Rat).Mul(x, big.NewRat(100, 1)).Cmp(y) == 0
+}
+
+// rounded reports whether the first is a decimal for a fraction that has none that ends.
+func rounded(a *node, x *big.Rat, b *node, y *big.Rat) bool {
+	_, ends := y.FloatPrec()
+	return a.hasDecimal() && !b.hasDecimal() && !ends && nearRat(x, y)
 }
 
 func nearRat(x, y *big.Rat) bool {

@@ -81,7 +81,7 @@ func (p *parser) fail(err error) *node {
 		p.err = err
 	}
 	p.at = len(p.tokens)
-	return &node{}
+	return newNumber(new(big.Rat))
 }
 
 func (p *parser) peek() token {
