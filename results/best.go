@@ -17,10 +17,9 @@ func (s *Set) BestShares(noise int, temps []int) []float64 {
 		}
 		for order, group := range together.of {
 			for r := range c.samples {
-				if v := c.at(r, order).verdict; v.counted() {
-					arms[a][group].Sum += float64(v.right())
-					arms[a][group].N++
-				}
+				one := c.sum(r, order)
+				arms[a][group].Sum += one.Sum
+				arms[a][group].N += one.N
 			}
 		}
 	}

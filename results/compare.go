@@ -53,7 +53,7 @@ func (s Source) samples() (there, planned int) {
 		if c.cond.SamplesOf != nil {
 			continue
 		}
-		planned += c.cond.Replicates * s.Set.meta.Examples
+		planned += c.cond.planned(s.Set.meta.Examples)
 		for _, samples := range c.samples {
 			for _, x := range samples {
 				if x.verdict != missing {

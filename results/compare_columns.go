@@ -77,13 +77,16 @@ func pairedNValue(p *Pair) value {
 	return c
 }
 
-// idList prints ids, with the replicate behind a slash where it is not the first.
+// idList prints ids, with the replicate and the sample behind slashes where they are not the first.
 func idList(ids []SampleID) string {
 	parts := make([]string, len(ids))
 	for i, id := range ids {
 		parts[i] = strconv.Itoa(id.ID)
-		if id.Replicate > 0 {
+		if id.Replicate > 0 || id.Sample > 0 {
 			parts[i] += "/" + strconv.Itoa(id.Replicate)
+		}
+		if id.Sample > 0 {
+			parts[i] += "/" + strconv.Itoa(id.Sample)
 		}
 	}
 	return strings.Join(parts, " ")

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/gsmeval/gsmeval/scoring/stats"
 )
 
 func TestCompareAgainstScipyAndStatsmodels(t *testing.T) {
@@ -352,5 +354,59 @@ func TestPairDependsOnItselfAlone(t *testing.T) {
 	}
 	if other := find(2, one, two); other.CI == alone.CI {
 		t.Error("another seed gives the same interval")
+	}
+}
+
+func TestFlips(t *testing.T) {
+	t.Parallel()
+	g := readNumbers(t)
+	meta, records := goldenRun(g)
+	if _, ok := collect(t, meta, records).Flips(1, 0); ok {
+		t.Error("a run without a clean condition has flips")
+	}
+	meta.Noises[0].Kind = KindNone
+	set := collect(t, meta, records)
+	for temp := range meta.Temps {
+		got, ok := set.Flips(1, temp)
+		if !ok {
+			t.Fatalf("no flips at temperature %d", temp)
+		}
+		// By hand: every replicate of the chips against the one replicate, or the same one, without noise.
+		var n, worse, better int
+		for s, noisy := range g.Noises[1].Verdicts[temp] {
+			if s >= len(g.Noises[0].Verdicts[temp]) {
+				break // there is no such replicate without noise
+			}
+			clean := g.Noises[0].Verdicts[temp][s]
+			for i := range noisy {
+				if strings.ContainsRune("xe ", rune(noisy[i])) || strings.ContainsRune("xe ", rune(clean[i])) {
+					continue
+				}
+				n++
+				was, is := strings.ContainsRune("rT", rune(clean[i])), strings.ContainsRune("rT", rune(noisy[i]))
+				if was && !is {
+					worse++
+				}
+				if is && !was {
+					better++
+				}
+			}
+		}
+		if got.N != n || got.RightToWrong != worse || got.WrongToRight != better || n == 0 || worse+better == 0 {
+			t.Errorf("temperature %d: %+v, want %d, %d, %d", temp, got, n, worse, better)
+		}
+		near(t, "p", got.P, stats.McNemarExact(better, worse), 1e-12)
+	}
+	if _, ok := set.Flips(0, 0); ok {
+		t.Error("the clean condition flips itself")
+	}
+	// Without a random number in it, the clean condition is the same in every replicate.
+	for i := range meta.Conditions {
+		if c := &meta.Conditions[i]; c.NoiseIndex == 0 {
+			c.Deterministic = true
+		}
+	}
+	if got, ok := collect(t, meta, records).Flips(1, 0); !ok || got.Method != MethodSignFlip || got.N < 400 {
+		t.Errorf("against a deterministic clean condition: %+v, %v", got, ok)
 	}
 }

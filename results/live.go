@@ -172,7 +172,7 @@ func (l *Live) restart(dirs []string, infos []*RunInfo) error {
 	}
 	for _, c := range set.meta.Conditions {
 		if c.SamplesOf == nil {
-			l.total += set.meta.Examples * c.Replicates
+			l.total += c.planned(set.meta.Examples)
 		}
 	}
 	return nil

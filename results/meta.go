@@ -58,6 +58,8 @@ type Condition struct {
 	TempIndex  int `json:"temp_index"`
 	// Replicates is how many noise seeds were to run, from 0.
 	Replicates int `json:"replicates"`
+	// Samples is how many samples of each question were to be made in each replicate; 0 stands for one.
+	Samples int `json:"samples,omitempty"`
 	// Deterministic says that every replicate would have been the same and one was run: it pairs with every replicate
 	// of another condition.
 	Deterministic bool `json:"deterministic,omitempty"`
@@ -71,6 +73,12 @@ type Condition struct {
 	// Notes say what is special about the condition.
 	Notes []string `json:"notes,omitempty"`
 }
+
+// PerQuestion is how many samples of each question there are to be in each replicate.
+func (c *Condition) PerQuestion() int { return max(1, c.Samples) }
+
+// planned is how many samples there are to be of so many examples.
+func (c *Condition) planned(examples int) int { return c.Replicates * examples * c.PerQuestion() }
 
 // Validate checks that the grid hangs together.
 func (m *Meta) Validate() error {
@@ -115,6 +123,12 @@ func (m *Meta) Validate() error {
 		case c.Replicates < 1 || c.Replicates > MaxReplicates:
 			return fmt.Errorf("condition %d of run %q has %d replicates, it can have 1 to %d", i, m.Name, c.Replicates,
 				MaxReplicates)
+		case c.Samples < 0 || c.Samples > MaxSamples:
+			return fmt.Errorf("condition %d of run %q has %d samples of each question, it can have 1 to %d", i, m.Name,
+				c.Samples, MaxSamples)
+		case c.Deterministic && c.PerQuestion() != 1:
+			return fmt.Errorf("condition %d of run %q is deterministic and has %d samples of each question, not 1", i,
+				m.Name, c.Samples)
 		case c.Deterministic && c.Replicates != 1:
 			return fmt.Errorf("condition %d of run %q is deterministic and has %d replicates, not 1", i, m.Name,
 				c.Replicates)
@@ -126,7 +140,7 @@ func (m *Meta) Validate() error {
 			continue
 		}
 		of := byIndex[[2]int{at[0], *c.SamplesOf}]
-		if of == nil || of.SamplesOf != nil {
+		if of == nil || of.SamplesOf != nil || of.PerQuestion() != c.PerQuestion() {
 			return fmt.Errorf("noise %d with temperature %d of run %q shares the samples of temperature %d, "+
 				"which has none of its own",
 				at[0], at[1], m.Name, *c.SamplesOf)

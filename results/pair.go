@@ -2,7 +2,6 @@ package results
 
 import (
 	"hash/fnv"
-	"slices"
 
 	"github.com/gsmeval/gsmeval/scoring/stats"
 )
@@ -31,6 +30,7 @@ const DefaultSeed = 1
 type SampleID struct {
 	ID        int `json:"id"`
 	Replicate int `json:"replicate"`
+	Sample    int `json:"sample,omitempty"`
 }
 
 // The tests behind a p-value.
@@ -61,9 +61,9 @@ type paired struct {
 	gained, lost             []SampleID // wrong in a and right in b; the reverse
 }
 
-// pairUp compares two conditions sample by sample, pairing by example id and replicate. chips asks for the interval
-// over questions and noise seeds too. The labels choose the stream of the bootstrap, so that what else is compared does
-// not matter.
+// pairUp compares two conditions sample by sample, pairing by example id, replicate and sample. chips asks for the
+// interval over questions and noise seeds too. The labels choose the stream of the bootstrap, so that what else is
+// compared does not matter.
 func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 	var (
 		out        paired
@@ -72,23 +72,27 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 		meanSquare float64
 	)
 	out.chips = chips
-	replicates := replicatesOf(a.cell, b.cell)
+	replicates, samples := replicatesOf(a.cell, b.cell), perQuestionOf(a.cell, b.cell)
 	used := make([]bool, replicates)
 	together := a.set.groups()
-	rows, sums := make([][]stats.Cell, together.count), make([]int, together.count) // of each group of questions
+	rows := make([][]stats.Cluster, together.count) // of each group of questions, by replicate
 	for orderA, ex := range a.set.examples {
 		orderB, ok := b.set.byID[ex.id]
 		if !ex.known || !ok {
-			out.dropped += a.present(orderA, replicates)
+			out.dropped += a.present(orderA, replicates, samples)
 			continue
 		}
 		if ex.question != b.set.examples[orderB].question {
 			out.otherQuestion++
 		}
 		n, sum := 0, 0
-		row := make([]stats.Cell, replicates)
-		for r := range replicates {
-			va, vb := a.cell.at(r, orderA).verdict, b.cell.at(r, orderB).verdict
+		group := together.of[orderA]
+		if rows[group] == nil {
+			rows[group] = make([]stats.Cluster, replicates)
+		}
+		for i := range replicates * samples {
+			r, number := i/samples, i%samples
+			va, vb := a.cell.at(r, orderA, number).verdict, b.cell.at(r, orderB, number).verdict
 			if !va.counted() || !vb.counted() {
 				if va != missing || vb != missing {
 					out.dropped++
@@ -101,12 +105,13 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 			sumB += vb.right()
 			sum += d
 			n++
-			row[r] = stats.Cell{Value: float64(d), OK: true}
+			rows[group][r].Sum += float64(d)
+			rows[group][r].N++
 			switch d {
 			case 1:
-				out.gained = append(out.gained, SampleID{ex.id, r})
+				out.gained = append(out.gained, SampleID{ex.id, r, number})
 			case -1:
-				out.lost = append(out.lost, SampleID{ex.id, r})
+				out.lost = append(out.lost, SampleID{ex.id, r, number})
 			}
 		}
 		if n == 0 {
@@ -114,15 +119,12 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 		}
 		out.n += n
 		out.questions++
-		group := together.of[orderA]
-		rows[group] = append(rows[group], row...)
-		sums[group] += sum
 		mean := float64(sum) / float64(n)
 		meanSquare += mean * mean
 	}
 	for orderB, ex := range b.set.examples {
 		if _, ok := a.set.byID[ex.id]; ex.known && !ok {
-			out.dropped += b.present(orderB, replicates)
+			out.dropped += b.present(orderB, replicates, samples)
 		}
 	}
 	for _, u := range used {
@@ -130,19 +132,22 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 			out.replicates++
 		}
 	}
-	for group, row := range rows {
-		if len(row) > 0 {
-			diffs = append(diffs, sums[group])
+	for _, row := range rows {
+		sum, n := 0, 0
+		for _, cell := range row {
+			sum += int(cell.Sum)
+			n += cell.N
+		}
+		if n > 0 {
+			diffs = append(diffs, sum)
 		}
 	}
-	rows = slices.DeleteFunc(rows, func(row []stats.Cell) bool { return len(row) == 0 })
 	out.accA, out.accB = ratio(sumA, out.n), ratio(sumB, out.n)
 	stream := streamOf(labels)
-	// Columns are chips only where a row is one question.
-	out.diff = stats.EstimateMean(rows, chips && !together.shared, seed, stream)
+	out.diff = stats.EstimateMean(rows, chips, seed, stream)
 	out.diff.NewChips = out.diff.NewChips.Within(-1, 1)
 	out.mde = stats.PairedMDE(ratioOf(meanSquare, out.questions), out.questions, stats.Alpha, stats.Power)
-	if out.replicates > 1 || together.shared {
+	if out.replicates > 1 || samples > 1 || together.shared {
 		var exact bool
 		out.p, exact = stats.SignFlip(diffs, stats.Resamples, seed, stream)
 		out.method = MethodSignFlip
@@ -160,11 +165,13 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 }
 
 // present counts the samples of an example that are there.
-func (a arm) present(order, replicates int) int {
+func (a arm) present(order, replicates, samples int) int {
 	n := 0
 	for r := range replicates {
-		if a.cell.at(r, order).verdict != missing {
-			n++
+		for number := range samples {
+			if a.cell.at(r, order, number).verdict != missing {
+				n++
+			}
 		}
 	}
 	return n
@@ -181,6 +188,9 @@ func replicatesOf(a, b *cell) int {
 		return max(len(a.samples), len(b.samples))
 	}
 }
+
+// perQuestionOf returns how many samples of a question there are to pair in a replicate.
+func perQuestionOf(a, b *cell) int { return max(a.cond.PerQuestion(), b.cond.PerQuestion()) }
 
 // streamOf turns labels into the number of a random stream.
 func streamOf(labels []string) uint64 {

@@ -61,8 +61,8 @@ type Record struct {
 	NoiseIndex int    `json:"noise_index"`
 	// Replicate is the noise seed's number, from 0; equal replicates pair samples.
 	Replicate int `json:"replicate"`
-	// Sample is the number of the sample among those of one question under one condition and replicate; the first one, 0,
-	// is not written.
+	// Sample is the number of the sample among those of one question under one condition and replicate; the first one,
+	// 0, is not written.
 	Sample int `json:"sample,omitempty"`
 	// Temperature and TempIndex are the label and the place of the temperature policy in the grid.
 	Temperature string `json:"temperature"`
@@ -111,7 +111,8 @@ type Key struct{ NoiseIndex, Replicate, TempIndex, Order, Sample int }
 
 // String names the sample for messages.
 func (k Key) String() string {
-	name := fmt.Sprintf("noise %d replicate %d temperature %d example %d", k.NoiseIndex, k.Replicate, k.TempIndex, k.Order)
+	name := fmt.Sprintf("noise %d replicate %d temperature %d example %d", k.NoiseIndex, k.Replicate, k.TempIndex,
+		k.Order)
 	if k.Sample > 0 {
 		name += fmt.Sprintf(" sample %d", k.Sample)
 	}

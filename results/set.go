@@ -32,7 +32,7 @@ type example struct {
 // cell holds the samples of one condition.
 type cell struct {
 	cond    Condition
-	samples [][]sample // by replicate and order, as far as there are records
+	samples [][]sample // by replicate and place, as far as there are records; see place
 }
 
 type sample struct {
@@ -88,14 +88,32 @@ func (v verdict) right() int {
 }
 
 // at returns the sample of a replicate, missing where there is none.
-func (c *cell) at(replicate, order int) sample {
+func (c *cell) at(replicate, order, number int) sample {
 	if c.cond.Deterministic {
-		replicate = 0
+		replicate, number = 0, 0
 	}
-	if replicate >= len(c.samples) || order >= len(c.samples[replicate]) {
+	if number >= c.cond.PerQuestion() || replicate >= len(c.samples) {
 		return sample{}
 	}
-	return c.samples[replicate][order]
+	if place := c.place(order, number); place < len(c.samples[replicate]) {
+		return c.samples[replicate][place]
+	}
+	return sample{}
+}
+
+// place is where the sample of that number of a question stands: the samples of one question stand together.
+func (c *cell) place(order, number int) int { return order*c.cond.PerQuestion() + number }
+
+// sum adds up the counted samples of a question in a replicate.
+func (c *cell) sum(replicate, order int) stats.Cluster {
+	var q stats.Cluster
+	for number := range c.cond.PerQuestion() {
+		if v := c.at(replicate, order, number).verdict; v.counted() {
+			q.Sum += float64(v.right())
+			q.N++
+		}
+	}
+	return q
 }
 
 // clusters returns what the counted samples of each group of questions add up to.
@@ -103,13 +121,26 @@ func (c *cell) clusters(g groups) []stats.Cluster {
 	out := make([]stats.Cluster, g.count)
 	for order, group := range g.of {
 		for r := range c.samples {
-			if v := c.at(r, order).verdict; v.counted() {
-				out[group].Sum += float64(v.right())
-				out[group].N++
-			}
+			one := c.sum(r, order)
+			out[group].Sum += one.Sum
+			out[group].N += one.N
 		}
 	}
 	return slices.DeleteFunc(out, func(q stats.Cluster) bool { return q.N == 0 })
+}
+
+// questions is how many questions have a counted sample.
+func (c *cell) questions(examples int) int {
+	n := 0
+	for order := range examples {
+		for r := range c.samples {
+			if c.sum(r, order).N > 0 {
+				n++
+				break
+			}
+		}
+	}
+	return n
 }
 
 // groups says which questions belong together for errors and intervals.
@@ -185,7 +216,8 @@ func (s *Set) shareSamples() {
 // has reports whether a sample is there.
 func (s *Set) has(k Key) bool {
 	c, ok := s.cells[[2]int{k.NoiseIndex, k.TempIndex}]
-	return ok && k.Replicate >= 0 && k.Order >= 0 && c.at(k.Replicate, k.Order).verdict != missing
+	return ok && k.Replicate >= 0 && k.Order >= 0 && k.Sample >= 0 &&
+		c.at(k.Replicate, k.Order, k.Sample).verdict != missing
 }
 
 func (s *Set) add(r *Record) error {
@@ -194,7 +226,7 @@ func (s *Set) add(r *Record) error {
 	}
 	c, ok := s.cells[[2]int{r.NoiseIndex, r.TempIndex}]
 	if !ok || c.cond.SamplesOf != nil || r.Replicate < 0 || r.Replicate >= c.cond.Replicates || r.Order < 0 ||
-		r.Order >= s.meta.Examples {
+		r.Order >= s.meta.Examples || r.Sample < 0 || r.Sample >= c.cond.PerQuestion() {
 		return errors.New("the run's description has no place for it")
 	}
 	if labels := s.labels(c.cond); r.Noise != labels[0] || r.Temperature != labels[1] {
@@ -213,8 +245,9 @@ func (s *Set) add(r *Record) error {
 			"%d, question %s", r.ID, r.QuestionSHA, e.id, e.question)
 	}
 	c.samples = grown(c.samples, r.Replicate)
-	c.samples[r.Replicate] = grown(c.samples[r.Replicate], r.Order)
-	at := &c.samples[r.Replicate][r.Order]
+	place := c.place(r.Order, r.Sample)
+	c.samples[r.Replicate] = grown(c.samples[r.Replicate], place)
+	at := &c.samples[r.Replicate][place]
 	if at.verdict != missing {
 		return errors.New("the sample stands there twice")
 	}

@@ -124,7 +124,7 @@ func (s *Set) outcome(cond Condition) (Row, *cell) {
 	row := Row{
 		noise: noise, Noise: noise.Label, Temperature: s.meta.Temps[cond.TempIndex].Label,
 		NoiseIndex: cond.NoiseIndex, TempIndex: cond.TempIndex,
-		Planned:   s.meta.Examples * cond.Replicates,
+		Planned:   cond.planned(s.meta.Examples),
 		MeanAlpha: cond.MeanAlpha,
 		Notes:     cond.Notes,
 		Diff:      Float(nan), P: Float(nan),
@@ -134,7 +134,7 @@ func (s *Set) outcome(cond Condition) (Row, *cell) {
 	}
 	s.count(&row, c)
 	clusters := c.clusters(s.groups())
-	row.Questions = len(clusters)
+	row.Questions = c.questions(len(s.examples))
 	row.Accuracy = Float(stats.Mean(clusters))
 	row.SE = Float(stats.ClusterSE(clusters))
 	row.EffectiveN = Float(stats.EffectiveN(clusters))
@@ -146,7 +146,7 @@ func (s *Set) row(cond Condition) Row {
 	noise := s.meta.Noises[cond.NoiseIndex]
 	row, c := s.outcome(cond)
 	if noise.Chips {
-		row.NewChips = maybeInterval(newChips(c.verdicts(len(s.examples)), row.CI))
+		row.NewChips = maybeInterval(newChips(c.verdicts(s.groups()), row.CI))
 	}
 	row.Reference = cond.TempIndex == 0
 	ref, ok := s.cells[[2]int{cond.NoiseIndex, 0}]
@@ -163,7 +163,7 @@ func (s *Set) row(cond Condition) Row {
 }
 
 // newChips is the interval of an accuracy for chips that were not tried; it is at least as wide as the one for these.
-func newChips(verdicts [][]stats.Cell, these Interval) stats.Interval {
+func newChips(verdicts [][]stats.Cluster, these Interval) stats.Interval {
 	in := stats.NewChips(verdicts, stats.Level)
 	if !in.Valid() {
 		return in
@@ -179,10 +179,9 @@ func (s *Set) count(row *Row, c *cell) {
 		tokens         int
 		tSum, tWeights float64
 	)
-	for r, samples := range c.samples {
+	for _, samples := range c.samples {
 		n, right := 0, 0
-		for order := range samples {
-			x := c.at(r, order)
+		for _, x := range samples {
 			if x.verdict == missing {
 				continue
 			}
@@ -229,15 +228,17 @@ func (s *Set) count(row *Row, c *cell) {
 	}
 }
 
-// verdicts returns the counted samples by question and replicate.
-func (c *cell) verdicts(examples int) [][]stats.Cell {
-	out := make([][]stats.Cell, examples)
-	for order := range out {
-		out[order] = make([]stats.Cell, len(c.samples))
+// verdicts adds up the counted samples by group of questions and replicate.
+func (c *cell) verdicts(g groups) [][]stats.Cluster {
+	out := make([][]stats.Cluster, g.count)
+	for order, group := range g.of {
+		if out[group] == nil {
+			out[group] = make([]stats.Cluster, len(c.samples))
+		}
 		for r := range c.samples {
-			if v := c.at(r, order).verdict; v.counted() {
-				out[order][r] = stats.Cell{Value: float64(v.right()), OK: true}
-			}
+			one := c.sum(r, order)
+			out[group][r].Sum += one.Sum
+			out[group][r].N += one.N
 		}
 	}
 	return out

@@ -446,6 +446,83 @@ func TestNewChips(t *testing.T) {
 	}
 }
 
+// sampledRun is a run of one noise with so many samples of each question; verdict says what each of them came to.
+func sampledRun(noise Noise, replicates, examples, samples, temps int, verdict func(Key) byte) (Meta, []Record) {
+	meta := Meta{Name: "sampled", Fingerprint: testRun, Examples: examples, Noises: []Noise{noise}}
+	var records []Record
+	for temp := range temps {
+		meta.Temps = append(meta.Temps, Temp{Label: fmt.Sprintf("T%d", temp)})
+		meta.Conditions = append(meta.Conditions, Condition{
+			TempIndex: temp, Replicates: replicates, Samples: samples, MeanAlpha: Float(nan),
+		})
+	}
+	for _, k := range sampled(testGrid(1, replicates, temps, examples), samples) {
+		r := testRecord(k)
+		r.Noise, r.Temperature = noise.Label, meta.Temps[k.TempIndex].Label
+		letter(&r, verdict(k))
+		records = append(records, r)
+	}
+	return meta, records
+}
+
+// Several samples of a question are one cluster, and pair by their number.
+func TestSeveralSamplesOfAQuestion(t *testing.T) {
+	t.Parallel()
+	noise := Noise{Label: "weight", Kind: "weight", Chips: true}
+	verdict := func(k Key) byte { // the second sample of every other question is gained at the second temperature
+		if (k.Order+k.Replicate)%3 == 0 || k.TempIndex == 1 && k.Sample == 1 && k.Order%2 == 0 {
+			return 'r'
+		}
+		return 'w'
+	}
+	meta, records := sampledRun(noise, 3, 40, 2, 2, verdict)
+	set := collect(t, meta, records)
+	row := set.Table().Rows[1]
+	if row.N != 240 || row.Planned != 240 || row.Samples != 240 || row.Questions != 40 || row.Seeds != 3 ||
+		row.NewChips == nil {
+		t.Errorf("row %+v", row)
+	}
+	c, err := Compare([]Source{{Name: "run", Set: set}}, CompareOptions{IDs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Pairs[0]
+	if p.N != 240 || *p.Lost != 0 || *p.Gained != 40 || p.Method != MethodSignFlip || p.Replicates != 3 {
+		t.Errorf("pair %+v, gained %d, lost %d", p, *p.Gained, *p.Lost)
+	}
+	for _, id := range p.GainedIDs {
+		if id.Sample != 1 {
+			t.Errorf("gained %+v", id)
+		}
+	}
+	if list := idList(p.GainedIDs[:2]); list != "100/1/1 100/2/1" {
+		t.Errorf("ids %q", list)
+	}
+
+	// A replicate whose second samples are missing has the numbers of a run with one sample.
+	var firsts []Record
+	for _, r := range records {
+		if r.Sample == 0 {
+			firsts = append(firsts, r)
+		}
+	}
+	two := collect(t, meta, firsts).Table()
+	for i := range meta.Conditions {
+		meta.Conditions[i].Samples = 0
+	}
+	one := collect(t, meta, firsts).Table()
+	if !strings.Contains(strings.Join(two.Warnings, "\n"), "120 of 240 samples are there") {
+		t.Errorf("warnings %q", two.Warnings)
+	}
+	two.Rows[1].Planned, two.Rows[1].Warnings = one.Rows[1].Planned, one.Rows[1].Warnings
+	if diff := cmp.Diff(one.Rows[1], two.Rows[1], sameFloats, cmpopts.IgnoreUnexported(Row{})); diff != "" {
+		t.Errorf("one sample against two, of which one is missing:\n%s", diff)
+	}
+	if _, err := Collect(meta, yieldAll(records)); err == nil || !strings.Contains(err.Error(), "no place for it") {
+		t.Errorf("a second sample of a run with one: %v", err)
+	}
+}
+
 // A failed sample is in no accuracy; a truncated one counts as what it reads.
 func TestTableCounts(t *testing.T) {
 	t.Parallel()

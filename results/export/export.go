@@ -77,7 +77,7 @@ func Load(dir string, info *results.RunInfo, setup Setup, questions map[int]data
 	r.table = set.Table()
 	slices.SortFunc(records, func(a, b results.Record) int {
 		return cmp.Or(cmp.Compare(a.NoiseIndex, b.NoiseIndex), cmp.Compare(a.TempIndex, b.TempIndex),
-			cmp.Compare(a.Replicate, b.Replicate), cmp.Compare(a.Order, b.Order))
+			cmp.Compare(a.Replicate, b.Replicate), cmp.Compare(a.Order, b.Order), cmp.Compare(a.Sample, b.Sample))
 	})
 	for _, row := range r.table.Rows {
 		a := arm{row: row, kind: info.Meta.Noises[row.NoiseIndex].Kind}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"os/exec"
@@ -155,6 +156,62 @@ func loadHostile(t *testing.T) (*Run, string, string) {
 		t.Fatal(err)
 	}
 	return r, dir, data
+}
+
+// TestSeveralSamples exports a run with two samples of each question: the flat formats have a column more, and inspect an
+// epoch for each sample.
+func TestSeveralSamples(t *testing.T) {
+	t.Parallel()
+	r, _, _ := loadHostile(t)
+	lines := 0
+	for i := range r.arms {
+		a := &r.arms[i]
+		if a.cond.Deterministic {
+			lines += len(a.records)
+			continue
+		}
+		a.cond.Samples = 2
+		var all []results.Record
+		for _, rec := range a.records {
+			for rec.Sample = range 2 {
+				all = append(all, rec)
+			}
+		}
+		a.records = all
+		lines += len(all)
+		epochs := map[[2]int]bool{}
+		for k := range all {
+			s := r.inspectSample(*a, &all[k], "m")
+			epochs[[2]int{s.ID, s.Epoch}] = true
+			if s.Epoch < 1 || s.Epoch > 2*a.cond.Replicates || s.Metadata["sample"] != all[k].Sample {
+				t.Errorf("epoch %d, sample %v of %d replicates", s.Epoch, s.Metadata["sample"], a.cond.Replicates)
+			}
+		}
+		if len(epochs) != len(all) {
+			t.Errorf("%d epochs of %d samples", len(epochs), len(all))
+		}
+	}
+	var asParquet, asCSV bytes.Buffer
+	if err := errors.Join(r.WriteParquet(&asParquet), r.WriteCSV(&asCSV)); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := parquet.Read[sampledFlat](bytes.NewReader(asParquet.Bytes()), int64(asParquet.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := csv.NewReader(&asCSV).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != lines || len(table) != lines+1 || table[0][0] != "run" ||
+		slices.Index(table[0], "sample") != len(table[0])-1 {
+		t.Fatalf("%d rows and %d lines of %d samples, columns %v", len(rows), len(table), lines, table[0])
+	}
+	for i, row := range rows {
+		if table[i+1][len(table[0])-1] != strconv.Itoa(int(row.Sample)) || row.Run == "" || row.Sample > 1 {
+			t.Errorf("line %d has sample %s, parquet %d of run %q", i, table[i+1][len(table[0])-1], row.Sample, row.Run)
+		}
+	}
 }
 
 // TestFlat reads CSV and parquet back: the same lines in both, one for each sample of each row of the table, texts to

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,13 +105,44 @@ func finite(f results.Float) *float64 {
 	return &v
 }
 
+// sampledFlat is a line of a run that has several samples of a question.
+type sampledFlat struct {
+	flat
+	Sample int32 `parquet:"sample"`
+}
+
+// sampledFlats are flats with their samples.
+func (r *Run) sampledFlats() iter.Seq[sampledFlat] {
+	return func(yield func(sampledFlat) bool) {
+		for _, a := range r.arms {
+			for i := range a.records {
+				if !yield(sampledFlat{r.flat(a, &a.records[i]), int32(a.records[i].Sample)}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// sampled reports whether the run has several samples of a question.
+func (r *Run) sampled() bool {
+	return slices.ContainsFunc(r.arms, func(a arm) bool { return a.cond.PerQuestion() > 1 })
+}
+
 // WriteParquet writes the flat format as parquet.
 func (r *Run) WriteParquet(w io.Writer) error {
-	out := parquet.NewGenericWriter[flat](w, parquet.Compression(&parquet.Zstd),
+	if r.sampled() {
+		return writeParquet(w, r, r.sampledFlats())
+	}
+	return writeParquet(w, r, r.flats())
+}
+
+func writeParquet[T any](w io.Writer, r *Run, lines iter.Seq[T]) error {
+	out := parquet.NewGenericWriter[T](w, parquet.Compression(&parquet.Zstd),
 		parquet.KeyValueMetadata("gsmeval.fingerprint", r.Info.Fingerprint),
 		parquet.KeyValueMetadata("gsmeval.config", string(r.Info.Config)))
-	for f := range r.flats() {
-		if _, err := out.Write([]flat{f}); err != nil {
+	for f := range lines {
+		if _, err := out.Write([]T{f}); err != nil {
 			return err
 		}
 	}
@@ -119,19 +151,30 @@ func (r *Run) WriteParquet(w io.Writer) error {
 
 // WriteCSV writes the flat format as CSV with a header. Texts are as they are, line breaks included, in quotes.
 func (r *Run) WriteCSV(w io.Writer) error {
+	if r.sampled() {
+		return writeCSV(w, r.sampledFlats())
+	}
+	return writeCSV(w, r.flats())
+}
+
+func writeCSV[T any](w io.Writer, lines iter.Seq[T]) error {
 	out := csv.NewWriter(w)
-	t := reflect.TypeFor[flat]()
-	line := make([]string, t.NumField())
-	for i := range line {
-		line[i], _, _ = strings.Cut(t.Field(i).Tag.Get("parquet"), ",")
+	var fields [][]int
+	var line []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		if f.Anonymous {
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("parquet"), ",")
+		fields, line = append(fields, f.Index), append(line, name)
 	}
 	if err := out.Write(line); err != nil {
 		return err
 	}
-	for f := range r.flats() {
+	for f := range lines {
 		v := reflect.ValueOf(f)
-		for i := range line {
-			line[i] = cell(v.Field(i))
+		for i, index := range fields {
+			line[i] = cell(v.FieldByIndex(index))
 		}
 		if err := out.Write(line); err != nil {
 			return err

@@ -16,8 +16,8 @@ import (
 )
 
 // The log of inspect_ai in JSON (version 2, checked with inspect_ai 0.3.285): a file for each condition, the task.
-// Epochs are the replicates, the scorer is the answer ladder. A sample without a verdict has an error and no score, as
-// inspect has it.
+// Epochs are the replicates and, within a replicate, its samples of the question; the scorer is the answer ladder. A
+// sample without a verdict has an error and no score, as inspect has it.
 
 const inspectVersion = 2
 
@@ -111,7 +111,7 @@ func (r *Run) inspectLog(a arm, task, id string) *inspectLog {
 			"model_generate_config": r.inspectGenerate(a),
 			"model_args":            object{"dtype": s.DType, "device": info.Device, "revision": s.Revision},
 			"config": object{
-				"limit": orNil(s.Limit), "epochs": a.cond.Replicates,
+				"limit": orNil(s.Limit), "epochs": a.cond.Replicates * a.cond.PerQuestion(),
 				"epochs_reducer": []string{"mean"}, "fail_on_error": false,
 			},
 			"packages": info.Versions,
@@ -219,7 +219,7 @@ func (r *Run) inspectSample(a arm, rec *results.Record, model string) inspectSam
 	case finish.Nonfinite, finish.Failed:
 	}
 	s := inspectSample{
-		ID: rec.ID, Epoch: rec.Replicate + 1, Input: e.Question, Target: e.Gold,
+		ID: rec.ID, Epoch: rec.Replicate*a.cond.PerQuestion() + rec.Sample + 1, Input: e.Question, Target: e.Gold,
 		Messages: []inspectMessage{{Role: "user", Content: e.Question, Source: "input"}, answer},
 		Output: object{
 			"model": model, "choices": []object{{"message": answer, "stop_reason": stop}},
@@ -232,6 +232,9 @@ func (r *Run) inspectSample(a arm, rec *results.Record, model string) inspectSam
 			"t_mean":       rec.TMean,
 			"question_sha": rec.QuestionSHA, "prompt_sha": rec.PromptSHA, "solution": e.Answer,
 		},
+	}
+	if a.cond.PerQuestion() > 1 {
+		s.Metadata["sample"] = rec.Sample
 	}
 	if rec.Effect != nil {
 		s.Metadata["noise_effect"] = rec.Effect

@@ -35,6 +35,7 @@ type lmSample struct {
 	ExactMatch    float64                      `json:"exact_match"`
 
 	Replicate int           `json:"replicate"`
+	Sample    int           `json:"sample,omitempty"`
 	Status    string        `json:"status"`
 	Rung      string        `json:"rung"`
 	Finish    string        `json:"finish"`
@@ -111,7 +112,8 @@ func (r *Run) lmSample(a arm, rec *results.Record) (*lmSample, error) {
 		Resps:     [][]string{{rec.Text}}, FilteredResps: []string{rec.Answer}, Filter: r.Setup.Ladder,
 		Metrics: []string{"exact_match"},
 		DocHash: docHash, PromptHash: sha(e.Question), TargetHash: sha(e.Gold), ExactMatch: match,
-		Replicate: rec.Replicate, Status: string(rec.Status), Rung: rec.Rung, Finish: string(rec.Finish),
+		Replicate: rec.Replicate, Sample: rec.Sample, Status: string(rec.Status), Rung: rec.Rung,
+		Finish:    string(rec.Finish),
 		Tokens:    rec.Tokens,
 		PromptSHA: rec.PromptSHA, TMean: rec.TMean,
 	}, nil
@@ -197,7 +199,7 @@ func (r *Run) lmResults(tasks []string, hashes map[string]string) map[string]any
 			}},
 			"filter_list":       []map[string]any{{"name": s.Ladder}},
 			"output_type":       "generate_until",
-			"generation_kwargs": r.lmGenKwargs(a), "repeats": a.cond.Replicates,
+			"generation_kwargs": r.lmGenKwargs(a), "repeats": a.cond.Replicates * a.cond.PerQuestion(),
 			"metadata": map[string]any{
 				"version": results.TableSchema, "gsmeval_fingerprint": info.Fingerprint, "noise": a.row.Noise,
 				"noise_kind":  a.kind,

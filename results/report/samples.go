@@ -233,7 +233,7 @@ func (b *browser) collect(runs []*Run) ([]entry, error) {
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.item, b.item), cmp.Compare(a.cond, b.cond),
-			cmp.Compare(a.rec.Replicate, b.rec.Replicate))
+			cmp.Compare(a.rec.Replicate, b.rec.Replicate), cmp.Compare(a.rec.Sample, b.rec.Sample))
 	})
 	return entries, nil
 }

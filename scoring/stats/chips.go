@@ -6,12 +6,6 @@ import "math"
 // nothing.
 const MinChips = 3
 
-// Cell is the value of one question on one chip; it counts only where OK.
-type Cell struct {
-	Value float64
-	OK    bool
-}
-
 // NewChips returns the interval of the mean over all cells when both questions (rows) and chips (columns) are draws
 // from a larger set and every question meets every chip. With the standard errors clustered by question and by chip it
 // is
@@ -26,7 +20,7 @@ type Cell struct {
 //
 // There is no interval for fewer than two questions or MinChips chips that hold anything. It may reach beyond the range
 // of the values, and has no width where no chip differs from another and no question either; see Interval.Union.
-func NewChips(rows [][]Cell, level float64) Interval {
+func NewChips(rows [][]Cluster, level float64) Interval {
 	questions, chips := byRow(rows), byColumn(rows)
 	g, c := len(nonEmpty(questions)), len(nonEmpty(chips))
 	if g < 2 || c < MinChips {
@@ -39,35 +33,30 @@ func NewChips(rows [][]Cell, level float64) Interval {
 }
 
 // byRow adds up the cells of each row.
-func byRow(rows [][]Cell) []Cluster {
+func byRow(rows [][]Cluster) []Cluster {
 	sums := make([]Cluster, len(rows))
 	for i, row := range rows {
 		for _, cell := range row {
-			sums[i].add(cell)
+			sums[i].Sum += cell.Sum
+			sums[i].N += cell.N
 		}
 	}
 	return sums
 }
 
 // byColumn adds up the cells of each column.
-func byColumn(rows [][]Cell) []Cluster {
+func byColumn(rows [][]Cluster) []Cluster {
 	var sums []Cluster
 	for _, row := range rows {
 		for c, cell := range row {
 			if c == len(sums) {
 				sums = append(sums, Cluster{})
 			}
-			sums[c].add(cell)
+			sums[c].Sum += cell.Sum
+			sums[c].N += cell.N
 		}
 	}
 	return sums
-}
-
-func (c *Cluster) add(cell Cell) {
-	if cell.OK {
-		c.Sum += cell.Value
-		c.N++
-	}
 }
 
 // Union returns the smallest interval that holds both; one that is not valid holds nothing.

@@ -18,26 +18,26 @@ type population struct {
 }
 
 // draw returns verdicts, or differences of verdicts, of new questions on new chips.
-func (p population) draw(rng *rand.Rand, questions, chips int) [][]Cell {
+func (p population) draw(rng *rand.Rand, questions, chips int) [][]Cluster {
 	effects := make([]float64, chips)
 	others := make([]float64, chips) // of the chip on the difference
 	for c := range effects {
 		effects[c] = p.chip * rng.NormFloat64()
 		others[c] = p.chip * rng.NormFloat64()
 	}
-	rows := make([][]Cell, questions)
+	rows := make([][]Cluster, questions)
 	for q := range rows {
 		question := p.base + p.question*rng.NormFloat64()
-		rows[q] = make([]Cell, chips)
+		rows[q] = make([]Cluster, chips)
 		for c := range rows[q] {
 			odds := question + effects[c] + p.meeting*rng.NormFloat64()
 			luck := rng.Float64()
-			rows[q][c] = Cell{Value: verdict(luck, odds), OK: true}
+			rows[q][c] = Cluster{verdict(luck, odds), 1}
 			if p.paired {
 				if rng.IntN(2) == 0 {
 					luck = rng.Float64()
 				}
-				rows[q][c].Value -= verdict(luck, odds-p.effect+others[c])
+				rows[q][c].Sum -= verdict(luck, odds-p.effect+others[c])
 			}
 		}
 	}

@@ -14,7 +14,7 @@ type Estimate struct {
 // is that of ClusterBootstrap. chips says that the replicates are chips, which all questions share; NewChips is then at
 // least as wide as CI. Cells that hold differences of two conditions give the estimate of a paired difference, and
 // cells that hold pass@k or maj@k of several samples that of their mean.
-func EstimateMean(rows [][]Cell, chips bool, seed, stream uint64) Estimate {
+func EstimateMean(rows [][]Cluster, chips bool, seed, stream uint64) Estimate {
 	questions := byRow(rows)
 	e := Estimate{
 		Value: Mean(questions), SE: ClusterSE(questions),

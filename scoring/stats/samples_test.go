@@ -207,11 +207,11 @@ func TestSamplesAtTheirEnds(t *testing.T) {
 func TestEstimateMean(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 6))
-	rows := make([][]Cell, 80)
+	rows := make([][]Cluster, 80)
 	for q := range rows {
 		for range 4 {
 			d := PassAtK(8, rng.IntN(9), 4) - PassAtK(8, rng.IntN(9), 4)
-			rows[q] = append(rows[q], Cell{Value: d, OK: rng.IntN(10) > 0})
+			rows[q] = append(rows[q], Cluster{d, 1})
 		}
 	}
 	e := EstimateMean(rows, true, 1, 2)

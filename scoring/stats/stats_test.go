@@ -118,10 +118,14 @@ func TestAgainstScipyAndStatsmodels(t *testing.T) {
 		near(t, name+"bootstrap high", in.Hi, c.Bootstrap[1], 0.15*c.SE)
 	}
 	for i, c := range g.NewChips {
-		rows := make([][]Cell, len(c.Values))
+		rows := make([][]Cluster, len(c.Values))
 		for q, row := range c.Values {
 			for _, v := range row {
-				rows[q] = append(rows[q], Cell{Value: float64(v), OK: v > missingCell})
+				if v == missingCell {
+					rows[q] = append(rows[q], Cluster{})
+					continue
+				}
+				rows[q] = append(rows[q], Cluster{float64(v), 1})
 			}
 		}
 		in := NewChips(rows, Level)
@@ -231,11 +235,11 @@ func TestDegenerate(t *testing.T) {
 	none("Wilson of nothing", Wilson(0, 0, Level))
 	none("Wilson of NaN", Wilson(math.NaN(), 10, Level))
 	none("ClusterBootstrap of one cluster", ClusterBootstrap(one, 100, Level, 1, 1))
-	row := []Cell{{1, true}, {0, true}, {1, true}}
-	none("NewChips of two chips", NewChips([][]Cell{row[:2], row[:2], row[:2]}, Level))
+	row := []Cluster{{1, 1}, {0, 1}, {1, 1}}
+	none("NewChips of two chips", NewChips([][]Cluster{row[:2], row[:2], row[:2]}, Level))
 	none("NewChips of two chips and an empty one",
-		NewChips([][]Cell{append(row[:2:2], Cell{}), row[:2], row[:2]}, Level))
-	none("NewChips of one question", NewChips([][]Cell{row}, Level))
+		NewChips([][]Cluster{append(row[:2:2], Cluster{}), row[:2], row[:2]}, Level))
+	none("NewChips of one question", NewChips([][]Cluster{row}, Level))
 	none("NewChips of nothing", NewChips(nil, Level))
 	none("a union of nothing", NoInterval().Union(NoInterval()))
 	none("Newcombe of nothing", Newcombe(0, 0, 0.5, 10, Level))
