@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/datasets"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/results/imports"
@@ -168,7 +169,7 @@ func sum(counts map[int]int) int {
 
 // examplesOf reads a data set by row number.
 func (a *app) examplesOf(ctx context.Context, spec datasets.Spec) (map[int]datasets.Example, error) {
-	set, err := harness.NewLocator(a.stderr).Load(ctx, spec, "")
+	set, err := session.NewLocator(a.stderr).Load(ctx, spec, "")
 	if err != nil {
 		return nil, err
 	}
