@@ -90,6 +90,7 @@ func cellText(v parquet.Value, budget *int) (string, error) {
 		return strconv.FormatInt(v.Int64(), 10), nil
 	case parquet.Double:
 		return strconv.FormatFloat(v.Double(), 'f', -1, 64), nil
+	default: // bytes; the guard lets no other kind through
 	}
 	b := v.ByteArray()
 	if *budget -= len(b); *budget < 0 {

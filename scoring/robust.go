@@ -642,9 +642,9 @@ func equationAt(t string, first number) (value number, end int) {
 				ok = false // a bullet, a dash
 				break
 			}
-			if sides == 0 && below(n, next) && !(before && inFormula(t, first.start)) {
+			if sides == 0 && below(n, next) && (!before || !inFormula(t, first.start)) {
 				current = side{numbers: []number{next}} // a range
-				n, ok = next, true
+				n = next
 				sides++
 				continue
 			}

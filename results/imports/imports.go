@@ -187,7 +187,7 @@ func (f *File) Set(l scoring.Ladder) (*results.Set, error) {
 			v := s.Score(l)
 			if !yield(results.Record{
 				Run: meta.Fingerprint, Noise: "none", Temperature: condition, Replicate: s.Replicate, ID: s.ID, Order: order[s.ID], Label: s.Label,
-				QuestionSHA: shortSHA(s.Question), Text: s.Text, Finish: finish.Reason(s.Finish),
+				QuestionSHA: shortSHA(s.Question), Text: s.Text, Finish: s.Finish,
 				Answer: v.Answer.Value, Rung: v.Answer.Rung, Status: v.Status, Correct: v.Correct,
 			}, nil) {
 				return
