@@ -267,7 +267,11 @@ func parameters(s *torch.Scope) []Param {
 
 // dense is a parameter that is its tensor.
 func dense(name string, t torch.Tensor) Param {
-	return Param{name, len(t.Shape()) == 2, func(_ *torch.Scope, f func(torch.Tensor)) { f(t) }}
+	var shape []int
+	for _, d := range t.Shape() {
+		shape = append(shape, int(d))
+	}
+	return Param{name, shape, func(_ *torch.Scope, f func(torch.Tensor)) { f(t) }}
 }
 
 // held is the tensor of a parameter.

@@ -17,8 +17,8 @@ import (
 
 // Param is a parameter of a model, by its Hugging Face name.
 type Param struct {
-	Name   string
-	Matrix bool // two dimensions: of a Linear or an embedding
+	Name  string
+	Shape []int
 	// Change gives f the parameter as a dense tensor, which f may change in place, and puts what it became to use.
 	Change func(s *torch.Scope, f func(dense torch.Tensor))
 }
@@ -30,7 +30,7 @@ func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(
 	op := n.At(operation.Weights)
 	var effect condition.Effect
 	for _, p := range params {
-		if !strings.Contains(p.Name, "weight") || !n.TouchesWeight(p.Name, p.Matrix) {
+		if !strings.Contains(p.Name, "weight") || !n.TouchesWeight(p.Name, len(p.Shape) == 2) {
 			continue
 		}
 		e := condition.SiteEffect{Name: p.Name, Weight: true, Place: operation.Weights}

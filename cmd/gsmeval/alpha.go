@@ -13,13 +13,14 @@ import (
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/config"
 )
 
 // alphaFlags are the flags of gsmeval alpha.
 type alphaFlags struct {
 	set                []string
 	model, ids         string
-	prompts            []string
+	prompts, noises    []string
 	kind               string
 	scale, weightScale float64
 	positions, draws   int
@@ -58,6 +59,9 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 						return err
 					}
 					f.override(&o)
+					if err := f.under(&o); err != nil {
+						return usageError{err}
+					}
 					return a.alpha(cmd.Context(), s.LM, o, f.outputDir(s.Output()), f.asJSON)
 				})
 			case f.changed("ids"):
@@ -72,6 +76,7 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 	fl.StringVar(&f.model, "model", "", "model directory or hub id, instead of a config")
 	fl.StringVar(&f.ids, "ids", "", "measure one curve after this prompt of token ids, for example \"1,2,3\"")
 	fl.StringArrayVar(&f.prompts, "prompt", nil, "`text` to continue, as it is (repeatable)")
+	noisesFlag(c, &f.noises)
 	noiseFlagsOf(c, &f.kind, &f.scale, &f.weightScale)
 	fl.IntVar(&f.positions, "positions", 150, "generated tokens (default: the config's, or 150)")
 	fl.IntVar(&f.draws, "draws", 3, "noise draws for each prompt (default: the config's, or 3)")
@@ -102,8 +107,8 @@ func (f *alphaFlags) check(config bool) error {
 	case config:
 		err = only("goes with --model; in a config it has a key, see --set", "ids", "prompt", "noise-kind", "noise-scale", "noise-weight-scale", "dtype", "device")
 	case f.changed("ids"):
-		if err = only("does not go with --ids", "prompt", "set", "out"); err == nil && (f.kind == "none" || f.kind == "") {
-			err = errors.New("--ids needs a noise: --noise-kind and --noise-scale")
+		if err = only("does not go with --ids", "prompt", "set", "out"); err == nil && (f.kind == "none" || f.kind == "") && len(f.noises) != 1 {
+			err = errors.New("--ids needs one noise: --noise, or --noise-kind and --noise-scale")
 		}
 	default:
 		err = only("goes with a config", "set")
@@ -111,6 +116,8 @@ func (f *alphaFlags) check(config bool) error {
 	switch {
 	case err != nil:
 		return err
+	case len(f.noises) > 0 && f.changed("noise-kind"):
+		return errors.New("give either --noise or --noise-kind")
 	case f.positions < 1 || f.positions > 1<<20:
 		return fmt.Errorf("--positions %d is not between 1 and %d", f.positions, 1<<20)
 	case f.draws < 1 || f.draws > 1_000_000:
@@ -154,7 +161,25 @@ func (f *alphaFlags) options() (study.AlphaOptions, error) {
 	if f.kind != "none" {
 		o.Noises = []condition.Noise{n}
 	}
+	if err := f.under(&o); err != nil {
+		return o, usageError{err}
+	}
 	return o, nil
+}
+
+// under puts the noises of --noise in the place of others.
+func (f *alphaFlags) under(o *study.AlphaOptions) error {
+	if len(f.noises) > 0 {
+		o.Noises = nil
+	}
+	for _, text := range f.noises {
+		n, err := config.ParseNoise("--noise", text)
+		if err != nil {
+			return err
+		}
+		o.Noises = append(o.Noises, n)
+	}
+	return nil
 }
 
 // alphaOfModel does the experiments on texts, the notebook's where none is given.

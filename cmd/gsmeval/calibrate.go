@@ -90,19 +90,31 @@ func calibrationRow(m *calibrate.Calibration) string {
 }
 
 func verifyNoiseCommand(a *app) *cobra.Command {
-	var set []string
+	var set, noises []string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "verify-noise CONFIG",
 		Short: "Prove that every noise of a config acts, and how much",
 		Long: `Verify-noise puts the config's first question through the model, clean and under three draws of each noise. It fails if a noise
-leaves the logits as they were, draws the same twice, or adds something else than scale x spread.`,
+leaves the logits as they were, draws the same twice, or adds something else than scale x spread. A table shows which token holds
+most of the squared input of each Linear: where it is a sink, noise relative to the tensor's spread is sized by that token alone.`,
 		Example: `  gsmeval verify-noise configs/dyn_tstar.yaml
   gsmeval verify-noise configs/dyn_tstar.yaml --set 'noise=[{kind: weight, scale: 0.02, exclude: [lm_head]}]'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.session(cmd, args[0], set, func(s *session.Session) error {
-				list, err := study.VerifyNoise(cmd.Context(), s)
+				under := s.Cfg.Noise
+				if len(noises) > 0 {
+					under = nil
+				}
+				for _, text := range noises {
+					n, err := config.ParseNoise("--noise", text)
+					if err != nil {
+						return usageError{err}
+					}
+					under = append(under, n)
+				}
+				list, err := study.VerifyNoise(cmd.Context(), s, under)
 				if err != nil {
 					return err
 				}
@@ -130,6 +142,7 @@ leaves the logits as they were, draws the same twice, or adds something else tha
 		},
 	}
 	setFlag(c, &set)
+	noisesFlag(c, &noises)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -137,16 +150,29 @@ leaves the logits as they were, draws the same twice, or adds something else tha
 // verified is the report on one noise.
 func verified(v study.Verified) string {
 	out := fmt.Sprintf("## %s\n\nLogits: mean |difference| %.4g from clean, %.4g between two draws.\n\n", v.Noise, v.FromClean, v.BetweenDraws)
-	out += "| Site | Elements | Spread | RMS of noise | Ratio | SNR dB |\n|---|--:|--:|--:|--:|--:|\n"
+	out += "| Site | Elements | Spread | RMS of noise | Ratio | SNR dB | Changed | Clipped |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
 	for _, s := range v.Sites {
 		ratio, snr := "no spread", ""
 		if s.Ratio != nil {
 			ratio, snr = fmt.Sprintf("%.4f", *s.Ratio), fmt.Sprintf("%.1f", *s.SNR)
 		}
-		out += fmt.Sprintf("| %s | %d | %.4g | %.4g | %s | %s |\n", s.Name, s.Elements, s.Spread, s.RMS, ratio, snr)
+		out += fmt.Sprintf("| %s | %d | %.4g | %.4g | %s | %s | %s | %s |\n", s.Name, s.Elements, s.Spread, s.RMS, ratio, snr, percent(s.Changed), percent(s.Clipped))
+	}
+	if len(v.Sinks) > 0 {
+		out += "\n| Input of | Largest token | Its share of the squared input |\n|---|--:|--:|\n"
+		for _, s := range v.Sinks {
+			out += fmt.Sprintf("| %s | %d | %.1f %% |\n", s.Name, s.Position, 100*s.Share)
+		}
 	}
 	if v.OK {
 		return out + "\nThe noise acts as asked.\n"
 	}
 	return out + "\nPROBLEM: " + v.Problem + "\n"
+}
+
+func percent(share *float64) string {
+	if share == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.3g %%", 100**share)
 }

@@ -19,13 +19,14 @@ import (
 	"github.com/gsmeval/gsmeval/decode/chat/jinja"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
 func generateCommand(a *app) *cobra.Command {
 	o := session.GenerateOptions{}
-	var prompt, ids, kind, dtype, device, date string
+	var prompt, ids, noise, kind, dtype, device, date string
 	var raw, greedy, asJSON, noCache bool
 	var temperature, scale, weightScale float64
 	c := &cobra.Command{
@@ -61,7 +62,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 			}
 			o.Recompute = noCache
 			var err error
-			if o.Noise, err = noiseFlags(kind, scale, weightScale); err != nil {
+			if o.Noise, err = oneNoise(cmd, noise, kind, scale, weightScale); err != nil {
 				return usageError{err}
 			}
 			byIDs := cmd.Flags().Changed("ids")
@@ -106,12 +107,36 @@ and the log probability of every chosen token (untempered) are printed too.`,
 	f.IntVar(&o.MaxNewTokens, "max-new-tokens", 512, "generated tokens at most")
 	f.StringArrayVar(&o.Stop, "stop", nil, "a string that ends the text (not inside <think>); may be given more than once")
 	f.BoolVar(&noCache, "no-kv-cache", false, "compute the whole prefix at every step, under noise of its own")
+	noiseFlag(c, &noise)
 	noiseFlagsOf(c, &kind, &scale, &weightScale)
 	f.StringVar(&dtype, "dtype", "float32", "compute type: float32, bfloat16, float16")
 	f.StringVar(&device, "device", "auto", "auto or cpu")
 	f.BoolVar(&asJSON, "json", false, "print ids, text and log probabilities as JSON")
 	required(c, "model")
 	return c
+}
+
+// noiseFlag declares the flag of one noise of any kind.
+func noiseFlag(c *cobra.Command, text *string) {
+	c.Flags().StringVar(text, "noise", "", "a noise as `YAML`, as in the list noise of a config: {weights: {kind: int, bits: 4}}")
+}
+
+// noisesFlag declares the flag of noises of any kind.
+func noisesFlag(c *cobra.Command, list *[]string) {
+	c.Flags().StringArrayVar(list, "noise", nil, "a noise as `YAML`, as in the list noise of a config and instead of it (repeatable)")
+}
+
+// oneNoise is the noise of --noise or of the flags of the short forms.
+func oneNoise(cmd *cobra.Command, text, kind string, scale, weightScale float64) (condition.Noise, error) {
+	if !cmd.Flags().Changed("noise") {
+		return noiseFlags(kind, scale, weightScale)
+	}
+	for _, f := range []string{"noise-kind", "noise-scale", "noise-weight-scale"} {
+		if cmd.Flags().Changed(f) {
+			return condition.Noise{}, fmt.Errorf("give either --noise or --%s", f)
+		}
+	}
+	return config.ParseNoise("--noise", text)
 }
 
 // noiseFlagsOf declares the flags of one noise.

@@ -54,7 +54,7 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 var commands = []func(*app) *cobra.Command{
 	runCommand, resumeCommand, watchCommand, statusCommand, submitCommand, mergeCommand,
 	compareCommand, explainCommand, reportCommand, viewCommand, scoreCommand, exportCommand,
-	calibrateCommand, verifyNoiseCommand,
+	calibrateCommand, verifyNoiseCommand, perturbCommand,
 	alphaCommand, tempsCommand, curveCommand,
 	generateCommand, promptCommand, initCommand, doctorCommand, versionCommand, workerCommand,
 }

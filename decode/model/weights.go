@@ -109,7 +109,7 @@ func (p *param) restore(s *torch.Scope) error {
 // noisy is the parameter as weight noise sees it: a dense tensor, from which the copy for Linears is made anew. The
 // parameter is clean before.
 func (p *param) noisy() noise.Param {
-	return noise.Param{Name: p.name, Matrix: len(p.source.Shape) == 2, Change: func(s *torch.Scope, f func(dense torch.Tensor)) {
+	return noise.Param{Name: p.name, Shape: p.source.Shape, Change: func(s *torch.Scope, f func(dense torch.Tensor)) {
 		mark := s.Mark()
 		defer s.Release(mark)
 		p.dirty = true

@@ -21,6 +21,7 @@ type Verified struct {
 	FromClean    float64        `json:"from_clean"`
 	BetweenDraws float64        `json:"between_draws"`
 	Sites        []VerifiedSite `json:"sites"`
+	Sinks        []Sink         `json:"sinks"` // of the prompt, at the input of every Linear
 	OK           bool           `json:"ok"`
 	Problem      string         `json:"problem,omitempty"`
 }
@@ -33,24 +34,31 @@ type VerifiedSite struct {
 	RMS      float64  `json:"rms"`    // of what was added
 	Ratio    *float64 `json:"ratio"`  // RMS over spread: the scale, as measured
 	SNR      *float64 `json:"snr_db"`
+	// Shares of the elements that are another number now, and that were out of a range; null where no one counts them.
+	Changed *float64 `json:"changed"`
+	Clipped *float64 `json:"clipped"`
 	// Expected tells whether the ratio is the scale within max(1 %, 4/sqrt(2n)) for n elements.
 	Expected bool `json:"as_expected"`
 }
 
-// VerifyNoise measures every noise of the config on its first question.
-func VerifyNoise(ctx context.Context, s *session.Session) ([]Verified, error) {
+// VerifyNoise measures noises on the first question of a config.
+func VerifyNoise(ctx context.Context, s *session.Session, noises []condition.Noise) ([]Verified, error) {
 	prompts, err := s.Prompts()
 	if err != nil {
 		return nil, err
 	}
 	ids := prompts[0].IDs
 	probe := decode.Probe{IDs: ids, From: len(ids) - 1, Together: len(ids), Sample: "verify"}
+	sinks, err := measureSinks(ctx, s.LM, probe)
+	if err != nil {
+		return nil, err
+	}
 	var out []Verified
-	for _, n := range s.Cfg.Noise {
+	for _, n := range noises {
 		if n.Empty() {
 			continue
 		}
-		v := Verified{Noise: n.Label()}
+		v := Verified{Noise: n.Label(), Sinks: sinks}
 		draws := make([][]float32, verifyDraws)
 		var clean []float32
 		effect, err := s.LM.Probe(ctx, []decode.Probe{probe}, decode.Probing{Noise: n, Draws: verifyDraws, Seed: s.Cfg.Seed},
@@ -68,7 +76,7 @@ func VerifyNoise(ctx context.Context, s *session.Session) ([]Verified, error) {
 		out = append(out, v)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("the config has no noise to verify: %w", condition.ErrNoEffect)
+		return nil, fmt.Errorf("there is no noise to verify: %w", condition.ErrNoEffect)
 	}
 	return out, nil
 }
@@ -83,6 +91,10 @@ func (v *Verified) check(n condition.Noise, effect condition.Effect) {
 			if scaled, ok := n.At(e.Place).(operation.Scaled); ok {
 				s.Expected = math.Abs(ratio/scaled.Ratio()-1) <= max(0.01, 4/math.Sqrt(2*float64(e.Elements)))
 			}
+		}
+		if _, fused := n.At(e.Place).(*operation.Gaussian); !fused && e.Elements > 0 {
+			changed, clipped := float64(e.Changed)/float64(e.Elements), float64(e.Clipped)/float64(e.Elements)
+			s.Changed, s.Clipped = &changed, &clipped
 		}
 		if !s.Expected {
 			v.Problem = fmt.Sprintf("the noise at %s is %.4g of its spread, not the scale that was asked for", e.Name, *s.Ratio)

@@ -68,13 +68,27 @@ func (e Effect) Total() SiteEffect {
 	return t
 }
 
-// Check returns ErrNoEffect where nothing changed.
+// Check returns ErrNoEffect where nothing changed, in any place that was to be perturbed.
 func (e Effect) Check() error {
-	if e.Total().Noise2 > 0 {
-		return nil
-	}
 	if len(e) == 0 {
 		return fmt.Errorf("%w: no parameter or Linear was touched (do include and exclude match any name?)", ErrNoEffect)
 	}
-	return fmt.Errorf("%w: %d tensors were touched, and all stayed as they were", ErrNoEffect, len(e))
+	places, changed := map[operation.Place]int{}, map[operation.Place]bool{}
+	for _, s := range e {
+		places[s.Place]++
+		changed[s.Place] = changed[s.Place] || s.Noise2 > 0
+	}
+	for _, s := range e {
+		if !changed[s.Place] {
+			return fmt.Errorf("%w: %d tensors were touched%s, and all stayed as they were", ErrNoEffect, places[s.Place], among(s.Place))
+		}
+	}
+	return nil
+}
+
+func among(p operation.Place) string {
+	if p == "" {
+		return ""
+	}
+	return " among the " + string(p)
 }

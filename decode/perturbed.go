@@ -1,0 +1,162 @@
+package decode
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gsmeval/gsmeval/decode/checkpoint"
+	"github.com/gsmeval/gsmeval/decode/checkpoint/half"
+	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
+	"github.com/gsmeval/gsmeval/noise/philox"
+)
+
+// WritePerturbed writes the model with the weights of a replicate of a noise, as a checkpoint of
+// its compute type: model.safetensors, config.json and the tokenizer's files. The model is as before afterwards.
+func (lm *LM) WritePerturbed(out string, n condition.Noise, seed uint64, replicate int) (condition.Effect, error) {
+	if !n.On(operation.Weights) {
+		return nil, errors.New("the noise changes no weights; what it does to activations cannot be written to a checkpoint")
+	}
+	dir := lm.Dir
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory with a checkpoint; perturb writes beside its config.json and tokenizer", dir)
+	}
+	if list, err := os.ReadDir(out); err == nil && len(list) > 0 {
+		return nil, fmt.Errorf("%s is not empty; name a new directory", out)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, fmt.Errorf("making the directory: %w", err)
+	}
+	dtype := lm.Model.DType
+	if err := copyText(dir, out, dtype.String()); err != nil {
+		return nil, err
+	}
+	var effect condition.Effect
+	err := files.Replace(filepath.Join(out, "model.safetensors"), func(w io.Writer) error {
+		return lm.Worker.Do(func(s *torch.Scope) error {
+			// One parameter after another, written as soon as it is perturbed: beside the weights this needs the memory of one.
+			_, err := lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
+				stored := make([]checkpoint.Stored, len(params))
+				index := make(map[string]noise.Param, len(params))
+				for i, p := range params {
+					stored[i], index[p.Name] = storedAs(p, dtype), p
+				}
+				return nil, checkpoint.WriteSafetensors(w, stored, func(t checkpoint.Stored) (data []byte, err error) {
+					p := index[t.Name]
+					change := p.Change
+					p.Change = func(s *torch.Scope, f func(torch.Tensor)) {
+						change(s, func(dense torch.Tensor) {
+							f(dense)
+							data = bytesOf(s, dense, t)
+						})
+					}
+					did, err := noise.PerturbWeights(s, n, []noise.Param{p}, func(name string) philox.Key {
+						return philox.NewKey(philox.Weight, seed, replicate, name)
+					}, false)
+					if effect = append(effect, did...); err != nil && !errors.Is(err, condition.ErrNoEffect) {
+						return nil, err
+					}
+					if len(did) == 0 { // not touched
+						p.Change(s, func(torch.Tensor) {})
+					}
+					return data, s.Err()
+				})
+			})
+			return errors.Join(err, lm.Model.Restore(s))
+		})
+	})
+	if err == nil {
+		err = effect.Check()
+	}
+	return effect, err
+}
+
+// storedAs is a parameter's place in a file.
+func storedAs(p noise.Param, dtype torch.DType) checkpoint.Stored {
+	t := checkpoint.Stored{Name: p.Name, DType: "F32", Shape: p.Shape, Size: 4}
+	switch dtype {
+	case torch.BFloat16:
+		t.DType, t.Size = "BF16", 2
+	case torch.Float16:
+		t.DType, t.Size = "F16", 2
+	}
+	for _, d := range p.Shape {
+		t.Size *= d
+	}
+	return t
+}
+
+// bytesOf are a tensor's elements, which are of the type that it is stored in.
+func bytesOf(s *torch.Scope, dense torch.Tensor, t checkpoint.Stored) []byte {
+	mark := s.Mark()
+	defer s.Release(mark)
+	values := s.FloatView(s.Host(s.To(dense, torch.Float32)))
+	if s.Err() != nil {
+		return nil
+	}
+	data := make([]byte, 0, t.Size)
+	for _, v := range values {
+		switch t.DType {
+		case "BF16":
+			data = binary.LittleEndian.AppendUint16(data, half.ToBFloat16(v))
+		case "F16":
+			data = binary.LittleEndian.AppendUint16(data, half.ToFloat16(v))
+		default:
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+	}
+	return data
+}
+
+// copyText copies what a checkpoint has beside its weights.
+func copyText(dir, out, dtype string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("reading the checkpoint: %w", err)
+	}
+	const most = 1 << 28
+	text := []string{".json", ".txt", ".jinja", ".model", ".md"}
+	for _, f := range list {
+		ext := filepath.Ext(f.Name())
+		if f.IsDir() || !slices.Contains(text, ext) || strings.HasSuffix(f.Name(), ".index.json") {
+			continue
+		}
+		data, err := files.Read(filepath.Join(dir, f.Name()), most)
+		if err != nil {
+			return fmt.Errorf("copying the checkpoint: %w", err)
+		}
+		if f.Name() == "config.json" {
+			if data, err = plainConfig(data, dtype); err != nil {
+				return fmt.Errorf("%s: %w", f.Name(), err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(out, f.Name()), data, 0o644); err != nil {
+			return fmt.Errorf("copying the checkpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+// plainConfig is a config.json of weights of a type that are not quantised, whatever they were.
+func plainConfig(data []byte, dtype string) ([]byte, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, err
+	}
+	delete(all, "quantization_config")
+	delete(all, "torch_dtype")
+	all["dtype"] = json.RawMessage(strconv.Quote(dtype))
+	return json.MarshalIndent(all, "", "  ")
+}
