@@ -53,7 +53,8 @@ func write(file string, data []byte, offset int64) error {
 	return err
 }
 
-// drop makes the entry of a needed library name another one that is needed, which the loader then finds loaded.
+// drop makes the entry of a needed library name the one before it, or after it if it is the first, which the loader then finds loaded. It is
+// a neighbour, so that the order in which symbols are looked up stays: before glibc 2.32 the loader itself has a malloc, and it is last.
 func drop(file, library string) error {
 	f, err := elf.Open(file)
 	if err != nil {
@@ -80,7 +81,7 @@ func drop(file, library string) error {
 		value := f.ByteOrder.Uint64(entries[i+8:])
 		if name, _, _ := bytes.Cut(names[min(value, uint64(len(names))):], []byte{0}); string(name) == library {
 			at = i + 8
-		} else {
+		} else if at < 0 || other == 0 {
 			other = value
 		}
 	}
