@@ -14,7 +14,7 @@
 
 namespace {
 
-// Looks at a value before a thread sleeps: some 30 us.
+// Looks at a value before a thread sleeps.
 constexpr int kSpins = 1000;
 
 inline void relax() {
