@@ -64,7 +64,9 @@ func unsignedAt(t string, i int) (number, bool) {
 		return fractionAt(t, i)
 	}
 	n := number{value: canonical(digits), end: end}
-	for _, step := range []func(string, number, int) (number, bool){exponentAt, slashAt, mixedAt, overAt, powerAt, factorialAt, colonAt, dotsAt} {
+	for _, step := range []func(string, number, int) (number, bool){
+		exponentAt, slashAt, mixedAt, overAt, powerAt, factorialAt, colonAt, dotsAt,
+	} {
 		if next, ok := step(t, n, i); ok {
 			n = next
 			break
@@ -101,10 +103,6 @@ func decimalAt(t string, i int) (digits string, end int, ok bool) {
 	}
 	return digits, end, digits != ""
 }
-
-// european is a number with a point between thousands, or a comma before
-// decimals, and what follows it.
-var european = regexp.MustCompile(`^([0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,3}(?:[ \x{a0}\x{202f}][0-9]{3})+|[0-9]{1,15})(,[0-9]{1,6})?((?:[.,][0-9])?)((?:[ \x{a0}]?(?:€|EUR\b|Euro\b|euros?\b|kr\b|zł))?)`)
 
 // europeanAt reads 1.234,50 and 12,50 € and 0,5 and 12,5 as the continent means
 // them. What may be English stays English: 1.234 but for euros, 70,000, and a
@@ -553,9 +551,6 @@ func fractionAt(t string, i int) (number, bool) {
 	}
 	return number{}, false
 }
-
-// scale is a word that multiplies the number before it.
-var scale = regexp.MustCompile(`^(?:([kKMB]|bn|mn)|\*{0,2}(?:[ \x{a0}~-]|\\[,;: ])?(?:\\(?:text|mathrm)\s?\{\s?)?(?i:(hundred|thousand|million|millions|mio|billion|billions|bn|mn|trillion|trillions|lakhs?|crores?)))(?:[^\p{L}\p{Nd}]|$)`)
 
 // moneyScale is a scale that is a letter, of money.
 var moneyScale = regexp.MustCompile(`^ ?([kKmMbB]|mil)(?:[^\p{L}\p{Nd}]|$)`)

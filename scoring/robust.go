@@ -108,23 +108,6 @@ func restated(text, question string) int {
 	return 0
 }
 
-// The ways a model runs on: it asks itself a new question, or takes the user's
-// turn. Those of turns end the text wherever they stand, as do the questions
-// that runOn has; runOnLine also has what ends only a text whose answer nothing
-// announces.
-var (
-	turns = `(?:(?m:^)|[.!?)}*0-9])(?:user|assistant|human)\n|<\|(?:im_start|im_end|eot_id|start_header_id|end_of_text|endoftext|end|user|eom_id|return)\|>|<end_of_turn>|<start_of_turn>|</s>|\[/?INST\]`
-	asked = `\bQuestion(?: ?#?[0-9]{1,4})?[*_]{0,3}:|\b(?:Human|User)[*_]{0,3}: |(?:问题|用户)[0-9]{0,4}[:：]|<question>|\[[Qq]uestion\]`
-	runOn = regexp.MustCompile(turns + `|` + asked + `|(?m:^[ *_#>]{0,8}` + askedLine + `)`)
-	// A new question at the start of a line.
-	askedLine = `(?:[<\[][Qq]uestion[>\]]|(?:(?i:(?:next |new |another |similar )?(?:question|problem|exercise|example|task))(?: ?#?[0-9]{1,4})?|Q ?[0-9]{0,4}|(?i:human|user|student|instruction|input|response|prompt|assistant|system|bot))[*_]{0,3}:` +
-		`|(?i:question|problem|exercise|example|task) ?#?[0-9]{1,4}\b[.)*_]{0,3}|#{1,6} ?(?i:question|problem|exercise|example|human|user|instruction|input)\b)`
-	// What a model says when it is done.
-	farewell = `(?i:(?:please )?(?:let me know|feel free|do not hesitate|don't hesitate)|(?:i )?hope (?:this|that|it)|if you (?:have|need|want|'d|would)|is there anything|need (?:any|more)` +
-		`|would you like|do you (?:have|want|need)|happy to help|thank you|good luck|have a (?:great|nice))\b`
-	runOnLine = regexp.MustCompile(turns + `|(?m:^[ *_#>]{0,8}` + askedLine + `)|(?:(?m:^)|[.!?*)] {1,2})[ *_]{0,3}` + farewell)
-)
-
 // cutRunOn cuts text at the first new question that follows an answered part.
 func cutRunOn(text string, marker *regexp.Regexp, answered func(part string) bool) string {
 	from := 0
@@ -160,13 +143,8 @@ func findHash(text string) (last Answer, found bool) {
 	return last, found
 }
 
-// The ways an answer is announced.
+// Other announcements of an answer.
 var (
-	// announced is "the answer is", "the answer to the question would therefore be", "Answer:" and "answer =". Its first
-	// group is the sign that stands for a verb.
-	announced = regexp.MustCompile(`(?i:\bans(?:wer)?)(?:s\b|\.)?(?: (?:to|in|for|of) [^.:=\n\p{Nd}]{1,40}?)?(?:,? (?:therefore|then|thus|hence|of course|in this case|in short),)?[*_]{0,3}(?:\s{1,3}[*_]{0,3}(?:` + verbs + `)\b[*_]{0,3}(?:,? (?:` + adverbs + `)\b,?){0,3}|\s{0,3}[*_]{0,3}\s?([:=：→⇒]|[-=]>))`)
-	verbs     = `(?i:is|was|are|becomes|equals|(?:(?:would|should|will|must|can|has to|therefore|thus|then) ){1,2}(?:be|is|equal)|comes (?:out )?to|works out (?:to|as)|turns out to be|ends up (?:being|as|at))`
-	adverbs   = `(?i:equal to|therefore|thus|then|hence|so|approximately|approx\.?|about|roughly|around|nearly|almost|simply|just|exactly|indeed|only|now|also|clearly|actually|really|be|given by|found to be|calculated as|a total of|the|an?|in total)`
 	// quoted is the key of an object in JSON.
 	quoted = regexp.MustCompile(`(?i)["'](?:final_?)?answer["']\s?:`)
 	// heading is a line that says no more than that the answer follows.
@@ -346,8 +324,6 @@ func eachBox(text string, visit func(start, end int)) {
 }
 
 var (
-	// goesOn is what a value in a box may not be followed by: the rest of a formula.
-	goesOn = regexp.MustCompile(`^(?:[ )}\]]|\\[,;!: ]|\\right)*(?:[-+*/^=<>×·÷−]|\\(?:cdot|times|div|pm|mp|pi|sqrt|le|ge|lt|gt|cup|in)\b|\\frac ?\{? ?[0-9]|[,;:] ?[0-9]|[xyzn](?:[^\p{L}]|$)|(?:\\text\{)? ?(?:or|and) [0-9]|!)`)
 	// wordy is a text of words, or an equation, whose last number may be its answer.
 	wordy = regexp.MustCompile(`\\text|=|\p{L}{3}[^\p{L}{\\]`)
 	// scaled is a value with a word that is no unit.
@@ -551,11 +527,6 @@ func isLetter(c byte) bool {
 
 // maxSides bounds the numbers in one equation.
 const maxSides = 32
-
-// operation is what may stand between two numbers of an equation: a unit, then
-// an operator, then a currency. Its groups are what closes before the operator,
-// the white space around that, and the operator.
-var operation = regexp.MustCompile(`^([)\]}]{0,2})(?:[ ]?(?:(?:/|per )?\p{L}{1,20}|%|\\%|\\text\{ ?\p{L}{1,20} ?\}))?([ \t]{0,3}\*{0,2}[ \t]{0,3}|\\[ ,;])(\\times|\\cdot|\\div|\\approx|\\\*|[-=+*/x×·÷−–≈])([ \t]{0,3}|\\[ ,;])(?:\*{0,2}\\?[$€£])?[-−]?(?:<<[^<>]{0,60}>>)?`)
 
 // side is one side of an equation: numbers and the operators between them.
 type side struct {

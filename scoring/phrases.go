@@ -1,0 +1,111 @@
+package scoring
+
+import (
+	"regexp"
+	"strings"
+)
+
+// either is an expression that matches any of the others.
+func either(expressions ...string) string { return `(?:` + strings.Join(expressions, `|`) + `)` }
+
+// compiled puts expressions one after another.
+func compiled(expressions ...string) *regexp.Regexp {
+	return regexp.MustCompile(strings.Join(expressions, ""))
+}
+
+// The ways a model runs on: it takes the user's turn, asks itself a new question,
+// or says goodbye.
+var (
+	// turns are those that end a text wherever they stand.
+	turns = either(
+		`(?:(?m:^)|[.!?)}*0-9])(?:user|assistant|human)\n`, // what is left of a turn without its control tokens
+		`<\|(?:im_start|im_end|eot_id|eom_id|start_header_id|end_of_text|endoftext|end|user|return)\|>`,
+		`<(?:end|start)_of_turn>`, `</s>`, `\[/?INST\]`,
+	)
+	// asked are questions, wherever they stand.
+	asked = either(
+		`\bQuestion(?: ?#?[0-9]{1,4})?[*_]{0,3}:`, `\b(?:Human|User)[*_]{0,3}: `, `(?:问题|用户)[0-9]{0,4}[:：]`,
+		`<question>`, `\[[Qq]uestion\]`,
+	)
+	exercise = `(?i:question|problem|exercise|example|task)`
+	role     = `(?i:human|user|student|instruction|input|response|prompt|assistant|system|bot)`
+	// askedLine is a question at the start of a line.
+	askedLine = `(?m:^[ *_#>]{0,8}` + either(
+		`[<\[][Qq]uestion[>\]]`,
+		either(`(?i:next |new |another |similar )?`+exercise+`(?: ?#?[0-9]{1,4})?`, `Q ?[0-9]{0,4}`, role)+`[*_]{0,3}:`,
+		exercise+` ?#?[0-9]{1,4}\b[.)*_]{0,3}`,
+		`#{1,6} ?`+either(exercise, role)+`\b`,
+	) + `)`
+	// farewell is what a model says when it is done.
+	farewell = `(?:(?m:^)|[.!?*)] {1,2})[ *_]{0,3}(?i:` + either(
+		`(?:please )?(?:let me know|feel free|do not hesitate|don't hesitate)`, `(?:i )?hope (?:this|that|it)`,
+		`if you (?:have|need|want|'d|would)`, `is there anything`, `need (?:any|more)`, `would you like`,
+		`do you (?:have|want|need)`, `happy to help`, `thank you`, `good luck`, `have a (?:great|nice)`,
+	) + `)\b`
+
+	// runOn ends any text, runOnLine one whose answer nothing announces.
+	runOn     = regexp.MustCompile(either(turns, asked, askedLine))
+	runOnLine = regexp.MustCompile(either(turns, askedLine, farewell))
+)
+
+// The ways an answer is announced: "the answer is", "the answer to the question
+// would therefore be", "Answer:" and "answer =".
+var (
+	verbs = `(?i:` + either(
+		`is|was|are|becomes|equals`,
+		`(?:(?:would|should|will|must|can|has to|therefore|thus|then) ){1,2}(?:be|is|equal)`,
+		`comes (?:out )?to`, `works out (?:to|as)`, `turns out to be`, `ends up (?:being|as|at)`,
+	) + `)`
+	adverbs = `(?i:` + either(
+		`equal to`, `given by`, `found to be`, `calculated as`, `a total of`, `in total`, `approx\.?`,
+		`therefore|thus|then|hence|so|approximately|about|roughly|around|nearly|almost`,
+		`simply|just|exactly|indeed|only|now|also|clearly|actually|really|be|the|an?`,
+	) + `)`
+	// announced has the sign that stands for a verb as its group.
+	announced = compiled(
+		`(?i:\bans(?:wer)?)(?:s\b|\.)?(?: (?:to|in|for|of) [^.:=\n\p{Nd}]{1,40}?)?`,
+		`(?:,? (?:therefore|then|thus|hence|of course|in this case|in short),)?[*_]{0,3}`,
+		either(
+			`\s{1,3}[*_]{0,3}`+verbs+`\b[*_]{0,3}(?:,? `+adverbs+`\b,?){0,3}`,
+			`\s{0,3}[*_]{0,3}\s?([:=：→⇒]|[-=]>)`,
+		),
+	)
+)
+
+// goesOn is what a value in a box may not be followed by: the rest of a formula.
+var goesOn = compiled(
+	`^(?:[ )}\]]|\\[,;!: ]|\\right)*`,
+	either(
+		`[-+*/^=<>×·÷−!]`, `\\(?:cdot|times|div|pm|mp|pi|sqrt|le|ge|lt|gt|cup|in)\b`, `\\frac ?\{? ?[0-9]`,
+		`[,;:] ?[0-9]`, `[xyzn](?:[^\p{L}]|$)`, `(?:\\text\{)? ?(?:or|and) [0-9]`,
+	),
+)
+
+// operation is what may stand between two numbers of an equation: a unit, then
+// an operator, then a currency. Its groups are what closes before the operator,
+// the white space around that, and the operator.
+var operation = compiled(
+	`^([)\]}]{0,2})(?:[ ]?`, either(`(?:/|per )?\p{L}{1,20}`, `%`, `\\%`, `\\text\{ ?\p{L}{1,20} ?\}`), `)?`,
+	`([ \t]{0,3}\*{0,2}[ \t]{0,3}|\\[ ,;])`,
+	`(\\times|\\cdot|\\div|\\approx|\\\*|[-=+*/x×·÷−–≈])`,
+	`([ \t]{0,3}|\\[ ,;])`,
+	`(?:\*{0,2}\\?[$€£])?[-−]?(?:<<[^<>]{0,60}>>)?`,
+)
+
+// european is a number with a point between thousands, or a comma before
+// decimals, and what follows it.
+var european = compiled(
+	`^(`, either(`[0-9]{1,3}(?:\.[0-9]{3})+`, `[0-9]{1,3}(?:[ \x{a0}\x{202f}][0-9]{3})+`, `[0-9]{1,15}`), `)`,
+	`(,[0-9]{1,6})?((?:[.,][0-9])?)`,
+	`((?:[ \x{a0}]?`, either(`€`, `EUR\b`, `Euro\b`, `euros?\b`, `kr\b`, `zł`), `)?)`,
+)
+
+// scale is a word that multiplies the number before it: a letter that touches it,
+// or a word.
+var scale = compiled(
+	`^`, either(
+		`([kKMB]|bn|mn)`,
+		`\*{0,2}(?:[ \x{a0}~-]|\\[,;: ])?(?:\\(?:text|mathrm)\s?\{\s?)?`+
+			`(?i:(hundred|thousand|millions?|mio|billions?|bn|mn|trillions?|lakhs?|crores?))`,
+	), `(?:[^\p{L}\p{Nd}]|$)`,
+)
