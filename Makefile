@@ -13,7 +13,7 @@ PURE := ./internal/condition/... ./internal/keys/... ./internal/thought/... ./no
 .PHONY: help run smollm2 test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check wheel wheel-check bundle release-check gpu-check clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 run: build ## set everything up, then run the bundled model on the bundled data (configs/first_light.yaml)
 	@echo "run: 200 problems under three noises; less than a minute on two cores"

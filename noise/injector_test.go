@@ -547,7 +547,7 @@ func TestOperationsWithoutAKernel(t *testing.T) {
 func TestWeightsWithoutAKernel(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
-	noise := condition.Noise{Weights: condition.Part{Kind: "half", Operation: half{}}}
+	noise := condition.Noise{Weights: condition.Part{Kind: "half", Operation: half{}}, Scope: "all"}
 	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16} {
 		got := make([]float32, 6)
 		do(t, w, func(s *torch.Scope) {

@@ -80,7 +80,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"doctor", dir + "/models/"}, ":4", []string{dir + "/models/m"}},
 		{[]string{"generate", "--model", dir + "/m"}, ":6", []string{dir + "/models/"}},
 		{[]string{"run", "x.yaml", "--set", "dataset.l"}, ":6", []string{"dataset.limit="}},
-		{[]string{"run", "x.yaml", "--set", "noise.0.s"}, ":6", []string{"noise.0.scale="}},
+		{[]string{"run", "x.yaml", "--set", "noise.0.s"}, ":6", []string{"noise.0.scale=", "noise.0.scope="}},
 		{[]string{"run", "x.yaml", "--progress", ""}, ":4", []string{"auto", "bar", "plain", "json", "none"}},
 		{[]string{"export", "x", "--format", ""}, ":4", []string{"lm-eval", "inspect", "csv", "parquet"}},
 		{[]string{"compare", "x", "--format", ""}, ":4", []string{"md", "csv", "json", "tex"}},

@@ -387,7 +387,7 @@ func TestDocsConfig(t *testing.T) {
 }
 
 var (
-	makeTarget = regexp.MustCompile("(?m)(?:^    |`)make ([a-z-]+)")
+	makeTarget = regexp.MustCompile("(?m)(?:^    |`)make ([a-z0-9-]+)")
 	goTest     = regexp.MustCompile("`go test (\\./[a-z/.]*)(?: -run ([A-Za-z]+))?`")
 	linked     = regexp.MustCompile(`\]\(([^)#]+)(?:#([^)]+))?\)`)
 	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
