@@ -201,7 +201,7 @@ func TestWarmUp(t *testing.T) {
 		{Kind: condition.Weight, Scale: 0.1}, // has no injector
 		{Kind: condition.Activation, Scale: 0.1},
 		{Kind: condition.Output, Scale: 0.1, RelativeTo: "absmax"},
-		{Kind: condition.Combined, WeightScale: 0.1, Scale: 0.1, Include: []string{"*lm_head*", "*down_proj*"}},
+		{Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1, Include: []string{"*lm_head*", "*down_proj*"}},
 	}
 	for _, o := range []Options{{Slots: 3, Capacity: long}, {Slots: 3, Capacity: long, Recompute: true}} {
 		requests := func() []*Request { return mixed(f, false)[1:4] }

@@ -91,6 +91,7 @@ func storedAs(p noise.Param, dtype torch.DType) checkpoint.Stored {
 		t.DType, t.Size = "BF16", 2
 	case torch.Float16:
 		t.DType, t.Size = "F16", 2
+	default: // float32: parameters have no other type
 	}
 	for _, d := range p.Shape {
 		t.Size *= d

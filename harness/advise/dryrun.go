@@ -133,7 +133,7 @@ func Foresee(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Foreca
 		return f, nil
 	}
 	log.Logf("dry run: loading the model and decoding a few tokens to estimate the time")
-	f.Time, err = estimate(ctx, cfg, dir, p, f, prompts, capacity)
+	f.Time, err = estimate(ctx, cfg, dir, f, prompts, capacity)
 	return f, err
 }
 

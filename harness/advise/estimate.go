@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
-	"github.com/gsmeval/gsmeval/harness/runner"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
@@ -22,7 +21,7 @@ const (
 )
 
 // estimate measures prefill and decode steps and extrapolates to the whole run.
-func estimate(ctx context.Context, cfg *config.Config, dir string, p *runner.Plan, f *Forecast, prompts []session.Prompt, capacity int) (*TimeEstimate, error) {
+func estimate(ctx context.Context, cfg *config.Config, dir string, f *Forecast, prompts []session.Prompt, capacity int) (*TimeEstimate, error) {
 	lm, err := decode.Load(dir, decode.LoadOptions{
 		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, TF32: cfg.Model.TF32,
 	})

@@ -45,8 +45,8 @@ type Calibration struct {
 	Effect      condition.Effect  `json:"effect"`
 }
 
-// calibrator measures alpha(t) for the noises of a config, or finds what was measured before.
-type calibrator struct {
+// Calibrator measures alpha(t) for the noises of a config, or finds what was measured before.
+type Calibrator struct {
 	cfg      *config.Config
 	lm       *decode.LM
 	id       *session.Identity
@@ -60,12 +60,12 @@ type calibrator struct {
 	found   map[string]*Calibration
 }
 
-func New(s *session.Session) *calibrator {
-	return &calibrator{cfg: s.Cfg, lm: s.LM, id: s.ID, prompter: s.Prompter, locator: s.Locator, data: s.Data, logf: s.Logf}
+func New(s *session.Session) *Calibrator {
+	return &Calibrator{cfg: s.Cfg, lm: s.LM, id: s.ID, prompter: s.Prompter, locator: s.Locator, data: s.Data, logf: s.Logf}
 }
 
 // curve returns what is asked for.
-func (c *calibrator) curve(ctx context.Context, of condition.Calibration) (*Calibration, error) {
+func (c *Calibrator) curve(ctx context.Context, of condition.Calibration) (*Calibration, error) {
 	if err := c.Prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (c *calibrator) curve(ctx context.Context, of condition.Calibration) (*Cali
 
 // once measures a calibration unless another process is at it. Of several shards that need one, the first measures it and
 // the others wait: were they to measure too, on machines that round differently, their temperatures would differ.
-func (c *calibrator) once(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
+func (c *Calibrator) once(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
 	_, shared := c.paths(of, fingerprint)
 	if err := os.MkdirAll(filepath.Dir(shared), 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder of calibrations: %w", err)
@@ -129,7 +129,7 @@ func (c *calibrator) once(ctx context.Context, of condition.Calibration, fingerp
 }
 
 // parts are what may change a calibration.
-func (c *calibrator) parts(of condition.Calibration) map[string]string {
+func (c *Calibrator) parts(of condition.Calibration) map[string]string {
 	cal := c.cfg.Calibration
 	parts := map[string]string{
 		"noise": of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
@@ -150,7 +150,7 @@ func (c *calibrator) parts(of condition.Calibration) map[string]string {
 
 // paths are where a calibration lies: in the run, under a name that a person reads, and beside all runs, under its
 // fingerprint, where other runs find it.
-func (c *calibrator) paths(of condition.Calibration, fingerprint string) (run, shared string) {
+func (c *Calibrator) paths(of condition.Calibration, fingerprint string) (run, shared string) {
 	name := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", r) {
 			return r
@@ -168,7 +168,7 @@ func (c *calibrator) paths(of condition.Calibration, fingerprint string) (run, s
 
 // place tells noises apart whose labels make the same file name: the index in the grid, or that of the temperature which
 // takes its calibration from a noise outside of it.
-func (c *calibrator) place(n config.Noise) string {
+func (c *Calibrator) place(n config.Noise) string {
 	for i, other := range c.cfg.Noise {
 		if other.Label() == n.Label() {
 			return fmt.Sprintf("%02d", i)
@@ -182,7 +182,7 @@ func (c *calibrator) place(n config.Noise) string {
 }
 
 // find looks for a stored calibration: nil where there is none. One in the run directory that is another is refused.
-func (c *calibrator) find(of condition.Calibration, fingerprint string) (*Calibration, error) {
+func (c *Calibrator) find(of condition.Calibration, fingerprint string) (*Calibration, error) {
 	run, shared := c.paths(of, fingerprint)
 	for _, path := range []string{run, shared} {
 		cal, err := readCalibration(path)
@@ -250,7 +250,7 @@ func (cal *Calibration) publish(path string) (*Calibration, error) {
 	return cal, os.Remove(own)
 }
 
-// writeAtomic replaces a file whole or not at all. Unlike the run's own files, which a lock guards, a calibration may be
+// WriteAtomic replaces a file whole or not at all. Unlike the run's own files, which a lock guards, a calibration may be
 // written by several shards at once.
 func WriteAtomic(path string, data []byte) error {
 	return files.Replace(path, func(w io.Writer) error {
@@ -260,7 +260,7 @@ func WriteAtomic(path string, data []byte) error {
 }
 
 // prepare reads the calibration prompts.
-func (c *calibrator) Prepare(ctx context.Context) (err error) {
+func (c *Calibrator) Prepare(ctx context.Context) (err error) {
 	if c.Prompts == nil {
 		c.Prompts, err = c.ReadPrompts(ctx)
 	}
@@ -268,7 +268,7 @@ func (c *calibrator) Prepare(ctx context.Context) (err error) {
 }
 
 // readPrompts reads the calibration prompts; one that is also evaluated is an error.
-func (c *calibrator) ReadPrompts(ctx context.Context) ([][]int, error) {
+func (c *Calibrator) ReadPrompts(ctx context.Context) ([][]int, error) {
 	questions, err := c.questions(ctx)
 	if err != nil {
 		return nil, err
@@ -296,7 +296,7 @@ func (c *calibrator) ReadPrompts(ctx context.Context) ([][]int, error) {
 
 // questions are the calibration's: a list of one's own, or the first rows of a split that are no worked examples, whose
 // answers stand in every prompt.
-func (c *calibrator) questions(ctx context.Context) ([]string, error) {
+func (c *Calibrator) questions(ctx context.Context) ([]string, error) {
 	cal := c.cfg.Calibration
 	if len(cal.PromptList) > 0 {
 		return cal.PromptList, nil
@@ -324,7 +324,7 @@ func (c *calibrator) questions(ctx context.Context) ([]string, error) {
 }
 
 // continuations are the clean greedy continuations of the prompts.
-func (c *calibrator) Continuations(ctx context.Context) (clean [][]int, err error) {
+func (c *Calibrator) Continuations(ctx context.Context) (clean [][]int, err error) {
 	if c.clean == nil {
 		c.clean, err = c.lm.Continue(ctx, c.Prompts, c.cfg.Calibration.Positions, false)
 	}
@@ -332,7 +332,7 @@ func (c *calibrator) Continuations(ctx context.Context) (clean [][]int, err erro
 }
 
 // measure runs the calibration: teacher forcing along the clean greedy continuations.
-func (c *calibrator) measure(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
+func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
 	clean, err := c.Continuations(ctx)
 	if err != nil {
 		return nil, err
@@ -355,7 +355,7 @@ func (c *calibrator) measure(ctx context.Context, of condition.Calibration, fing
 	return cal, cal.write(run)
 }
 
-// alphaCurve measures alpha(t) along the continuations of prompts.
+// AlphaCurve measures alpha(t) along the continuations of prompts.
 func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, fit bool) (*alpha.Curve, condition.Effect, error) {
 	collector := alpha.NewCollector(Lengths(continuations), p.Draws, base, fit)
 	collector.Chips = p.Noise.Chips()
@@ -369,7 +369,7 @@ func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]i
 	return curve, effect, err
 }
 
-// finiteCurve is the collected curve; a position whose alpha is no number is an error.
+// FiniteCurve is the collected curve; a position whose alpha is no number is an error.
 func FiniteCurve(c *alpha.Collector) (*alpha.Curve, error) {
 	curve := c.Curve()
 	for t, q := range curve.Points {
@@ -380,6 +380,7 @@ func FiniteCurve(c *alpha.Collector) (*alpha.Curve, error) {
 	return curve, nil
 }
 
+// Lengths are the lengths of sequences.
 func Lengths(sequences [][]int) []int {
 	n := make([]int, len(sequences))
 	for i, s := range sequences {
@@ -389,7 +390,7 @@ func Lengths(sequences [][]int) []int {
 }
 
 // measurer measures alpha where a policy needs it.
-func (c *calibrator) Measurer(ctx context.Context) func(condition.Calibration) (*alpha.Curve, error) {
+func (c *Calibrator) Measurer(ctx context.Context) func(condition.Calibration) (*alpha.Curve, error) {
 	return func(cal condition.Calibration) (*alpha.Curve, error) {
 		m, err := c.curve(ctx, cal)
 		if err != nil {

@@ -65,7 +65,7 @@ func TestCalibrationQuestionsAreNoShots(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Calibration.Prompts = 3
-	c := &calibrator{cfg: cfg, locator: session.NewLocator(&bytes.Buffer{}), prompter: &session.Prompter{Shots: []datasets.Example{set.Examples[0], set.Examples[2]}}}
+	c := &Calibrator{cfg: cfg, locator: session.NewLocator(&bytes.Buffer{}), prompter: &session.Prompter{Shots: []datasets.Example{set.Examples[0], set.Examples[2]}}}
 	got, err := c.questions(t.Context())
 	want := []string{set.Examples[1].Question, set.Examples[3].Question, set.Examples[4].Question}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/gsmeval/gsmeval/internal/condition"
 )
 
-// probeSet is probes of several measurements, which share each draw of the weights, and what takes their logits.
+// ProbeSet is probes of several measurements, which share each draw of the weights, and what takes their logits.
 type ProbeSet struct {
 	Probes []decode.Probe
 	visits []func(draw, row int, clean, noisy []float32)
@@ -18,14 +18,14 @@ func (s *ProbeSet) add(p decode.Probe, visit func(draw, row int, clean, noisy []
 	s.Probes, s.visits = append(s.Probes, p), append(s.visits, visit)
 }
 
-// run computes the probes under a noise.
+// Run computes the probes under a noise.
 func (s *ProbeSet) Run(ctx context.Context, lm *decode.LM, p decode.Probing) (condition.Effect, error) {
 	return lm.Probe(ctx, s.Probes, p, func(probe, draw, row int, clean, noisy []float32) {
 		s.visits[probe](draw, row, clean, noisy)
 	})
 }
 
-// teacherForcing adds every position along the continuations. With a key-value cache one pass over prompt and
+// TeacherForcing adds every position along the continuations. With a key-value cache one pass over prompt and
 // continuation has them all; without one each position is a prefix of its own, under fresh noise.
 func (s *ProbeSet) TeacherForcing(prompts, continuations [][]int, kvCache bool, visit func(prompt, draw, t int, clean, noisy []float32)) {
 	for i, prompt := range prompts {
@@ -43,14 +43,15 @@ func (s *ProbeSet) TeacherForcing(prompts, continuations [][]int, kvCache bool, 
 	}
 }
 
-// prefix adds the position that follows prompt and t tokens of its continuation, recomputed under fresh noise.
+// Prefix adds the position that follows prompt and t tokens of its continuation, recomputed under fresh noise.
 func (s *ProbeSet) Prefix(prompt, continuation []int, i, t int, visit func(draw, row int, clean, noisy []float32)) {
 	s.Whole(Join(prompt, continuation[:t]), strconv.Itoa(i), t, visit)
 }
 
-// whole adds the last position of a sequence that is computed in one pass, its spread over the whole of it.
+// Whole adds the last position of a sequence that is computed in one pass, its spread over the whole of it.
 func (s *ProbeSet) Whole(ids []int, sample string, step int, visit func(draw, row int, clean, noisy []float32)) {
 	s.add(decode.Probe{IDs: ids, From: len(ids) - 1, Together: len(ids), Sample: sample, Step: uint32(step)}, visit)
 }
 
+// Join is a and then b, in memory of its own.
 func Join(a, b []int) []int { return append(append(make([]int, 0, len(a)+len(b)), a...), b...) }

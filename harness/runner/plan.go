@@ -21,7 +21,7 @@ type cell struct {
 	SamplesOf   int // temperature index whose samples are shared, or -1
 }
 
-// plan is the grid of a run, in canonical order: noise, then temperature.
+// Plan is the grid of a run, in canonical order: noise, then temperature.
 type Plan struct {
 	cfg   *config.Config
 	Cells []cell
@@ -34,9 +34,10 @@ type measurer func(condition.Calibration) (*alpha.Curve, error)
 // schedule, which nothing decodes with.
 var errUnmeasured = errors.New("not measured")
 
+// Unmeasured measures nothing: what follows from a measurement gets a stand-in.
 func Unmeasured(condition.Calibration) (*alpha.Curve, error) { return nil, errUnmeasured }
 
-// newPlan lays out the grid. Conditions with the same noise and the same T(t) share their samples, and what no random
+// NewPlan lays out the grid. Conditions with the same noise and the same T(t) share their samples, and what no random
 // number enters, greedy decoding without noise, runs once.
 func NewPlan(cfg *config.Config, measure measurer) (*Plan, error) {
 	p := &Plan{cfg: cfg}

@@ -112,7 +112,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	r.ladder.Thoughts = thought.New(r.cfg.Scoring.Thoughts)
 	if err := r.timed("load", func() error {
 		if r.Session, err = session.Open(ctx, r.cfg, r.stderr); err == nil {
-			r.prompts, err = r.Session.Prompts()
+			r.prompts, err = r.Prompts()
 		}
 		return err
 	}); err != nil {

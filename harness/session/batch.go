@@ -30,7 +30,7 @@ func autoBatch(model checkpoint.Config, parameters int64, dtype string, maxNew i
 	return slots
 }
 
-// withBatch is the config with the number that batch_size: auto stands for with the model in dir. From there on the run is one with
+// WithBatch is the config with the number that batch_size: auto stands for with the model in dir. From there on the run is one with
 // that number, on the CPU or a GPU: it is in the effective config, and in the fingerprint.
 func WithBatch(cfg *config.Config, dir string, model checkpoint.Config, gpu *torch.CUDAInfo) (*config.Config, error) {
 	if cfg.Generation.BatchSize != config.BatchAuto {

@@ -23,7 +23,7 @@ const (
 	gpuWorkspace = 768 << 20 // of cuBLAS and of a pass
 )
 
-// gpuNeed is what a model takes on a GPU, for batch sequences of up to so many positions.
+// GPUNeed is what a model takes on a GPU, for batch sequences of up to so many positions.
 func GPUNeed(model checkpoint.Config, parameters int64, dtype string, batch, positions int) (weights, slot, logits int64) {
 	size := int64(2)
 	if dtype == "" || dtype == "float32" {
@@ -49,7 +49,7 @@ func autoGPUBatch(model checkpoint.Config, parameters int64, dtype string, maxNe
 	return 1
 }
 
-// fitting says what to do where memory ran out at the start: free is what there is for a run, before its weights were loaded, and a slot
+// Fitting says what to do where memory ran out at the start: free is what there is for a run, before its weights were loaded, and a slot
 // takes slot bytes of cache and logits of logits.
 func Fitting(free, weights, slot, logits int64, batch int) string {
 	need := func(n int) int64 { return weights + gpuWorkspace + int64(n)*(slot+logits) }
@@ -62,7 +62,7 @@ func Fitting(free, weights, slot, logits int64, batch int) string {
 	return fmt.Sprintf("set generation.batch_size to %d or less: %s", n, text)
 }
 
-// describeGPU is a GPU in a line.
+// DescribeGPU is a GPU in a line.
 func DescribeGPU(g torch.CUDAInfo) string {
 	kernels := "own kernels"
 	if !g.Kernels {

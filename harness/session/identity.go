@@ -23,7 +23,7 @@ import (
 // Version is the version of the program.
 const Version = "0.1.0"
 
-// identity is everything that may change a sample.
+// Identity is everything that may change a sample.
 type Identity struct {
 	Hashes   map[string]string // sha256 of weights, config, end tokens, tokenizer, template, data
 	Versions map[string]string // build, libraries, instruction set
@@ -109,7 +109,7 @@ func (id *Identity) parts(cfg *config.Config) map[string]string {
 	return parts
 }
 
-// fingerprint names a run: equal fingerprints mean equal samples.
+// Fingerprint names a run: equal fingerprints mean equal samples.
 func (id *Identity) Fingerprint(cfg *config.Config) (string, error) {
 	canonical, err := json.Marshal(id.parts(cfg)) // keys are sorted
 	if err != nil {
@@ -119,7 +119,7 @@ func (id *Identity) Fingerprint(cfg *config.Config) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// differences lists the keys that two descriptions do not agree on.
+// Differences lists the keys that two descriptions do not agree on.
 func Differences(was, is map[string]string) []string {
 	var what []string
 	none := func(v string) string { return cmp.Or(v, "none") }

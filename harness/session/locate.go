@@ -51,7 +51,7 @@ func (l *Locator) Model(ctx context.Context, name, revision string) (string, err
 	return l.fetch(ctx, ref, hub.ModelFiles)
 }
 
-// peek is Model without its weights: of a hub id that is not in the cache as a whole, only the small files are downloaded.
+// Peek is Model without its weights: of a hub id that is not in the cache as a whole, only the small files are downloaded.
 func (l *Locator) Peek(ctx context.Context, name, revision string) (dir string, whole bool, err error) {
 	name, err = builtin.Path(builtin.Model, name)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // logLevels are the values of log_level, the least important first.
 var logLevels = []string{"debug", "info", "warn", "error"}
 
-// logger says on stderr what is being done, from log_level up: in lines of text, or of JSON where progress is json. What cannot
+// Logger says on stderr what is being done, from log_level up: in lines of text, or of JSON where progress is json. What cannot
 // be shown must not end a run.
 type Logger struct {
 	out    io.Writer
@@ -46,7 +46,7 @@ func (l Logger) say(level int, format string, args ...any) {
 	}{"message", time.Now().UTC(), logLevels[level], text})
 }
 
-// writeEvent writes a line of JSON for other programs; docs/watching.md has the keys.
+// WriteEvent writes a line of JSON for other programs; docs/watching.md has the keys.
 func WriteEvent(out io.Writer, v any) {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)

@@ -29,7 +29,7 @@ type Memory struct {
 	Positions int    `json:"positions"` // of each sequence
 }
 
-// memoryNeed is a model of so many parameters in a dtype, decoding batch sequences of up to so many positions.
+// MemoryNeed is a model of so many parameters in a dtype, decoding batch sequences of up to so many positions.
 func MemoryNeed(cfg checkpoint.Config, parameters int64, dtype string, batch, positions int, root fs.FS) Memory {
 	size, cacheSize := int64(2), int64(4) // on the CPU the cache is float32 for float16 too
 	if dtype == "" || dtype == "float32" {
@@ -67,7 +67,7 @@ func (m Memory) String() string {
 
 func gib(n int64) string { return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30)) }
 
-// availableMemory is what this process may still take: MemAvailable of the machine, or what the limits of its cgroups
+// AvailableMemory is what this process may still take: MemAvailable of the machine, or what the limits of its cgroups
 // leave, whichever is less. root is the root of the file system.
 func AvailableMemory(root fs.FS) (free int64, by string) {
 	free, by = meminfo(root, "MemAvailable"), "memory"
@@ -169,7 +169,7 @@ type Parameters struct {
 	Files      int      `json:"files"`
 }
 
-// countParameters reads the headers of a model's weight files, and no weights.
+// CountParameters reads the headers of a model's weight files, and no weights.
 func CountParameters(dir string) (Parameters, error) {
 	w, err := checkpoint.OpenWeights(dir)
 	if err != nil {

@@ -71,7 +71,7 @@ func DefaultPrompter(text *decode.Text, style string) (*Prompter, error) {
 	return NewPrompter(text, cfg.Prompt, nil)
 }
 
-// shows tells whether a question is a worked example.
+// Shows tells whether a question is a worked example.
 func (p *Prompter) Shows(question string) bool {
 	return slices.ContainsFunc(p.Shots, func(e datasets.Example) bool { return e.Question == question })
 }

@@ -28,7 +28,7 @@ type Session struct {
 	ID       *Identity
 }
 
-// OpenSession loads the data and the model of a config; the caller closes it.
+// Open loads the data and the model of a config; the caller closes it.
 func Open(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Session, error) {
 	log := NewLogger(stderr, cfg)
 	s := &Session{Cfg: cfg, Logger: log, Locator: LocatorFor(log, cfg.Progress)}
@@ -83,7 +83,7 @@ func (s *Session) Close() error {
 // Output is the run directory of the config.
 func (s *Session) Output() string { return s.Cfg.Output }
 
-// prompts are the evaluated questions as the model is shown them.
+// Prompts are the evaluated questions as the model is shown them.
 func (s *Session) Prompts() ([]Prompt, error) {
 	out := make([]Prompt, len(s.Data.Examples))
 	for i, e := range s.Data.Examples {
@@ -95,7 +95,7 @@ func (s *Session) Prompts() ([]Prompt, error) {
 	return out, nil
 }
 
-// loadData reads the evaluated rows.
+// LoadData reads the evaluated rows.
 func (s *Session) LoadData(ctx context.Context) (*datasets.Set, error) {
 	d := s.Cfg.Dataset
 	from, to, err := d.Rows()
@@ -117,7 +117,7 @@ func (s *Session) LoadData(ctx context.Context) (*datasets.Set, error) {
 	return set, nil
 }
 
-// loadShots reads the worked examples of prompt.few_shot: the first rows of the train split, in its order or that of
+// LoadShots reads the worked examples of prompt.few_shot: the first rows of the train split, in its order or that of
 // prompt.few_shot_seed. One that is also evaluated is an error, and not replaced by another: the examples would change with
 // the rows that are evaluated, and with them the prompts of a run that is extended.
 func (s *Session) LoadShots(ctx context.Context) ([]datasets.Example, error) {
