@@ -60,6 +60,7 @@ type Calibrator struct {
 	found   map[string]*Calibration
 }
 
+// New makes the calibrator of a session.
 func New(s *session.Session) *Calibrator {
 	return &Calibrator{cfg: s.Cfg, lm: s.LM, id: s.ID, prompter: s.Prompter, locator: s.Locator, data: s.Data, logf: s.Logf}
 }
@@ -259,7 +260,7 @@ func WriteAtomic(path string, data []byte) error {
 	})
 }
 
-// prepare reads the calibration prompts.
+// Prepare reads the calibration prompts.
 func (c *Calibrator) Prepare(ctx context.Context) (err error) {
 	if c.Prompts == nil {
 		c.Prompts, err = c.ReadPrompts(ctx)
@@ -267,7 +268,7 @@ func (c *Calibrator) Prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// readPrompts reads the calibration prompts; one that is also evaluated is an error.
+// ReadPrompts reads the calibration prompts; one that is also evaluated is an error.
 func (c *Calibrator) ReadPrompts(ctx context.Context) ([][]int, error) {
 	questions, err := c.questions(ctx)
 	if err != nil {
@@ -323,7 +324,7 @@ func (c *Calibrator) questions(ctx context.Context) ([]string, error) {
 	return questions, nil
 }
 
-// continuations are the clean greedy continuations of the prompts.
+// Continuations are the clean greedy continuations of the prompts.
 func (c *Calibrator) Continuations(ctx context.Context) (clean [][]int, err error) {
 	if c.clean == nil {
 		c.clean, err = c.lm.Continue(ctx, c.Prompts, c.cfg.Calibration.Positions, false)
@@ -389,7 +390,7 @@ func Lengths(sequences [][]int) []int {
 	return n
 }
 
-// measurer measures alpha where a policy needs it.
+// Measurer measures alpha where a policy needs it.
 func (c *Calibrator) Measurer(ctx context.Context) func(condition.Calibration) (*alpha.Curve, error) {
 	return func(cal condition.Calibration) (*alpha.Curve, error) {
 		m, err := c.curve(ctx, cal)

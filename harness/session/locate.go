@@ -28,6 +28,7 @@ type Locator struct {
 // NewLocator returns a locator that says on out how far downloads are.
 func NewLocator(out io.Writer) *Locator { return LocatorFor(Logger{out: out, least: 1}, "auto") }
 
+// LocatorFor returns a locator that says how far downloads are as a config asks.
 func LocatorFor(l Logger, progress string) *Locator {
 	if progress == "json" {
 		progress = "plain" // in the logger's events

@@ -21,12 +21,18 @@ type Logger struct {
 	asJSON bool
 }
 
+// NewLogger returns what writes messages as a config asks.
 func NewLogger(out io.Writer, cfg *config.Config) Logger {
 	return Logger{out: out, least: slices.Index(logLevels, cfg.LogLevel), asJSON: cfg.Progress == "json"}
 }
 
+// Debugf says what helps to find a fault.
 func (l Logger) Debugf(format string, args ...any) { l.say(0, format, args...) }
+
+// Logf says what a run does.
 func (l Logger) Logf(format string, args ...any)   { l.say(1, format, args...) }
+
+// Warnf says what somebody should know.
 func (l Logger) Warnf(format string, args ...any)  { l.say(2, format, args...) }
 
 func (l Logger) say(level int, format string, args ...any) {
@@ -53,6 +59,7 @@ func WriteEvent(out io.Writer, v any) {
 	_ = enc.Encode(v)
 }
 
+// Count is a number of things, in words: "1 question", "2 questions".
 func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

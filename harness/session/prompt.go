@@ -27,6 +27,7 @@ type Prompt struct {
 // SHA is a short hash of the prompt's text.
 func (p Prompt) SHA() string { return ShortSHA(p.Text) }
 
+// ShortSHA is the beginning of a text's SHA-256, as records have it.
 func ShortSHA(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:6])
