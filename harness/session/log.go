@@ -30,10 +30,10 @@ func NewLogger(out io.Writer, cfg *config.Config) Logger {
 func (l Logger) Debugf(format string, args ...any) { l.say(0, format, args...) }
 
 // Logf says what a run does.
-func (l Logger) Logf(format string, args ...any)   { l.say(1, format, args...) }
+func (l Logger) Logf(format string, args ...any) { l.say(1, format, args...) }
 
 // Warnf says what somebody should know.
-func (l Logger) Warnf(format string, args ...any)  { l.say(2, format, args...) }
+func (l Logger) Warnf(format string, args ...any) { l.say(2, format, args...) }
 
 func (l Logger) say(level int, format string, args ...any) {
 	if l.out == nil || level < l.least {
