@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/gsmeval/gsmeval/decode/model"
@@ -71,6 +72,15 @@ type Engine struct {
 	batch  model.Batch // of a decode step
 	device *deviceLoop // for decode steps that another device than the CPU computes
 	loop   *deviceLoop // what takes them under the noise at hand: device, or nil
+	prompt prefilled   // the last prompt that was computed, for others that are equal
+}
+
+// prefilled is a prompt that stands in the cache, with what computing it gave.
+type prefilled struct {
+	ids    []int
+	slot   int                  // whose cache holds its keys and values
+	logits []float32            // [V], of its last position
+	effect condition.SiteEffect // of the noise on its rows
 }
 
 type slot struct {
@@ -167,6 +177,7 @@ func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slo
 	for i := range e.slots {
 		e.slots[i] = slot{}
 	}
+	e.prompt = prefilled{} // the weights may be others now
 	e.loop = e.device
 	if in.OnHost() {
 		e.loop = nil // an operation without a kernel needs the host at every Linear
@@ -238,7 +249,48 @@ func (e *Engine) start(i int, req *Request, in *noise.Injector, done finished) e
 	if req.Schedule.IsGreedy() {
 		sl.res.TMin, sl.res.TMax, sl.res.TMean = math.NaN(), math.NaN(), math.NaN()
 	}
+	if from := e.holder(i, req.Prompt); from >= 0 {
+		return e.repeat(i, from, done)
+	}
 	return e.prefix(i, req.Prompt, in, done)
+}
+
+// holder is a slot whose cache holds a prompt that slot i is to begin with, or -1. On the host a slot that has just ended still
+// holds its own, because no step is taken before it begins anew; on a device steps may have been taken, so that only those of live
+// slots are sure.
+func (e *Engine) holder(i int, prompt []int) int {
+	switch {
+	case !slices.Equal(e.prompt.ids, prompt):
+		return -1
+	case e.loop == nil:
+		return e.prompt.slot
+	}
+	for j := range e.slots {
+		if sl := &e.slots[j]; j != i && sl.live && slices.Equal(sl.req.Prompt, prompt) {
+			return j
+		}
+	}
+	return -1
+}
+
+// repeat begins slot i with the prompt that was computed last: it gets a copy of the keys and values of a slot, and chooses by the
+// same logits.
+func (e *Engine) repeat(i, from int, done finished) error {
+	sl, p := &e.slots[i], &e.prompt
+	sl.res.Effect = p.effect
+	if err := e.worker.Do(func(s *torch.Scope) error {
+		if i != from {
+			e.cache.Copy(s, from, i, len(p.ids))
+		}
+		e.choose(sl, slices.Clone(p.logits))
+		if e.loop != nil && sl.res.Finish == "" {
+			e.loop.started(s, i)
+		}
+		return s.Err()
+	}); err != nil {
+		sl.fail(fmt.Errorf("copying %d tokens: %w", len(p.ids), err))
+	}
+	return e.flush(i, done)
 }
 
 // prefix runs a whole prefix through the model in one pass and chooses the next token of slot i.
@@ -249,6 +301,9 @@ func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done finished) err
 	if e.opt.Recompute {
 		cacheSlot, step = 0, uint32(len(sl.res.IDs))
 	}
+	if i == e.prompt.slot {
+		e.prompt = prefilled{} // its keys and values go
+	}
 	b := Prefix(ids, cacheSlot)
 	b.Rows = NoiseRows(sl.req.Draws, n, step)
 	if err := e.worker.Do(func(s *torch.Scope) error {
@@ -257,6 +312,9 @@ func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done finished) err
 			return s.Err()
 		}
 		sl.collect(b.Rows, 0, n)
+		if !e.opt.Recompute && !in.Random() {
+			e.prompt = prefilled{slices.Clone(ids), i, slices.Clone(z), sl.res.Effect}
+		}
 		e.choose(sl, z)
 		if e.loop != nil && sl.res.Finish == "" {
 			e.loop.started(s, i)

@@ -166,6 +166,9 @@ func (in *Injector) Acts(p operation.Place, site Site) bool {
 // On tells whether a place is perturbed at any site.
 func (in *Injector) On(p operation.Place) bool { return in != nil && in.ops[p] != nil }
 
+// Random tells whether every sequence gets noise of its own, so that equal prompts do not give equal keys and values.
+func (in *Injector) Random() bool { return in != nil && in.noise.Fresh() }
+
 // OnHost tells whether some operation has no kernel: its rows are computed on the host, whatever the device.
 func (in *Injector) OnHost() bool {
 	if in != nil {

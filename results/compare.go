@@ -120,6 +120,8 @@ type Pair struct {
 	Gained   *int      `json:"gained"`
 	Lost     *int      `json:"lost"`
 	P        Float     `json:"p"`
+	// AtK is what k samples of a question are worth on both sides, where both runs made several.
+	AtK []PairAtK `json:"at_k,omitempty"`
 	// PHolm is P adjusted for all pairs of the comparison.
 	PHolm  Float  `json:"p_holm"`
 	Method string `json:"method"`
@@ -230,6 +232,7 @@ func (c *Comparison) compareWithin(s Source, o CompareOptions) {
 			p := pairUp(set.arm(a), set.arm(b), noise.Chips, o.Seed, noise.Label, labelA, labelB)
 			pair := p.pair(o)
 			pair.Noise, pair.A, pair.B = noise.Label, labelA, labelB
+			pair.AtK = pairAtK(set.arm(a), set.arm(b), noise.Chips, o.Seed, noise.Label, labelA, labelB)
 			pair.SameSamples = samplesOf(a) == samplesOf(b)
 			c.Pairs = append(c.Pairs, pair)
 		}
@@ -286,6 +289,7 @@ func (c *Comparison) compareAcross(a, b Source, o CompareOptions) error {
 				a.Name, b.Name, labels[0], labels[1], p.otherQuestion))
 		}
 		pair := p.pair(o)
+		pair.AtK = pairAtK(a.Set.arm(condA), b.Set.arm(condB), chips, o.Seed, a.Name, b.Name, labels[0], labels[1])
 		pair.Noise, pair.Temperature, pair.A, pair.B = labels[0], labels[1], a.Name, b.Name
 		c.Pairs = append(c.Pairs, pair)
 	}

@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,7 +31,7 @@ func (c *Comparison) document() *document {
 			notes = append(notes, name+": lost "+idList(p.LostIDs)+".")
 		}
 	}
-	return layOut(c, compareColumns, c.Pairs, notes)
+	return layOut(c, slices.Concat(compareColumns, samplesPairColumns(c.Pairs)), c.Pairs, notes)
 }
 
 // compareColumns are the columns of a comparison, from left to right.
@@ -67,6 +68,42 @@ var compareColumns = []column[Pair]{
 	{csv: "mde", head: "Visible", cell: func(p *Pair) value { return shareValue(p.MDE) }},
 	{csv: "gained_ids", cell: func(p *Pair) value { return textValue(idList(p.GainedIDs)) }},
 	{csv: "lost_ids", cell: func(p *Pair) value { return textValue(idList(p.LostIDs)) }},
+}
+
+// samplesPairColumns are the columns of several samples of a question: those of each k that all pairs have.
+func samplesPairColumns(pairs []Pair) (out []column[Pair]) {
+	if len(pairs) == 0 || slices.ContainsFunc(pairs, func(p Pair) bool { return len(p.AtK) != len(pairs[0].AtK) }) {
+		return nil
+	}
+	for i, at := range pairs[0].AtK {
+		for _, what := range []struct {
+			name string
+			of   func(*PairAtK) *PairScore
+		}{
+			{"pass", func(a *PairAtK) *PairScore { return &a.Pass }},
+			{"maj", func(a *PairAtK) *PairScore { return &a.Maj }},
+		} {
+			name, head := what.name+"_at_"+strconv.Itoa(at.K), fmt.Sprintf("%s@%d", what.name, at.K)
+			score := func(p *Pair) *PairScore { return what.of(&p.AtK[i]) }
+			several := func([]Pair) bool { return at.K > 1 } // of one sample both are the accuracy
+			out = append(out,
+				column[Pair]{csv: name + "_a", head: "A " + head, shown: several, cell: func(p *Pair) value { return shareValue(score(p).A) }},
+				column[Pair]{csv: name + "_b", head: "B " + head, shown: several, cell: func(p *Pair) value { return shareValue(score(p).B) }},
+				column[Pair]{csv: name + "_diff", head: "Difference", shown: several, cell: func(p *Pair) value { return pointsValue(score(p).Diff) }},
+				column[Pair]{
+					csv: name + "_lo," + name + "_hi", head: "95 % CI", shown: several,
+					cell: func(p *Pair) value { return intervalValue(&score(p).CI, points) },
+				},
+				column[Pair]{
+					csv: name + "_new_chips_lo," + name + "_new_chips_hi", head: "new chips",
+					shown: func(pairs []Pair) bool {
+						return several(pairs) && anyOf(func(p *Pair) bool { return p.NewChips != nil })(pairs)
+					},
+					cell: func(p *Pair) value { return intervalValue(score(p).NewChips, points) },
+				})
+		}
+	}
+	return out
 }
 
 func pairedNValue(p *Pair) value {

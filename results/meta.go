@@ -28,6 +28,10 @@ type Meta struct {
 	Temps  []Temp  `json:"temps"`
 	// Conditions are the cells of the grid, in any order. Temperature 0 is the reference of its noise.
 	Conditions []Condition `json:"conditions"`
+	// K are the numbers of samples whose pass@k and maj@k a table has, rising; none where there is one sample of each question.
+	K []int `json:"k,omitempty"`
+	// Golds are the right answers by example, for what a text has to say about them; nil in a run that has none.
+	Golds []string `json:"golds,omitempty"`
 	// Settings are printed under every table; see the Setting constants.
 	Settings map[string]string `json:"settings,omitempty"`
 	// Notes are printed under every table as they are.
@@ -63,6 +67,9 @@ type Condition struct {
 	// Deterministic says that every replicate would have been the same and one was run: it pairs with every replicate
 	// of another condition.
 	Deterministic bool `json:"deterministic,omitempty"`
+	// OneSample says that every sample of a question in a replicate would have been the same and one was made: it pairs
+	// with every sample of another condition.
+	OneSample bool `json:"one_sample,omitempty"`
 	// SamplesOf is the index of the temperature whose samples this condition shares, having the same noise and the same
 	// T(t); its own are then absent.
 	SamplesOf *int `json:"samples_of,omitempty"`
@@ -76,6 +83,15 @@ type Condition struct {
 
 // PerQuestion is how many samples of each question there are to be in each replicate.
 func (c *Condition) PerQuestion() int { return max(1, c.Samples) }
+
+// perQuestion is the largest number of samples of a question in a replicate.
+func (m *Meta) perQuestion() int {
+	most := 1
+	for i := range m.Conditions {
+		most = max(most, m.Conditions[i].PerQuestion())
+	}
+	return most
+}
 
 // planned is how many samples there are to be of so many examples.
 func (c *Condition) planned(examples int) int { return c.Replicates * examples * c.PerQuestion() }
@@ -109,6 +125,14 @@ func (m *Meta) Validate() error {
 		}
 		temps[t.Label] = true
 	}
+	for i, k := range m.K {
+		if k < 1 || k > MaxSamples || i > 0 && k <= m.K[i-1] {
+			return fmt.Errorf("the description of run %q asks for pass@%d among %v, which have to rise from 1 on", m.Name, k, m.K)
+		}
+	}
+	if len(m.Golds) > 0 && len(m.Golds) != m.Examples {
+		return fmt.Errorf("the description of run %q has %d right answers for %d examples", m.Name, len(m.Golds), m.Examples)
+	}
 	byIndex := map[[2]int]*Condition{}
 	for i := range m.Conditions {
 		c := &m.Conditions[i]
@@ -126,9 +150,9 @@ func (m *Meta) Validate() error {
 		case c.Samples < 0 || c.Samples > MaxSamples:
 			return fmt.Errorf("condition %d of run %q has %d samples of each question, it can have 1 to %d", i, m.Name,
 				c.Samples, MaxSamples)
-		case c.Deterministic && c.PerQuestion() != 1:
-			return fmt.Errorf("condition %d of run %q is deterministic and has %d samples of each question, not 1", i,
-				m.Name, c.Samples)
+		case (c.Deterministic || c.OneSample) && c.PerQuestion() != 1:
+			return fmt.Errorf("condition %d of run %q would give the same sample again and has %d of each question, not 1",
+				i, m.Name, c.Samples)
 		case c.Deterministic && c.Replicates != 1:
 			return fmt.Errorf("condition %d of run %q is deterministic and has %d replicates, not 1", i, m.Name,
 				c.Replicates)

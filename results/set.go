@@ -20,6 +20,9 @@ type Set struct {
 	byID     map[int]int      // order of each id
 	cells    map[[2]int]*cell // by noise and temperature index
 	partial  bool             // the last line of the journal was torn
+
+	perQuestion int               // samples of a question in a replicate, at most
+	classes     map[string]uint32 // the number of each answer that was given
 }
 
 type example struct {
@@ -37,7 +40,9 @@ type cell struct {
 
 type sample struct {
 	verdict verdict
+	reached bool // the right answer stands in the text of a sample that is wrong
 	tokens  int32
+	class   uint32 // of its answer, for votes; 0 is none
 	tmean   float64
 }
 
@@ -91,6 +96,9 @@ func (v verdict) right() int {
 func (c *cell) at(replicate, order, number int) sample {
 	if c.cond.Deterministic {
 		replicate, number = 0, 0
+	}
+	if c.cond.OneSample {
+		number = 0
 	}
 	if number >= c.cond.PerQuestion() || replicate >= len(c.samples) {
 		return sample{}
@@ -197,7 +205,7 @@ func newSet(meta Meta) (*Set, error) {
 	if err := meta.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Set{meta: meta, byID: map[int]int{}, cells: map[[2]int]*cell{}}
+	s := &Set{meta: meta, byID: map[int]int{}, cells: map[[2]int]*cell{}, perQuestion: meta.perQuestion()}
 	for _, c := range meta.Conditions {
 		s.cells[[2]int{c.NoiseIndex, c.TempIndex}] = &cell{cond: c}
 	}
@@ -253,7 +261,7 @@ func (s *Set) add(r *Record) error {
 	}
 	*at = sample{
 		verdict: verdictOf(r.Status, r.Correct), tokens: int32(min(r.Tokens, math.MaxInt32)),
-		tmean: float64(r.TMean),
+		tmean: float64(r.TMean), class: s.class(r), reached: s.reached(r),
 	}
 	return nil
 }

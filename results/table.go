@@ -79,6 +79,17 @@ type Row struct {
 	MeanTokens Float `json:"mean_tokens"`
 	MeanT      Float `json:"mean_t"`
 	MeanAlpha  Float `json:"mean_alpha"`
+	// Flips compares with the noise that is none at the same temperature; nil where there is none or the row is of it.
+	Flips *Flips `json:"flips"`
+	// Reached is in how many of the Wrong counted samples the right answer stands somewhere in the text, and ReachedShare
+	// that share of them; it is null where the run does not tell the right answers.
+	Wrong        int   `json:"wrong"`
+	Reached      int   `json:"reached"`
+	ReachedShare Float `json:"reached_share"`
+	// AtK is what k samples of a question are worth, where several were made; ECE is the expected calibration error of the
+	// share that their majority has.
+	AtK []AtK `json:"at_k,omitempty"`
+	ECE Float `json:"ece"`
 	// SamplesOf names the temperature whose samples the row shares.
 	SamplesOf string   `json:"samples_of,omitempty"`
 	Notes     []string `json:"notes,omitempty"`
@@ -148,9 +159,17 @@ func (s *Set) row(cond Condition) Row {
 	if noise.Chips {
 		row.NewChips = maybeInterval(newChips(c.verdicts(s.groups()), row.CI))
 	}
+	if flips, ok := s.Flips(cond.NoiseIndex, cond.TempIndex); ok {
+		row.Flips = &flips
+	}
+	row.ECE = Float(s.ece(c))
 	row.Reference = cond.TempIndex == 0
 	ref, ok := s.cells[[2]int{cond.NoiseIndex, 0}]
 	if row.Reference || !ok {
+		ref = nil
+	}
+	row.AtK = s.atK(c, ref, noise.Chips, noise.Label, row.Temperature)
+	if ref == nil {
 		return row
 	}
 	p := pairUp(arm{s, ref}, arm{s, c}, noise.Chips, DefaultSeed, noise.Label, s.meta.Temps[0].Label, row.Temperature)
@@ -202,6 +221,9 @@ func (s *Set) count(row *Row, c *cell) {
 			if !x.verdict.counted() {
 				continue
 			}
+			if x.reached {
+				row.Reached++
+			}
 			n++
 			right += x.verdict.right()
 			tokens += int(x.tokens)
@@ -222,6 +244,10 @@ func (s *Set) count(row *Row, c *cell) {
 	row.TruncatedShare = Float(ratio(row.Truncated, row.N))
 	row.NoAnswerShare = Float(ratio(row.NoAnswer, row.N))
 	row.MeanTokens = Float(ratio(tokens, row.N))
+	row.Wrong, row.ReachedShare = row.N-row.Correct, Float(nan)
+	if s.meta.Golds != nil {
+		row.ReachedShare = Float(ratio(row.Reached, row.Wrong))
+	}
 	row.MeanT = Float(nan)
 	if tWeights > 0 {
 		row.MeanT = Float(tSum / tWeights)
@@ -269,6 +295,18 @@ func (s *Set) notes(t *Table) []string {
 			"not adjusted for the number of rows.",
 			t.Resamples, t.Seed),
 		"Truncated: the token limit came before an end token; in brackets how many of them were right.",
+	}
+	if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Flips != nil }) {
+		notes = append(notes, "Flips: samples that are right without noise at the same temperature and wrong with it / the reverse, "+
+			"by question, replicate and sample.")
+	}
+	if s.meta.Golds != nil {
+		notes = append(notes, "Reached: wrong samples, truncated ones included, in whose text the right answer stands somewhere.")
+	}
+	if s.perQuestion > 1 {
+		notes = append(notes, fmt.Sprintf("%d samples of each question in a replicate. pass@k: that one of k of them is right; maj@k: that "+
+			"the most frequent of their answers is, ties drawn, no answer never winning; both over all subsets of k. "+
+			"ECE: the majority's share against how often it is right.", s.perQuestion))
 	}
 	if several {
 		notes = append(notes, "Over seeds: mean and standard deviation (n-1) of the accuracies of single noise seeds.")

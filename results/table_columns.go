@@ -1,6 +1,9 @@
 package results
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // tableColumns are the columns of a table, from left to right.
 var tableColumns = []column[Row]{
@@ -42,6 +45,10 @@ var tableColumns = []column[Row]{
 	{csv: "paired_n", cell: func(r *Row) value { return countValue(r.PairedN) }},
 	{csv: "gained", cell: func(r *Row) value { return countValue(r.Gained) }},
 	{csv: "lost", cell: func(r *Row) value { return countValue(r.Lost) }},
+	{
+		csv: "flips_n,right_to_wrong,wrong_to_right,flips_p", head: "Flips",
+		shown: anyOf(func(r *Row) bool { return r.Flips != nil }), cell: flipsValue,
+	},
 
 	{csv: "ok", cell: func(r *Row) value { return countValue(r.OK) }},
 	{csv: "truncated", cell: func(r *Row) value { return countValue(r.Truncated) }},
@@ -49,6 +56,10 @@ var tableColumns = []column[Row]{
 	{csv: "truncated_share", head: "Truncated %", cell: truncatedValue},
 	{csv: "no_answer", cell: func(r *Row) value { return countValue(r.NoAnswer) }},
 	{csv: "no_answer_share", head: "No answer %", cell: func(r *Row) value { return shareValue(r.NoAnswerShare) }},
+	{
+		csv: "wrong,reached,reached_share", head: "Reached %",
+		shown: anyOf(func(r *Row) bool { return r.ReachedShare.Finite() }), cell: reachedValue,
+	},
 	{csv: "nonfinite", cell: func(r *Row) value { return countValue(r.Nonfinite) }},
 	{csv: "error", cell: func(r *Row) value { return countValue(r.Errors) }},
 	{head: "Failed", cell: func(r *Row) value { return countValue(r.Failed()) }},
@@ -60,6 +71,46 @@ var tableColumns = []column[Row]{
 		cell: func(r *Row) value { return numberValue(r.MeanAlpha, 4) },
 	},
 	{csv: "samples_of", cell: func(r *Row) value { return textValue(r.SamplesOf) }},
+	{
+		csv: "ece", head: "ECE", shown: anyOf(func(r *Row) bool { return r.ECE.Finite() }),
+		cell: func(r *Row) value { return numberValue(r.ECE, 3) },
+	},
+}
+
+// samplesColumns are the columns of several samples of a question: those of each k that a row has, from left to right.
+func samplesColumns(rows []Row) (out []column[Row]) {
+	if len(rows) == 0 {
+		return nil
+	}
+	for i, at := range rows[0].AtK {
+		for _, what := range []struct {
+			name string
+			of   func(*AtK) *Score
+		}{
+			{"pass", func(a *AtK) *Score { return &a.Pass }},
+			{"maj", func(a *AtK) *Score { return &a.Maj }},
+		} {
+			name := what.name + "_at_" + strconv.Itoa(at.K)
+			score := func(r *Row) *Score { return what.of(&r.AtK[i]) }
+			several := func([]Row) bool { return at.K > 1 } // of one sample both are the accuracy
+			out = append(out,
+				column[Row]{
+					csv: name + "," + name + "_se," + name + "_lo," + name + "_hi", head: fmt.Sprintf("%s@%d", what.name, at.K),
+					shown: several, cell: func(r *Row) value { return scoreValue(score(r)) },
+				},
+				column[Row]{
+					csv: name + "_diff," + name + "_diff_lo," + name + "_diff_hi", head: "Difference",
+					shown: func(rows []Row) bool { return several(rows) && anyOf(compared)(rows) },
+					cell:  func(r *Row) value { return scoreDifferenceValue(r, score(r)) },
+				},
+				column[Row]{
+					csv: name + "_diff_new_chips_lo," + name + "_diff_new_chips_hi", head: "new chips",
+					shown: func(rows []Row) bool { return several(rows) && anyOf(compared)(rows) && anyOf(hasNewChips)(rows) },
+					cell:  func(r *Row) value { return intervalValue(score(r).DiffNewChips, points) },
+				})
+		}
+	}
+	return out
 }
 
 // What a row has to have for some of the columns to be shown.
@@ -92,6 +143,39 @@ func truncatedValue(r *Row) value {
 	c := shareValue(r.TruncatedShare)
 	if r.Truncated > 0 {
 		c.shown += fmt.Sprintf(" (%d right)", r.TruncatedCorrect)
+	}
+	return c
+}
+
+func flipsValue(r *Row) value {
+	if r.Flips == nil {
+		return value{[]string{"", "", "", ""}, none}
+	}
+	lost, gained := strconv.Itoa(r.Flips.RightToWrong), strconv.Itoa(r.Flips.WrongToRight)
+	return value{[]string{strconv.Itoa(r.Flips.N), lost, gained, exact(r.Flips.P)}, lost + " / " + gained}
+}
+
+func reachedValue(r *Row) value {
+	c := value{[]string{strconv.Itoa(r.Wrong), strconv.Itoa(r.Reached), exact(r.ReachedShare)}, percent(r.ReachedShare, 1)}
+	if !r.ReachedShare.Finite() {
+		c.exact[1] = ""
+	}
+	return c
+}
+
+// scoreValue is a score with its standard error and interval; people see no standard error.
+func scoreValue(s *Score) value {
+	return value{
+		[]string{exact(s.Value), exact(s.SE), exact(s.CI[0]), exact(s.CI[1])},
+		percent(s.Value, 1) + " " + intervalValue(&s.CI, percentBound).shown,
+	}
+}
+
+func scoreDifferenceValue(r *Row, s *Score) value {
+	in := intervalValue(s.DiffCI, points)
+	c := value{append([]string{exact(s.Diff)}, in.exact...), points(s.Diff) + " " + in.shown}
+	if r.Reference {
+		c.shown = "reference"
 	}
 	return c
 }

@@ -499,6 +499,39 @@ func TestSeveralSamplesOfAQuestion(t *testing.T) {
 		t.Errorf("ids %q", list)
 	}
 
+	meta.K = []int{1, 2}
+	at := collect(t, meta, records).Table().Rows
+	// By hand: without the gain (Order+Replicate)%3 == 0 gives two right samples or none; with it an even order has one more.
+	none, gained, both := 0.0, 0.0, 0.0
+	for order := range 40 {
+		for r := range 3 {
+			first, second := (order+r)%3 == 0, (order+r)%3 == 0 || order%2 == 0
+			none += boolTo(first) / 120
+			gained += boolTo(first || second) / 120
+			both += (boolTo(first) + boolTo(second)) / 240 // a majority of two that differ is drawn
+		}
+	}
+	near := func(what string, got Float, want float64) {
+		if math.Abs(float64(got)-want) > 1e-12 {
+			t.Errorf("%s is %v, want %v", what, got, want)
+		}
+	}
+	near("pass@1", at[1].AtK[0].Pass.Value, float64(at[1].Accuracy))
+	near("pass@2 of the reference", at[0].AtK[1].Pass.Value, none)
+	near("pass@2", at[1].AtK[1].Pass.Value, gained)
+	near("maj@2", at[1].AtK[1].Maj.Value, both)
+	near("the difference of pass@2", at[1].AtK[1].Pass.Diff, gained-none)
+	if d := at[1].AtK[1].Pass; d.DiffCI == nil || d.DiffNewChips == nil || !(d.DiffCI[0] < d.Diff && d.Diff < d.DiffCI[1]) {
+		t.Errorf("pass@2 %+v", d)
+	}
+	c, err = Compare([]Source{{Name: "run", Set: collect(t, meta, records)}}, CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near("pass@2 of A in the comparison", c.Pairs[0].AtK[1].Pass.A, none)
+	near("the difference in the comparison", c.Pairs[0].AtK[1].Pass.Diff, gained-none)
+	meta.K = nil
+
 	// A replicate whose second samples are missing has the numbers of a run with one sample.
 	var firsts []Record
 	for _, r := range records {
@@ -520,6 +553,55 @@ func TestSeveralSamplesOfAQuestion(t *testing.T) {
 	}
 	if _, err := Collect(meta, yieldAll(records)); err == nil || !strings.Contains(err.Error(), "no place for it") {
 		t.Errorf("a second sample of a run with one: %v", err)
+	}
+}
+
+func boolTo(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// One greedy sample under a chip stands for all samples of its question, and pairs with each of another condition.
+func TestOneSampleStandsForAll(t *testing.T) {
+	t.Parallel()
+	noise := Noise{Label: "weight", Kind: "weight", Chips: true}
+	meta, records := sampledRun(noise, 2, 10, 4, 2, func(k Key) byte {
+		if k.TempIndex == 0 && k.Order%2 == 0 || k.TempIndex == 1 && k.Sample == 3 {
+			return 'r'
+		}
+		return 'w'
+	})
+	meta.K = []int{1, 4}
+	meta.Conditions[0].Samples, meta.Conditions[0].OneSample = 0, true
+	records = slices.DeleteFunc(records, func(r Record) bool { return r.TempIndex == 0 && r.Sample > 0 })
+	rows := collect(t, meta, records).Table().Rows
+	if rows[0].N != 20 || rows[1].N != 80 || rows[1].PairedN != 80 {
+		t.Errorf("%d and %d samples, %d pairs", rows[0].N, rows[1].N, rows[1].PairedN)
+	}
+	if p := rows[0].AtK[1]; p.Pass.Value != 0.5 || p.Maj.Value != 0.5 {
+		t.Errorf("four times the same sample: %+v", p)
+	}
+	if p := rows[1].AtK[1].Pass; p.Value != 1 || p.Diff != 0.5 {
+		t.Errorf("pass@4 %+v", p)
+	}
+}
+
+// A wrong sample in whose text the right answer stands has reached it.
+func TestReachedColumn(t *testing.T) {
+	t.Parallel()
+	meta, records := smallRun(Noise{Label: "none", Kind: KindNone}, "rrwntTex")
+	if row := collect(t, meta, records).Table().Rows[0]; row.ReachedShare.Finite() || row.Wrong != 3 {
+		t.Errorf("without right answers: %v of %d", row.ReachedShare, row.Wrong)
+	}
+	for i := range records {
+		records[i].Text = "first 18, then 3"
+		meta.Golds = append(meta.Golds, "18")
+	}
+	meta.Golds[3] = "19"
+	if row := collect(t, meta, records).Table().Rows[0]; row.Reached != 2 || float64(row.ReachedShare) != 2.0/3 {
+		t.Errorf("%d of %d, share %v", row.Reached, row.Wrong, row.ReachedShare)
 	}
 }
 

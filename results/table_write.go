@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/gsmeval/gsmeval/internal/files"
 )
@@ -22,7 +23,7 @@ func (t *Table) Write(w io.Writer, format Format) error {
 func (t *Table) Cells() Cells { return t.document().cells }
 
 func (t *Table) document() *document {
-	return layOut(t, tableColumns, t.Rows, notesOf(t.Warnings, t.Notes))
+	return layOut(t, slices.Concat(tableColumns, samplesColumns(t.Rows)), t.Rows, notesOf(t.Warnings, t.Notes))
 }
 
 // notesOf puts warnings before notes, as people read them.
@@ -92,6 +93,8 @@ func parseTable(data []byte) (*Table, error) {
 			return nil, fmt.Errorf("row %d: %s stands there twice", i, rowName(r))
 		case r.N < 0 || r.Correct < 0 || r.Correct > r.N:
 			return nil, fmt.Errorf("row %d: %d of %d are correct", i, r.Correct, r.N)
+		case len(r.AtK) != len(t.Rows[0].AtK):
+			return nil, fmt.Errorf("row %d has pass@k of %d numbers of samples, the first row of %d", i, len(r.AtK), len(t.Rows[0].AtK))
 		case r.N > 0 && !(r.Accuracy >= 0 && r.Accuracy <= 1):
 			return nil, fmt.Errorf("row %d: the accuracy is %v", i, float64(r.Accuracy))
 		case r.N > 0 && !(r.EffectiveN > 0 && r.EffectiveN <= Float(r.N)):

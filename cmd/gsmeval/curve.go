@@ -11,14 +11,15 @@ import (
 
 func curveCommand(a *app) *cobra.Command {
 	var asJSON, values bool
-	var out string
+	var out, measure string
 	c := &cobra.Command{
 		Use:   "curve RUN",
-		Short: "Show accuracy against constant temperature, and which one is best",
+		Short: "Show accuracy, pass@k and maj@k against constant temperature, and which one is best",
 		Long: `Curve reads a run with several constant temperatures and shows accuracy against T under each noise, with greedy decoding as a line
 and the constant T* marked. It prints the best temperature with an interval and writes curve.json and the plot as PNG and SVG. A run on
 train problems tunes the temperature in this way: --values prints the best ones as a list for a condition of policy constant, whose
-values are one temperature for each noise.`,
+values are one temperature for each noise. Where the run has several samples of a question (samples) there is a curve for pass@k and
+maj@k too, and a plot over k.`,
 		Example: `  gsmeval curve runs/study_sweep
   gsmeval run configs/study_tuned.yaml --set temperature.1.values="$(gsmeval curve runs/study_tune --values)"`,
 		Args: cobra.ExactArgs(1),
@@ -31,7 +32,11 @@ values are one temperature for each noise.`,
 				return err
 			}
 			if values {
-				return a.println(report.Values())
+				list, err := report.Values(measure)
+				if err != nil {
+					return usageError{err}
+				}
+				return a.println(list)
 			}
 			if out == "" {
 				out = filepath.Join(args[0], "curve")
@@ -47,6 +52,7 @@ values are one temperature for each noise.`,
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "`directory` for curve.json and the plot (default: curve in the run)")
+	c.Flags().StringVar(&measure, "measure", "accuracy", "what --values goes by: accuracy, pass@`K` or maj@K")
 	c.Flags().BoolVar(&values, "values", false, "print the best temperatures as a list, and write nothing")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

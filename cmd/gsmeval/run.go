@@ -77,7 +77,7 @@ the tables and report.html to the run directory. Where the directory holds the s
 	}
 	setFlag(c, &set)
 	shown.flags(c)
-	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit or noise_seeds of a finished run and keep its samples")
+	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit, noise_seeds or samples of a finished run and keep its samples")
 	c.Flags().BoolVar(&noReport, "no-report", false, "leave report.html and the figures out; gsmeval report makes them")
 	c.Flags().BoolVar(&noGraphs, "no-graphs", false, "decode without CUDA graphs, to check that they change nothing (model.graphs: false)")
 	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; auto/n takes i from the job array; gsmeval merge joins the parts")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"reflect"
 	"slices"
 	"strconv"
@@ -35,6 +36,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"golds":     scriptGolds,
 	"samevalue": scriptSameValue,
 	"allends":   scriptAllEnds,
+	"firsts":    scriptFirsts,
 
 	"hassamples": scriptHasSamples,
 	"refuses":    scriptRefuses,
@@ -63,6 +65,23 @@ func scriptHasSamples(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s has no samples after two minutes", args[0])
+}
+
+// what names a run in a line of its journal: its fingerprint, and the line's checksum that follows from it.
+var namesRun = regexp.MustCompile(`"run":"[0-9a-f]*",|,"crc":"[0-9a-f]*"`)
+
+// firsts JOURNAL FILE: writes the lines of the first samples of all questions, without what names the run.
+func scriptFirsts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: firsts JOURNAL FILE")
+	}
+	var out strings.Builder
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		if !strings.Contains(line, `"sample":`) {
+			out.WriteString(namesRun.ReplaceAllString(line, ""))
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(out.String()), 0o600))
 }
 
 // code CODE COMMAND ARG...: the command ends with that exit code.

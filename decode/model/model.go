@@ -41,6 +41,7 @@ type Placed struct {
 // on the CPU the keys are [slots, KV heads, capacity/16, head dim, 16].
 type Cache struct {
 	Slots, Capacity int
+	blocks          int // of keys, on the CPU
 	k, v            []torch.Tensor
 }
 
@@ -51,6 +52,20 @@ func (c *Cache) Free() {
 		c.v[i].Free()
 	}
 	c.k, c.v = nil, nil
+}
+
+// Copy gives slot to the first n positions of slot from.
+func (c *Cache) Copy(s *torch.Scope, from, to, n int) {
+	for i := range c.k {
+		for _, t := range []torch.Tensor{c.k[i], c.v[i]} {
+			part := n // of the positions, or on the CPU of the blocks of keys
+			if t == c.k[i] && c.blocks > 0 {
+				part = (n + torch.KeyBlock - 1) / torch.KeyBlock
+			}
+			src, dst := s.Slice(t, 0, from, from+1), s.Slice(t, 0, to, to+1)
+			s.Assign(s.Slice(dst, 2, 0, part), s.Slice(src, 2, 0, part))
+		}
+	}
 }
 
 // network is what an architecture's file provides.
@@ -165,8 +180,8 @@ func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 	shape := []int64{int64(slots), int64(m.Config.NumKVHeads), int64(capacity), int64(m.Config.HeadDim)}
 	keys := shape
 	if !m.OnDevice() {
-		blocks := (capacity + torch.KeyBlock - 1) / torch.KeyBlock
-		keys = []int64{shape[0], shape[1], int64(blocks), shape[3], torch.KeyBlock}
+		c.blocks = (capacity + torch.KeyBlock - 1) / torch.KeyBlock
+		keys = []int64{shape[0], shape[1], int64(c.blocks), shape[3], torch.KeyBlock}
 	}
 	// Zeros, and not Empty: the system hands memory out when it is first written to, and running out is for the start.
 	for range m.Config.NumLayers {

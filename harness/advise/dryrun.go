@@ -45,6 +45,7 @@ type PlannedCondition struct {
 	Noise       string `json:"noise"`
 	Temperature string `json:"temperature"`
 	Replicates  int    `json:"noise_seeds"`
+	PerQuestion int    `json:"samples_per_question"`
 	Samples     int    `json:"samples"`              // 0 where another condition's are used
 	SamplesOf   string `json:"samples_of,omitempty"` // the temperature whose samples it shares
 	Calibrated  bool   `json:"calibrated"`           // its temperature follows from a measured alpha
@@ -159,7 +160,7 @@ func (f *Forecast) layOut(cfg *config.Config, p *runner.Plan) {
 	sources := map[string]bool{}
 	for _, c := range p.Cells {
 		t := cfg.Temperature[c.Temp]
-		pc := PlannedCondition{Noise: cfg.Noise[c.Noise].Label(), Temperature: c.Label, Replicates: c.Replicates}
+		pc := PlannedCondition{Noise: cfg.Noise[c.Noise].Label(), Temperature: c.Label, Replicates: c.Replicates, PerQuestion: c.Samples}
 		if cal, needed := t.Calibration(cfg.Under(c.Noise)); needed {
 			pc.Calibrated = true
 			sources[cal.Noise.Label()] = true
@@ -167,7 +168,7 @@ func (f *Forecast) layOut(cfg *config.Config, p *runner.Plan) {
 		if c.SamplesOf >= 0 {
 			pc.SamplesOf = cfg.Temperature[c.SamplesOf].Label()
 		} else {
-			pc.Samples = c.Replicates * f.Questions
+			pc.Samples = c.Replicates * c.Samples * f.Questions
 		}
 		f.Samples += pc.Samples
 		f.Conditions = append(f.Conditions, pc)

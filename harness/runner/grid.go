@@ -10,8 +10,8 @@ import (
 	"github.com/gsmeval/gsmeval/results"
 )
 
-// block is the samples of one (noise, replicate, temperature): one for each example.
-type block struct{ noise, replicate, temp int }
+// block is the samples of one (noise, replicate, temperature): so many for each example.
+type block struct{ noise, replicate, temp, samples int }
 
 // blocks lists the blocks of a run that must be decoded, in the order in which a run decodes them: a chip (weight noise of
 // one replicate) is programmed once.
@@ -24,7 +24,7 @@ func blocks(m *results.Meta) []block {
 			}
 			for r := range c.Replicates {
 				if replicate < 0 || r == replicate {
-					out = append(out, block{n, r, c.TempIndex})
+					out = append(out, block{n, r, c.TempIndex, c.PerQuestion()})
 				}
 			}
 		}
@@ -132,7 +132,7 @@ func newCut(m *results.Meta, n int) *cut {
 		if each[k] == 0 {
 			order = append(order, k)
 		}
-		each[k]++
+		each[k] += b.samples
 	}
 	var ends []int
 	for _, k := range order {
@@ -206,8 +206,9 @@ func canonical(m *results.Meta) func(yield func(results.Key) bool) {
 					if c.NoiseIndex != n || c.SamplesOf != nil || r >= c.Replicates {
 						continue
 					}
-					for order := range m.Examples {
-						if !yield(results.Key{NoiseIndex: n, Replicate: r, TempIndex: c.TempIndex, Order: order}) {
+					for i := range m.Examples * c.PerQuestion() {
+						k := results.Key{NoiseIndex: n, Replicate: r, TempIndex: c.TempIndex, Order: i / c.PerQuestion(), Sample: i % c.PerQuestion()}
+						if !yield(k) {
 							return
 						}
 					}

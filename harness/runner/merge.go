@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gsmeval/gsmeval/harness/session"
@@ -181,16 +182,27 @@ func AwaitShards(ctx context.Context, output string, limit time.Duration, say fu
 	}
 }
 
-// extendable tells whether a config only adds examples or noise seeds to a run: what else differs, or nothing.
-func extendable(diff []string, oldExamples, newExamples, oldSeeds, newSeeds int) error {
+// extent is how large a run is.
+type extent struct{ examples, seeds, samples int }
+
+func (e extent) String() string {
+	return fmt.Sprintf("%d examples, %d noise seeds and %d samples of a question", e.examples, e.seeds, e.samples)
+}
+
+// growing are the keys that --extend may raise; scoring.k follows samples.
+var growing = []string{"dataset.limit", "noise_seeds", "samples", "scoring.k"}
+
+// extendable tells whether a config only makes a run larger: what else differs, or nothing.
+func extendable(diff []string, before, now extent) error {
 	for _, d := range diff {
-		if !slices.ContainsFunc([]string{"dataset.limit:", "noise_seeds:"}, func(p string) bool { return len(d) > len(p) && d[:len(p)] == p }) {
-			return fmt.Errorf("--extend raises dataset.limit and noise_seeds only; also different: %s", d)
+		key, _, _ := strings.Cut(d, ":")
+		key, _, _ = strings.Cut(key, "[")
+		if !slices.Contains(growing, key) {
+			return fmt.Errorf("--extend raises dataset.limit, noise_seeds and samples only; also different: %s", d)
 		}
 	}
-	if newExamples < oldExamples || newSeeds < oldSeeds {
-		return fmt.Errorf("--extend cannot make a run smaller: it has %d examples and %d noise seeds, the config asks for %d and %d",
-			oldExamples, oldSeeds, newExamples, newSeeds)
+	if now.examples < before.examples || now.seeds < before.seeds || now.samples < before.samples {
+		return fmt.Errorf("--extend cannot make a run smaller: it has %v, the config asks for %v", before, now)
 	}
 	return nil
 }

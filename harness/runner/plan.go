@@ -18,6 +18,7 @@ type cell struct {
 	schedule    condition.Schedule
 	alpha       float64 // mean alpha; NaN where none was measured
 	Replicates  int
+	Samples     int // of each question in a replicate
 	SamplesOf   int // temperature index whose samples are shared, or -1
 }
 
@@ -51,9 +52,12 @@ func NewPlan(cfg *config.Config, measure measurer) (*Plan, error) {
 			if err != nil {
 				return nil, fmt.Errorf("temperature[%d] (%s) under noise %q: %w", t, tc.Label(), nc.Label(), err)
 			}
-			c := cell{Noise: n, Temp: t, Label: tc.Label(), schedule: s, alpha: mean, Replicates: cfg.NoiseSeeds, SamplesOf: -1}
+			c := cell{Noise: n, Temp: t, Label: tc.Label(), schedule: s, alpha: mean, Replicates: cfg.NoiseSeeds, Samples: cfg.Samples, SamplesOf: -1}
 			if !nc.Random() && s.IsGreedy() {
 				c.Replicates = 1
+			}
+			if !nc.Fresh() && s.IsGreedy() {
+				c.Samples = 1
 			}
 			if of, ok := first[s.SHA256()]; ok {
 				c.SamplesOf = of
@@ -78,7 +82,7 @@ func (p *Plan) cell(b block) *cell {
 
 // meta describes the grid to tables and comparisons.
 func (p *Plan) meta(fingerprint string, examples int, settings map[string]string) results.Meta {
-	m := results.Meta{Name: p.cfg.Name, Fingerprint: fingerprint, Examples: examples, Settings: settings}
+	m := results.Meta{Name: p.cfg.Name, Fingerprint: fingerprint, Examples: examples, K: p.cfg.K(), Settings: settings}
 	for _, n := range p.cfg.Noise {
 		m.Noises = append(m.Noises, results.Noise{Label: n.Label(), Kind: n.Family(), Chips: n.Chips()})
 	}
@@ -88,12 +92,16 @@ func (p *Plan) meta(fingerprint string, examples int, settings map[string]string
 	for _, c := range p.Cells {
 		rc := results.Condition{
 			NoiseIndex: c.Noise, TempIndex: c.Temp, Replicates: c.Replicates,
-			Deterministic: c.Replicates == 1 && c.schedule.IsGreedy() && !p.cfg.Noise[c.Noise].Random(),
+			Deterministic: c.schedule.IsGreedy() && !p.cfg.Noise[c.Noise].Random(),
+			OneSample:     c.Samples < p.cfg.Samples,
 			MeanAlpha:     results.Float(c.alpha), TSHA: c.schedule.SHA256(),
 		}
 		t := p.cfg.Temperature[c.Temp]
 		if from, ok := t.From(); ok && t.Name != "" {
 			rc.Notes = append(rc.Notes, "the temperatures are those calibrated under "+from.Label()+".")
+		}
+		if c.Samples > 1 {
+			rc.Samples = c.Samples
 		}
 		if c.SamplesOf >= 0 {
 			of := c.SamplesOf

@@ -107,7 +107,7 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 		InThink: prompt.InThink,
 	}, example.Gold)
 	out := results.Record{
-		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
+		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate, Sample: k.Sample,
 		Temperature: f.todo.cell.Label, TempIndex: k.TempIndex,
 		ID: example.ID, Order: k.Order, Label: example.Label, Cluster: example.Cluster,
 		QuestionSHA: session.ShortSHA(example.Question), PromptSHA: prompt.SHA(),

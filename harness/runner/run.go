@@ -40,7 +40,7 @@ var ErrInterrupted = errors.New("interrupted")
 type Options struct {
 	Stderr io.Writer // progress and messages
 	Shard  Shard     // a part of the run, in a directory of its own
-	Extend bool      // a finished run may get more examples and noise seeds
+	Extend bool      // a finished run may get more examples, noise seeds and samples
 	// NoReport leaves report.html and the figures out: they can be made later.
 	NoReport bool
 	// Progress is stored with the run in place of the config's, where it is a worker's.
@@ -181,6 +181,9 @@ func (r *runner) openRun(ctx context.Context) error {
 		Meta: r.plan.meta(fingerprint, len(r.Data.Examples), r.settings()), Schedules: r.plan.schedules(),
 		Started: time.Now().UTC(), Attempts: 1, Shard: r.opt.Shard.String(),
 	}
+	for _, e := range r.Data.Examples {
+		r.info.Meta.Golds = append(r.info.Meta.Golds, e.Gold)
+	}
 	if old != nil && old.Fingerprint != fingerprint {
 		if err := results.Rebase(filepath.Join(r.dir, results.JournalFile), old.Fingerprint, fingerprint); err != nil {
 			return fmt.Errorf("extending %s: %w", r.dir, err)
@@ -214,7 +217,7 @@ func hasSamples(path string) bool {
 	return err == nil && info.Size() > 0
 }
 
-// extends checks that this run is the old one with more examples or noise seeds.
+// extends checks that this run is the old one with more examples, noise seeds or samples.
 func (r *runner) extends(old *results.RunInfo) error {
 	was, err := config.Parse(filepath.Join(r.dir, results.RunFile), old.Config, config.Options{})
 	if err != nil {
@@ -227,7 +230,8 @@ func (r *runner) extends(old *results.RunInfo) error {
 	if len(parts) > 0 || old.Device != r.ID.Device || old.Threads != r.ID.Threads {
 		return r.differs(old)
 	}
-	if err := extendable(config.Diff(was, r.cfg), old.Meta.Examples, len(r.Data.Examples), was.NoiseSeeds, r.cfg.NoiseSeeds); err != nil {
+	before, now := extent{old.Meta.Examples, was.NoiseSeeds, was.Samples}, extent{len(r.Data.Examples), r.cfg.NoiseSeeds, r.cfg.Samples}
+	if err := extendable(config.Diff(was, r.cfg), before, now); err != nil {
 		return fmt.Errorf("extending %s: %w", r.dir, err)
 	}
 	return nil
@@ -329,8 +333,8 @@ func (r *runner) todo() []todo {
 	}
 	for _, b := range blocks(&r.info.Meta) {
 		c := r.plan.cell(b)
-		for order := range r.prompts {
-			k := results.Key{NoiseIndex: b.noise, Replicate: b.replicate, TempIndex: b.temp, Order: order}
+		for i := range len(r.prompts) * b.samples {
+			k := results.Key{NoiseIndex: b.noise, Replicate: b.replicate, TempIndex: b.temp, Order: i / b.samples, Sample: i % b.samples}
 			if owner(k) == mine && !r.journal.Has(k) {
 				out = append(out, todo{c, k})
 			}
@@ -429,10 +433,14 @@ type todo struct {
 	key  results.Key
 }
 
-// request says what a sample is drawn for. Equal replicates share their random numbers across noises and temperatures.
+// request says what a sample is drawn for. Equal replicates share their random numbers across noises and temperatures, and a
+// question's first sample has those of the only one.
 func (r *runner) request(t todo) *decode.Request {
 	g := r.cfg.Generation
 	example := strconv.Itoa(r.Data.Examples[t.key.Order].ID)
+	if t.key.Sample > 0 {
+		example += "\x00" + strconv.Itoa(t.key.Sample)
+	}
 	return &decode.Request{
 		Prompt: r.prompts[t.key.Order].IDs, MaxNew: g.MaxNewTokens, Schedule: t.cell.schedule,
 		Filter:    decode.Filter{TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty},

@@ -10,9 +10,9 @@ import (
 
 // curveOf is a curve of temperatures and accuracies, added in the given order.
 func curveOf(points ...[2]float64) *NoiseCurve {
-	c := &NoiseCurve{Noise: "activation 0.2"}
+	c := &NoiseCurve{Noise: "activation 0.2", Measure: "accuracy"}
 	for i, p := range points {
-		c.add(&results.Row{TempIndex: i, N: 10, Accuracy: results.Float(p[1])}, &condition.Constant{}, p[0])
+		c.add(&results.Row{TempIndex: i, N: 10, Accuracy: results.Float(p[1])}, results.Measure{}, &condition.Constant{}, p[0])
 	}
 	return c
 }
@@ -57,15 +57,18 @@ func TestCurveChoosesTheBestTemperature(t *testing.T) {
 func TestCurveKeepsKindsApart(t *testing.T) {
 	t.Parallel()
 	c := curveOf([2]float64{1, 0.5}, [2]float64{1, 0.5}, [2]float64{0.5, 0.4})
-	c.add(&results.Row{Accuracy: 0.9}, &condition.ConstantTStar{}, 1.1)
-	c.add(&results.Row{Accuracy: 0.8}, &condition.GreedyPolicy{}, 0)
-	c.add(&results.Row{Accuracy: 0.7}, &condition.DynamicTStar{}, 0)
+	c.add(&results.Row{Accuracy: 0.9}, results.Measure{}, &condition.ConstantTStar{}, 1.1)
+	c.add(&results.Row{Accuracy: 0.8}, results.Measure{}, &condition.GreedyPolicy{}, 0)
+	c.add(&results.Row{Accuracy: 0.7}, results.Measure{}, &condition.DynamicTStar{}, 0)
 	if len(c.Points) != 2 || len(c.TStar) != 1 || c.Greedy == nil || !math.IsNaN(float64(c.Greedy.T)) {
 		t.Errorf("%d points, %d T*, greedy %v", len(c.Points), len(c.TStar), c.Greedy)
 	}
 	r := CurveReport{Curves: []NoiseCurve{*c, *c}}
 	r.Curves[0].Best, r.Curves[1].Best = c.Points[0], c.Points[1]
-	if got := r.Values(); got != "[1, 0.5]" {
-		t.Errorf("values %s", got)
+	if got, err := r.Values("accuracy"); err != nil || got != "[1, 0.5]" {
+		t.Errorf("values %s, %v", got, err)
+	}
+	if _, err := r.Values("pass@4"); err == nil {
+		t.Error("values of a measure that is not there")
 	}
 }

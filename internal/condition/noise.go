@@ -160,6 +160,11 @@ func (n Noise) Random() bool {
 	return slices.ContainsFunc(operation.Places, n.randomAt)
 }
 
+// Fresh tells whether every sample draws noise of its own, beside what a replicate draws.
+func (n Noise) Fresh() bool {
+	return slices.ContainsFunc(operation.Places, func(p operation.Place) bool { return p != operation.Weights && n.randomAt(p) })
+}
+
 // Chips tells whether a replicate is a random chip: a draw of the weights, which all questions share.
 func (n Noise) Chips() bool { return n.randomAt(operation.Weights) }
 

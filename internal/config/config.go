@@ -29,6 +29,7 @@ type Config struct {
 	Generation  Generation    `yaml:"generation"`
 	Noise       []Noise       `yaml:"noise"`       // the grid's first axis
 	NoiseSeeds  int           `yaml:"noise_seeds"` // second axis: replicates 0 to n - 1
+	Samples     int           `yaml:"samples"`     // fourth axis: of each question under each noise seed and temperature
 	Temperature []Temperature `yaml:"temperature"` // third axis; the first one is the reference
 	Calibration Calibration   `yaml:"calibration"`
 	Scoring     Scoring       `yaml:"scoring"`
@@ -142,6 +143,7 @@ type Calibration struct {
 // Scoring says how answers are read.
 type Scoring struct {
 	Ladder   string         `yaml:"ladder"`   // seed, robust, math
+	K        []int          `yaml:"k"`        // pass@k and maj@k of these; empty for 1, 4, 16, ... up to samples
 	Thoughts []thought.Mark `yaml:"thoughts"` // marks of thoughts besides those that are known
 }
 
@@ -161,6 +163,7 @@ func defaults() *Config {
 		},
 		Noise:       []Noise{{Kind: condition.None}},
 		NoiseSeeds:  1,
+		Samples:     1,
 		Temperature: []Temperature{condition.NewTemperature(&condition.Constant{Value: 1})},
 		Calibration: Calibration{
 			Prompts: 16, Positions: 150, Draws: 3, Smooth: "none", Window: 10, Form: "sqrt", Base: 1, Split: "train",
@@ -174,6 +177,22 @@ func defaults() *Config {
 // Theory is what temperature follows from alpha, where a policy says nothing else.
 func (c Calibration) Theory() condition.Theory {
 	return condition.Theory{Form: alpha.Form(c.Form), Base: c.Base, Smooth: alpha.Smoothing(c.Smooth), Window: c.Window}
+}
+
+// K is the numbers of samples whose pass@k and maj@k a table has: those of scoring.k, or 1, 4, 16 and so on up to samples. There
+// are none where there is one sample of a question.
+func (c *Config) K() []int {
+	if c.Samples == 1 {
+		return nil
+	}
+	if len(c.Scoring.K) > 0 {
+		return c.Scoring.K
+	}
+	var list []int
+	for k := 1; k <= c.Samples; k *= 4 {
+		list = append(list, k)
+	}
+	return list
 }
 
 // Under is the noise of an index and the theory of the calibration.

@@ -522,7 +522,7 @@ func TestFingerprintFields(t *testing.T) {
 		}
 		return string(text)
 	}
-	for _, same := range []string{"name=x", "output=x", "progress=none", "log_level=debug", "devices=[0, 1]", "model.device=cuda:1", "model.graphs=false"} {
+	for _, same := range []string{"name=x", "output=x", "progress=none", "log_level=debug", "devices=[0, 1]", "model.device=cuda:1", "model.graphs=false", "scoring.k=[1]"} {
 		c := mustLoad(t, least, Options{Set: []string{same}})
 		if diff := cmp.Diff(fields(base), fields(c)); diff != "" {
 			t.Errorf("%s: %s", same, diff)
@@ -540,7 +540,7 @@ func TestFingerprintFields(t *testing.T) {
 	}
 	for _, changed := range []string{
 		"seed=1", "model.path=x", "model.dtype=float16", "model.linears=streamed", "model.tf32=true", "dataset.limit=1", "dataset.ids=[1]", "dataset.shuffle_seed=0", "prompt.few_shot=1", "prompt.date=2024-02-29",
-		"generation.stop=[x]", "generation.batch_size=auto", "noise=[{kind: weight, scale: 1}]", "noise_seeds=2", "temperature.0.value=2",
+		"generation.stop=[x]", "generation.batch_size=auto", "noise=[{kind: weight, scale: 1}]", "noise_seeds=2", "samples=2", "temperature.0.value=2",
 		"calibration.draws=1", "calibration.prompt_list=[x]", "scoring.ladder=robust", "threads=1", "fail_on_error=true",
 	} {
 		c := mustLoad(t, least, Options{Set: []string{changed}})

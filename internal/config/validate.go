@@ -20,7 +20,9 @@ import (
 // The largest values believed: far above every use, low enough for arithmetic.
 const (
 	maxCount = 1 << 30
-	maxTemp  = 1000
+	// maxSamples is what a journal has room for (results.MaxSamples).
+	maxSamples = 1 << 16
+	maxTemp    = 1000
 )
 
 func validText(s string) bool { return utf8.ValidString(s) }
@@ -73,9 +75,10 @@ func (s *source) validate(c *Config) {
 	s.generation(c.Generation, thought.New(c.Scoring.Thoughts))
 	s.noises(c.Noise)
 	s.whole("noise_seeds", c.NoiseSeeds, 1, 1_000_000)
+	s.whole("samples", c.Samples, 1, maxSamples)
 	s.temperatures(c)
 	s.calibration(c.Calibration)
-	s.scoring(c.Scoring)
+	s.scoring(c.Scoring, c.Samples)
 	s.whole("threads", c.Threads, 0, 4096)
 	s.oneOf("progress", c.Progress, "auto", "bar", "plain", "json", "none")
 	s.oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error")
@@ -196,8 +199,16 @@ func (s *source) prompt(p Prompt) {
 	}
 }
 
-func (s *source) scoring(c Scoring) {
+func (s *source) scoring(c Scoring, samples int) {
 	s.oneOf("scoring.ladder", c.Ladder, "seed", "robust", "math")
+	for i, k := range c.K {
+		path := fmt.Sprintf("scoring.k[%d]", i)
+		if k < 1 || k > samples {
+			s.bad(path, "expected a number of samples from 1 to samples, %d here; found %d", samples, k)
+		} else if i > 0 && k <= c.K[i-1] {
+			s.bad(path, "expected rising numbers, found %d after %d", k, c.K[i-1])
+		}
+	}
 	for i, m := range c.Thoughts {
 		for key, text := range map[string]string{"open": m.Open, "close": m.Close} {
 			if path := fmt.Sprintf("scoring.thoughts[%d].%s", i, key); strings.TrimSpace(text) == "" {

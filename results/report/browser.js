@@ -49,11 +49,12 @@
     return (data.runs.length > 1 ? data.runs[x.run] + ": " : "") + x.noise + ", " + x.temp;
   };
 
-  // find returns the sample of a condition, or -1. A condition may share another's samples, and one that is always the same
-  // has one replicate for all.
-  const find = (item, cond, rep) => {
-    const own = data.conds[cond].of;
-    const at = index.get((item * data.conds.length + own) * 65536 + (data.conds[own].det ? 0 : rep));
+  // find returns the sample of a condition, or -1. A condition may share another's samples; one that is always the same has one
+  // replicate for all, and one sample of a question may stand for all of them.
+  const place = (item, cond, rep, number) => ((item * data.conds.length + cond) * 65536 + rep) * (1 + index.last) + number;
+  const find = (item, cond, rep, number) => {
+    const own = data.conds[cond].of, c = data.conds[own];
+    const at = index.get(place(item, own, c.det ? 0 : rep, c.det || c.one ? 0 : number));
     return at === undefined ? -1 : at;
   };
 
@@ -79,12 +80,16 @@
       if (state.g !== all && data.rung[i] !== state.g) continue;
       if (state.w !== "" && (data.correct[i] === 1) !== (state.w === "right")) continue;
       if (!hit[data.item[i]]) continue;
-      if (versus === all || !outcomes[state.o]) { list.push([i, data.rep[i]]); continue; }
-      // A sample that stands for all replicates is compared with each of them.
-      const reps = own !== all && data.conds[own].det && !data.conds[data.conds[versus].of].det ? index.reps : [data.rep[i]];
+      if (versus === all || !outcomes[state.o]) { list.push([i, data.rep[i], data.number[i]]); continue; }
+      // A sample that stands for all replicates, or for all of its question, is compared with each of them.
+      const mine = own === all ? {} : data.conds[own], theirs = data.conds[data.conds[versus].of];
+      const reps = mine.det && !theirs.det ? index.reps : [data.rep[i]];
+      const numbers = (mine.det || mine.one) && !theirs.det && !theirs.one ? index.numbers : [data.number[i]];
       for (const rep of reps) {
-        const other = find(data.item[i], versus, rep);
-        if (other >= 0 && counted(i) && counted(other) && outcomes[state.o][1](data.correct[i] === 1, data.correct[other] === 1)) list.push([i, rep]);
+        for (const n of numbers) {
+          const other = find(data.item[i], versus, rep, n);
+          if (other >= 0 && counted(i) && counted(other) && outcomes[state.o][1](data.correct[i] === 1, data.correct[other] === 1)) list.push([i, rep, n]);
+        }
       }
     }
   };
@@ -111,7 +116,7 @@
     return el("div", {}, el("h3", {}, title), pre, el("p", { class: "facts" }, facts.join(" · ")));
   };
 
-  const fill = async (body, i, rep) => {
+  const fill = async (body, i, rep, n) => {
     const item = data.items[data.item[i]];
     const asked = el("div", {}, el("h3", {}, "Question"),
       el("div", { class: "question" }, item.q === "" ? "The text of the question is not in this report." : item.q));
@@ -119,12 +124,12 @@
       asked.append(el("h3", {}, "Expected: " + item.g), el("details", {}, el("summary", {}, "worked solution"), el("pre", {}, item.a)));
     }
     const parts = [asked, await generated(i, "Generated under " + conditionName(data.cond[i]))];
-    const other = state.v !== all && data.conds[state.v] ? find(data.item[i], state.v, rep) : -1;
+    const other = state.v !== all && data.conds[state.v] ? find(data.item[i], state.v, rep, n) : -1;
     if (other >= 0 && other !== i) parts.push(await generated(other, "Against: " + conditionName(state.v)));
     body.replaceChildren(...parts);
   };
 
-  const sample = (i, rep) => {
+  const sample = (i, rep, n) => {
     const item = data.items[data.item[i]], right = data.correct[i] === 1, status = data.statuses[data.status[i]];
     const shown = state.c !== all ? state.c : data.cond[i];
     const failed = !counted(i);
@@ -134,11 +139,11 @@
     const details = el("details", { class: "sample" },
       el("summary", {},
         el("span", { class: "verdict " + (right ? "good" : "bad") }, (right ? "✓ " : "✗ ") + words), " ",
-        el("span", { class: "about" }, "question " + item.id + " · " + conditionName(shown) + " · seed " + rep +
+        el("span", { class: "about" }, "question " + item.id + " · " + conditionName(shown) + " · seed " + rep + (index.last > 0 ? " · sample " + n : "") +
           (answer === "" ? "" : " · " + answer + (right || item.g === "" ? "" : " instead of " + item.g)) + " · " + data.tokens[i] + " tokens"),
         el("span", { class: "asked" }, item.q)),
       body);
-    details.addEventListener("toggle", () => { if (details.open && !body.firstChild) fill(body, i, rep); });
+    details.addEventListener("toggle", () => { if (details.open && !body.firstChild) fill(body, i, rep, n); });
     return details;
   };
 
@@ -146,7 +151,7 @@
     const pages = Math.max(1, Math.ceil(list.length / perPage));
     state.p = Math.min(state.p, pages - 1);
     const from = state.p * perPage;
-    results.replaceChildren(...list.slice(from, from + perPage).map(([i, rep]) => sample(i, rep)));
+    results.replaceChildren(...list.slice(from, from + perPage).map(([i, rep, n]) => sample(i, rep, n)));
     pager.count.textContent = list.length === 0 ? "No sample is like that." :
       (from + 1) + " to " + Math.min(from + perPage, list.length) + " of " + list.length + " samples";
     pager.back.disabled = state.p === 0;
@@ -178,6 +183,7 @@
     const conds = data.conds.map((_, i) => [i, conditionName(i)]);
     const reps = [...new Set(data.rep)].sort((a, b) => a - b);
     index.reps = reps;
+    index.numbers = Array.from({ length: 1 + index.last }, (_, n) => n);
     root.append(el("form", { class: "filters", "aria-label": "Filter the samples" },
       control("c", "Condition", el("select", {}, ...options([[all, "all"], ...conds]))),
       control("r", "Noise seed", el("select", {}, ...options([[all, "all"], ...reps.map((r) => [r, String(r)])]))),
@@ -221,7 +227,8 @@
     root = document.getElementById("browser");
     data = await unpack(0);
     index = new Map();
-    for (let i = 0; i < data.item.length; i++) index.set((data.item[i] * data.conds.length + data.cond[i]) * 65536 + data.rep[i], i);
+    index.last = data.number.reduce((a, b) => Math.max(a, b), 0);
+    for (let i = 0; i < data.item.length; i++) index.set(place(data.item[i], data.cond[i], data.rep[i], data.number[i]), i);
     build();
     const linked = readHash();
     sync();

@@ -57,6 +57,47 @@ func accuracyFigure(runs []*Run) *plots.Figure {
 	return f
 }
 
+// SamplesFigure has two panels for each noise, of pass@k and of maj@k, and in them a line over k for each temperature. It is nil where
+// one sample of each question was made.
+func SamplesFigure(rows []results.Row) *plots.Figure {
+	f := &plots.Figure{
+		Title: "What k samples of a question are worth", Same: true, Columns: 2,
+		Note: "pass@k: one of k samples is right. maj@k: the most frequent of their answers is. Bars: 95 % intervals over questions.",
+	}
+	last := -1
+	for i := range rows {
+		row := &rows[i]
+		if len(row.AtK) == 0 || row.N == 0 {
+			continue
+		}
+		if row.NoiseIndex != last {
+			last = row.NoiseIndex
+			f.Panels = append(f.Panels,
+				plots.Panel{Title: row.Noise, X: "samples k", Y: "pass@k in %"},
+				plots.Panel{Title: row.Noise, X: "samples k", Y: "maj@k in %"})
+		}
+		for at, score := range []func(*results.AtK) *results.Score{
+			func(a *results.AtK) *results.Score { return &a.Pass }, func(a *results.AtK) *results.Score { return &a.Maj },
+		} {
+			line := plots.Series{
+				Name: row.Temperature, Colour: row.TempIndex, Points: true,
+				Shape: shapes[row.TempIndex%len(shapes)], Line: lines[row.TempIndex%len(lines)],
+			}
+			for k := range row.AtK {
+				if s := score(&row.AtK[k]); s.Value.Finite() {
+					line.Add(float64(row.AtK[k].K), 100*float64(s.Value), 100*float64(s.CI[0]), 100*float64(s.CI[1]))
+				}
+			}
+			p := &f.Panels[len(f.Panels)-2+at]
+			p.Series = append(p.Series, line)
+		}
+	}
+	if len(f.Panels) == 0 {
+		return nil
+	}
+	return f
+}
+
 // dose is one curve's place in the figure: what else than the scale is the noise.
 type dose struct {
 	group string
@@ -425,6 +466,11 @@ func (p *Report) Files() map[string]*plots.Figure {
 	} {
 		if f != nil && drawable(f) {
 			files[name] = f
+		}
+	}
+	if len(p.runs) == 1 {
+		if f := SamplesFigure(p.runs[0].Table.Rows); f != nil && drawable(f) {
+			files["samples"] = f
 		}
 	}
 	return files

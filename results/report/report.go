@@ -127,7 +127,7 @@ func (p *Report) HTML() ([]byte, error) {
 	}
 	v.head(p.runs)
 	for _, build := range []func(*browser) (*section, error){
-		p.accuracySection, p.doseSection, p.alphaSection,
+		p.accuracySection, p.samplesSection, p.doseSection, p.alphaSection,
 		p.differencesSection, p.statusSection, p.tokensSection,
 	} {
 		s, err := build(b)
@@ -292,6 +292,30 @@ func tableOf(caption string, c results.Cells) table {
 		t.Rows = append(t.Rows, cells)
 	}
 	return t
+}
+
+func (p *Report) samplesSection(*browser) (*section, error) {
+	s := &section{
+		ID: "samples-k", Title: "What k samples are worth",
+		Lead: "Each question was answered several times. pass@k: one of k samples is right. maj@k: the most frequent of their " +
+			"answers is. One sample favours low temperatures; more of them tell whether a temperature keeps the answers apart.",
+	}
+	for _, r := range p.runs {
+		f := SamplesFigure(r.Table.Rows)
+		if f == nil {
+			continue
+		}
+		if len(p.runs) > 1 {
+			f.Title = r.Name + ": " + f.Title
+		}
+		if err := s.figures(f, "pass@k and maj@k in % against k, for the temperatures"); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.Figures) == 0 {
+		return nil, nil //nolint:nilnil // a part that this report does not have
+	}
+	return s, nil
 }
 
 func (p *Report) doseSection(*browser) (*section, error) {

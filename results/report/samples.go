@@ -40,6 +40,7 @@ type browser struct {
 	Item     []int           `json:"item"`
 	Cond     []int           `json:"cond"`
 	Rep      []int           `json:"rep"`
+	Number   []int           `json:"number"` // of the sample among those of its question, condition and replicate
 	Status   []int           `json:"status"`
 	Correct  []int           `json:"correct"`
 	Rung     []int           `json:"rung"`
@@ -56,6 +57,7 @@ type pageCondition struct {
 	Temp  string `json:"temp"`
 	Of    int    `json:"of"`  // the condition whose samples it shares, or its own number
 	Det   bool   `json:"det"` // one replicate stands for all
+	One   bool   `json:"one"` // one sample of a question stands for all of them
 }
 
 // item is a question; two runs on the same data share theirs.
@@ -259,7 +261,7 @@ func (b *browser) conditions(run int, r *Run) map[[2]int]int {
 	}
 	for _, c := range r.Info.Meta.Conditions {
 		own := &b.Conds[at[[2]int{c.NoiseIndex, c.TempIndex}]]
-		own.Det = c.Deterministic
+		own.Det, own.One = c.Deterministic, c.OneSample
 		if c.SamplesOf != nil {
 			own.Of = at[[2]int{c.NoiseIndex, *c.SamplesOf}]
 		}
@@ -286,6 +288,7 @@ func (b *browser) columns(entries []entry) {
 			correct = 1
 		}
 		b.Item, b.Cond, b.Rep = append(b.Item, e.item), append(b.Cond, e.cond), append(b.Rep, e.rec.Replicate)
+		b.Number = append(b.Number, e.rec.Sample)
 		b.Correct, b.Tokens = append(b.Correct, correct), append(b.Tokens, e.rec.Tokens)
 		b.Status = append(b.Status, status(string(e.rec.Status)))
 		b.Rung, b.Answer = append(b.Rung, rung(e.rec.Rung)), append(b.Answer, answer(e.rec.Answer))

@@ -10,6 +10,9 @@ type Estimate struct {
 	NewChips Interval
 }
 
+// MeanOf returns the mean over all cells.
+func MeanOf(rows [][]Cluster) float64 { return Mean(byRow(rows)) }
+
 // EstimateMean estimates the mean over all cells of questions (rows) by replicates (columns), clustered by question: CI
 // is that of ClusterBootstrap. chips says that the replicates are chips, which all questions share; NewChips is then at
 // least as wide as CI. Cells that hold differences of two conditions give the estimate of a paired difference, and

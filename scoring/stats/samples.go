@@ -34,18 +34,19 @@ type Class struct {
 	Right bool
 }
 
-// Count makes votes of samples: class names the answer of each, "" where there is none, and right says whether it is
-// right. Classes are in the order of their first sample. Where samples of a class disagree on what is right, as they
+// Count makes votes of samples: class tells the answers apart, its zero value says that there is none, and right says
+// whether it is right. Classes are in the order of their first sample. Where samples of a class disagree on what is right, as they
 // may where a text was cut, those that are right are a class of their own.
-func Count(class []string, right []bool) Votes {
+func Count[C comparable](class []C, right []bool) Votes {
 	type key struct {
-		name  string
+		name  C
 		right bool
 	}
+	var none C
 	var v Votes
 	at := map[key]int{}
 	for i, name := range class {
-		if name == "" {
+		if name == none {
 			v.None++
 			continue
 		}
