@@ -57,6 +57,7 @@ type Options struct {
 	Ends      func(id int) bool
 	Text      func(ids []int) string // what tokens say; nil leaves Completion.Text empty
 	Eager     bool                   // no CUDA graphs
+	Stepped   func()                 // if not nil, is called after every decode step
 	// Noise is what there will be decoding under: its memory on a device is taken at the start too.
 	Noise []condition.Noise
 }
@@ -219,6 +220,9 @@ func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slo
 		}
 		if err := e.step(in, done); err != nil {
 			return err
+		}
+		if e.opt.Stepped != nil {
+			e.opt.Stepped()
 		}
 	}
 }

@@ -113,9 +113,52 @@ type LM struct {
 	*Text
 	Worker  *torch.Worker
 	Model   *model.Model
-	GPU     *torch.CUDAInfo // what computes; nil for the CPU
-	Chosen  string          // where device auto led, in words
+	GPU     *torch.CUDAInfo                      // what computes; nil for the CPU
+	Chosen  string                               // where device auto led, in words
+	Working func(what string, done, total int64) // if not nil, is told how far probes and continuations are
 	weights *checkpoint.Weights
+	others  map[string]*checkpoint.Weights // that noise puts in their place, by path
+}
+
+// Offer opens the checkpoint of dir, a directory or a GGUF file, for noise that names it by a path. It has to have the model's
+// architecture and, if it brings one, its tokenizer.
+func (lm *LM) Offer(path, dir string) error {
+	if lm.others[path] != nil {
+		return nil
+	}
+	if err := checkpoint.CheckModel(dir); err != nil {
+		return fmt.Errorf("opening the checkpoint of a noise: %w", err)
+	}
+	cfg, err := checkpoint.ReadConfig(dir)
+	if err != nil {
+		return err
+	}
+	if other, err := tokenizer.Load(dir); err == nil {
+		same := other.SHA256() == lm.Tokenizer.SHA256()
+		if err := other.Close(); err != nil {
+			return err
+		}
+		if !same {
+			return fmt.Errorf("%s has another tokenizer than the model: its weights are for other tokens", path)
+		}
+	}
+	w, err := checkpoint.OpenWeights(dir)
+	if err != nil {
+		return err
+	}
+	if err := lm.Worker.Do(func(*torch.Scope) error { return lm.Model.Offer(path, cfg, w) }); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	if lm.others == nil {
+		lm.others = map[string]*checkpoint.Weights{}
+	}
+	lm.others[path] = w
+	return nil
+}
+
+// OfferedSHA256 is the digest of the weight files of an offered checkpoint.
+func (lm *LM) OfferedSHA256(ctx context.Context, path string) (string, error) {
+	return lm.others[path].SHA256(ctx, nil)
 }
 
 // LoadOptions say how a model computes.
@@ -215,6 +258,9 @@ func (lm *LM) Close() error {
 	}
 	if lm.weights != nil {
 		errs = append(errs, lm.weights.Close())
+	}
+	for _, w := range lm.others {
+		errs = append(errs, w.Close())
 	}
 	return errors.Join(append(errs, lm.Text.Close())...)
 }

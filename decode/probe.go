@@ -61,6 +61,10 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 	}
 	defer lm.Worker.Do(func(*torch.Scope) error { cache.Free(); return nil }) //nolint:errcheck // freeing memory does not fail
 
+	total, done := int64(0), int64(0)
+	for _, pr := range probes {
+		total += int64(len(pr.IDs)) * int64(1+p.Draws)
+	}
 	pass := func(pr Probe, draws noise.Draws, in *noise.Injector, use func(z []float32) error) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -69,6 +73,10 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 		b.From = pr.From
 		b.Rows = NoiseRows(draws, len(pr.IDs), pr.Step)
 		b.Rows.Together(pr.Together)
+		defer func() {
+			done += int64(len(pr.IDs))
+			lm.tell("tokens with and without "+p.Noise.Label(), done, total)
+		}()
 		return lm.Worker.Do(func(s *torch.Scope) error {
 			z := s.FloatView(s.Host(lm.Model.Forward(s, b, cache, in)))
 			if s.Err() != nil {
@@ -139,6 +147,12 @@ func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool
 		longest = max(longest, len(p))
 	}
 	o := Options{Slots: min(len(prompts), 16), Capacity: longest + n}
+	var steps int64
+	rounds := (len(prompts) + o.Slots - 1) / max(o.Slots, 1)
+	o.Stepped = func() {
+		steps++
+		lm.tell("steps of the clean continuations at most", steps, int64(rounds*n))
+	}
 	if !pastEnd {
 		o.Ends = lm.Ends.Has
 	}
@@ -166,6 +180,13 @@ func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool
 		return nil
 	})
 	return out, err
+}
+
+// tell says how far something is that may take long.
+func (lm *LM) tell(what string, done, total int64) {
+	if lm.Working != nil {
+		lm.Working(what, done, total)
+	}
 }
 
 // parallel calls f(0), ..., f(n-1) from as many goroutines as there are processors.

@@ -6,6 +6,7 @@ package noise
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -21,6 +22,8 @@ type Param struct {
 	Shape []int
 	// Change gives f the parameter as a dense tensor, which f may change in place, and puts what it became to use.
 	Change func(s *torch.Scope, f func(dense torch.Tensor))
+	// Replacement is what the checkpoint at a path has in its place, float32 on the host, as long as the scope lives.
+	Replacement func(s *torch.Scope, path string) []float32
 }
 
 // PerturbWeights applies the noise's operation in place to every parameter with "weight" in its name that the noise touches; key
@@ -30,7 +33,8 @@ func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(
 	op := n.At(operation.Weights)
 	var effect condition.Effect
 	for _, p := range params {
-		if !strings.Contains(p.Name, "weight") || !n.TouchesWeight(p.Name, len(p.Shape) == 2) {
+		other, replaced := op.(*operation.Checkpoint)
+		if !replaced && !strings.Contains(p.Name, "weight") || !n.TouchesWeight(p.Name, len(p.Shape) == 2) {
 			continue
 		}
 		e := condition.SiteEffect{Name: p.Name, Weight: true, Place: operation.Weights}
@@ -44,6 +48,10 @@ func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(
 				e.Add(elements, operation.Tally{Noise2: sumsq, Spread2: spread * spread * float64(elements)})
 				return
 			}
+			if replaced {
+				e.Add(elements, replace(s, w, p.Replacement(s, other.Path)))
+				return
+			}
 			e.Add(elements, onHost(s, w, op, p.Name, key(p.Name)))
 		})
 		if err := s.Err(); err != nil {
@@ -52,6 +60,32 @@ func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(
 		effect = append(effect, e)
 	}
 	return effect, effect.Check()
+}
+
+// replace gives a parameter other values and tells what that changed; the spread is the parameter's own size.
+func replace(s *torch.Scope, w torch.Tensor, values []float32) (t operation.Tally) {
+	if s.Err() != nil {
+		return t
+	}
+	before := slices.Clone(s.FloatView(s.Host(s.To(w, torch.Float32))))
+	s.CopyBytes(w, 0, bytesOf(values), torch.Float32)
+	after := s.FloatView(s.Host(s.To(w, torch.Float32)))
+	if s.Err() != nil {
+		return t
+	}
+	for i, v := range before {
+		d := float64(after[i]) - float64(v)
+		if d != 0 {
+			t.Changed++
+		}
+		t.Noise2 += d * d
+		t.Spread2 += float64(v) * float64(v)
+	}
+	return t
+}
+
+func bytesOf(values []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
 }
 
 // onHost applies an operation to a parameter in float32 on the host: drawn once for a pass over the data, it needs no kernel.
@@ -69,6 +103,6 @@ func onHost(s *torch.Scope, w torch.Tensor, op operation.Operation, name string,
 	}
 	shape := w.Shape()
 	t := o.PerturbWeight(operation.Weight{Name: name, Values: values, In: int(shape[len(shape)-1]), Key: key, Type: w.DType().String()})
-	s.CopyBytes(w, 0, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values)), torch.Float32)
+	s.CopyBytes(w, 0, bytesOf(values), torch.Float32)
 	return t
 }

@@ -53,6 +53,8 @@ type Progress struct {
 	Name   string    `json:"name"`
 	Status RunStatus `json:"status"`
 	Cause  string    `json:"cause,omitempty"`
+	// Doing is what a run is at that has no sample yet and does not know how many there will be.
+	Doing string `json:"doing,omitempty"`
 	// Done of Total samples are there, with Tokens generated tokens.
 	Done   int   `json:"done"`
 	Total  int   `json:"total"`

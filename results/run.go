@@ -90,11 +90,14 @@ func (r *RunInfo) write(fsys fileSystem, dir string) error {
 // maxRun bounds a run.json that is read; it holds a temperature for every step of every condition.
 const maxRun = 256 << 20
 
-// ReadRun reads the run.json of a run directory.
+// ReadRun reads the run.json of a run directory. Where a run has begun and has none yet, the error is a *BegunError.
 func ReadRun(dir string) (*RunInfo, error) {
 	path := filepath.Join(dir, RunFile)
 	data, err := files.Read(path, maxRun)
 	if errors.Is(err, fs.ErrNotExist) {
+		if begun := readBegun(dir); begun != nil {
+			return nil, begun
+		}
 		return nil, fmt.Errorf("%s is not a run directory: %w", dir, err)
 	}
 	if err != nil {

@@ -188,7 +188,7 @@ func (a *app) alphaOfModel(ctx context.Context, f alphaFlags) error {
 	if err != nil {
 		return err
 	}
-	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device})
+	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device}, o.Noises...)
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (a *app) alphaOfIDs(ctx context.Context, f alphaFlags) error {
 		return err
 	}
 	o.Prompts = [][]int{ids}
-	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device})
+	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device}, o.Noises...)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 					return err
 				}
 			}
-			lm, err := a.load(cmd.Context(), o.Model, decode.LoadOptions{DType: dtype, Device: device})
+			lm, err := a.load(cmd.Context(), o.Model, decode.LoadOptions{DType: dtype, Device: device}, o.Noise)
 			if err != nil {
 				return err
 			}
@@ -344,9 +344,10 @@ func (a *app) locate(ctx context.Context, model string) (string, error) {
 	return session.NewLocator(a.stderr).Model(ctx, model, "")
 }
 
-// load loads a model that is a path or a hub id.
-func (a *app) load(ctx context.Context, model string, o decode.LoadOptions) (*decode.LM, error) {
-	dir, err := a.locate(ctx, model)
+// load loads a model that is a path or a hub id, and the checkpoints that noises put in place of its weights.
+func (a *app) load(ctx context.Context, model string, o decode.LoadOptions, noises ...condition.Noise) (*decode.LM, error) {
+	locator := session.NewLocator(a.stderr)
+	dir, err := locator.Model(ctx, model, "")
 	if err != nil {
 		return nil, err
 	}
@@ -357,6 +358,10 @@ func (a *app) load(ctx context.Context, model string, o decode.LoadOptions) (*de
 	}
 	for _, n := range lm.Model.Notes {
 		_, _ = fmt.Fprintf(a.stderr, "%s: %s\n", model, n)
+	}
+	lm.Working = session.Working(func(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format+"\n", args...) })
+	if err := session.OfferCheckpoints(ctx, lm, locator, noises); err != nil {
+		return nil, errors.Join(err, lm.Close())
 	}
 	return lm, nil
 }

@@ -30,7 +30,7 @@ activations is no part of it.`,
 			if replicate < 0 {
 				return usageError{fmt.Errorf("--replicate %d is below 0", replicate)}
 			}
-			lm, err := a.load(cmd.Context(), model, decode.LoadOptions{DType: dtype, Device: "cpu"})
+			lm, err := a.load(cmd.Context(), model, decode.LoadOptions{DType: dtype, Device: "cpu"}, n)
 			if err != nil {
 				return err
 			}

@@ -127,6 +127,10 @@ func resumeCommand(a *app) *cobra.Command {
 				return err
 			}
 			info, err := results.ReadRun(args[0])
+			var begun *results.BegunError
+			if errors.As(err, &begun) { // it was interrupted before its first sample
+				info, err = &results.RunInfo{Config: begun.Config, Shard: begun.Shard}, nil
+			}
 			if errors.Is(err, fs.ErrNotExist) {
 				if cfg, shardErr := runner.ShardedConfig(args[0], loud); shardErr == nil {
 					cfg.Output = filepath.Clean(args[0])

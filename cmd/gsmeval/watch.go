@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,12 +40,16 @@ An accuracy so far is of the answers that ended first, which are the short ones,
 			defer tick.Stop()
 			for {
 				p, err := live.Poll(time.Now())
-				if err != nil {
-					return err
-				}
-				if asJSON {
+				var begun *results.BegunError
+				switch {
+				case errors.As(err, &begun) && begun.Status == results.RunRunning && asJSON:
+					p, err = begun.Progress(time.Now()), a.printJSON(begun.Progress(time.Now()))
+				case errors.As(err, &begun) && begun.Status == results.RunRunning:
+					p, err = begun.Progress(time.Now()), screen.show([]string{begun.Error()})
+				case err != nil:
+				case asJSON:
 					err = a.printJSON(p)
-				} else {
+				default:
 					err = screen.show(watched(p, screen.width))
 				}
 				if err != nil || once || p.Status != results.RunRunning {

@@ -118,7 +118,8 @@ type Model struct {
 	weights *checkpoint.Weights
 	params  []*param
 	rope    *ropeTable
-	local   *ropeTable // of layers that slide, where they rotate by another base; else nil
+	others  map[string]*loader // checkpoints that noise puts in place of the weights, by path
+	local   *ropeTable         // of layers that slide, where they rotate by another base; else nil
 }
 
 // Load reads the weights of a checkpoint to a device. w stays open until Close: perturbed weights are restored from it.
@@ -260,6 +261,7 @@ func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param
 	params := make([]noise.Param, len(m.params))
 	for i, p := range m.params {
 		params[i] = p.noisy()
+		params[i].Replacement = func(s *torch.Scope, path string) []float32 { return m.replacement(s, p, path) }
 	}
 	var effect condition.Effect
 	err := heap.Returning(func() (err error) {

@@ -51,10 +51,44 @@ type Options struct {
 func Run(ctx context.Context, cfg *config.Config, o Options) (*results.Table, error) {
 	r := &runner{cfg: cfg, opt: o, stderr: o.Stderr, dir: shardDir(cfg.Output, o.Shard), timings: map[string]float64{}}
 	defer r.close()
-	if err := r.prepare(ctx); err != nil {
+	if err := r.begin("loading the model"); err != nil {
 		return nil, err
 	}
+	if err := r.prepare(ctx); err != nil {
+		return nil, r.unprepared(ctx, err)
+	}
 	return r.run(ctx)
+}
+
+// begin says in the run directory what the run is at, until it has a run.json.
+func (r *runner) begin(doing string) error {
+	if _, err := os.Stat(filepath.Join(r.dir, results.RunFile)); err == nil {
+		return nil
+	}
+	config, err := r.cfg.JSON()
+	if err != nil {
+		return err
+	}
+	r.begun = &results.Begun{
+		Name: r.cfg.Name, Status: results.RunRunning, Doing: doing, Shard: r.opt.Shard.String(), Config: config, Started: time.Now().UTC(),
+	}
+	return r.begun.Write(r.dir)
+}
+
+// unprepared notes that a run was stopped before its first sample.
+func (r *runner) unprepared(ctx context.Context, err error) error {
+	if r.begun == nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w before a new sample; go on with: gsmeval resume %s", ErrInterrupted, r.dir)
+		}
+		return err
+	}
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+		return errors.Join(err, r.begun.Ended(r.dir)) // what never began leaves nothing behind
+	}
+	err = fmt.Errorf("%w while %s, before the first sample; go on with: gsmeval resume %s", ErrInterrupted, r.begun.Doing, r.dir)
+	r.begun.Status = results.RunInterrupted
+	return errors.Join(err, r.begun.Write(r.dir))
 }
 
 type runner struct {
@@ -73,6 +107,7 @@ type runner struct {
 	stops    *decode.Stops
 	ladder   scoring.Ladder
 	plan     *Plan
+	begun    *results.Begun // until there is info
 	info     *results.RunInfo
 	journal  *results.Journal
 	decoder  decoder
@@ -159,6 +194,11 @@ func (r *runner) openRun(ctx context.Context) error {
 			return fmt.Errorf("%s has samples but no %s; move it away or choose another output", r.dir, results.RunFile)
 		}
 	}
+	if r.begun != nil {
+		if err := r.begin("measuring what its temperatures follow from"); err != nil {
+			return err
+		}
+	}
 	c := calibrate.New(r.Session)
 	if err := r.timed("calibrate", func() error {
 		r.plan, err = NewPlan(cfg, c.Measurer(ctx))
@@ -203,6 +243,11 @@ func (r *runner) openRun(ctx context.Context) error {
 	// T(t) is on disk before the first sample.
 	if err := r.info.Write(r.dir); err != nil {
 		return err
+	}
+	if r.begun != nil {
+		if err := r.begun.Ended(r.dir); err != nil {
+			return err
+		}
 	}
 	if torn := r.journal.Torn(); torn != "" {
 		r.Warnf("the last line of %s was torn; it was cut off (a copy is %s)", results.JournalFile, torn)

@@ -41,6 +41,7 @@ type ShardProgress struct {
 	State   State   `json:"state"`
 	Samples int     `json:"samples"`
 	Total   int     `json:"total"`
+	Doing   string  `json:"doing,omitempty"` // what a run is at that has no sample yet and does not know how many there will be
 	Cause   string  `json:"cause,omitempty"` // of a failure
 	Host    string  `json:"host,omitempty"`  // of the process that has it, or had it when it was killed
 	PID     int     `json:"pid,omitempty"`
@@ -57,6 +58,16 @@ const freshFor = 5 * time.Minute
 func Status(output string) (*Progress, error) {
 	p := &Progress{Run: output}
 	whole, err := results.ReadRun(output)
+	var begun *results.BegunError
+	if errors.As(err, &begun) {
+		s := ShardProgress{State: StateRunning, Doing: begun.Doing}
+		if begun.Status != results.RunRunning {
+			s.State = StateInterrupted
+		}
+		p.add(s)
+		p.State = s.State
+		return p, nil
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,25 @@ func TestLoading(t *testing.T) {
 		tell(10, 10)
 		if b.String() != "" {
 			t.Errorf("a short load said %q", b.String())
+		}
+	})
+}
+
+func TestWorking(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var b strings.Builder
+		tell := Working(func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) })
+		for i := range int64(12) {
+			time.Sleep(time.Second)
+			tell("tokens", 1+i, 12)
+		}
+		tell("tokens", 1, 2) // another computation, that is soon over
+		time.Sleep(time.Second)
+		tell("tokens", 2, 2)
+		const want = "3 of 12 tokens, about 6s left\n8 of 12 tokens, about 4s left\n"
+		if b.String() != want {
+			t.Errorf("said\n%swant\n%s", b.String(), want)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/thought"
+	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
 // Session is a config with everything it names loaded: model, data and prompts. It has no run directory.
@@ -55,6 +57,9 @@ func (s *Session) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	if cfg.Progress != "none" {
+		s.LM.Working = Working(s.Logf)
+	}
 	for _, n := range s.LM.Model.Notes {
 		s.Logf("%s: %s", cfg.Model.Path, n)
 	}
@@ -66,10 +71,46 @@ func (s *Session) open(ctx context.Context) (err error) {
 	if s.Prompter, err = NewPrompter(s.LM.Text, cfg.Prompt, shots); err != nil {
 		return err
 	}
-	if s.ID, err = identify(ctx, s.LM, s.Data); err == nil && cfg.Model.TF32 && s.ID.Device == "cpu" {
-		err = errors.New("model.tf32: TF32 is of CUDA, and this runs on the CPU; remove it or name a GPU as model.device")
+	if err := OfferCheckpoints(ctx, s.LM, s.Locator, cfg.Noise); err != nil {
+		return err
 	}
-	return err
+	if s.ID, err = identify(ctx, s.LM, s.Data); err != nil {
+		return err
+	}
+	for _, path := range checkpointsOf(cfg.Noise) {
+		if s.ID.Hashes["checkpoint "+path], err = s.LM.OfferedSHA256(ctx, path); err != nil {
+			return fmt.Errorf("hashing the weights of a noise: %w", err)
+		}
+	}
+	if cfg.Model.TF32 && s.ID.Device == "cpu" {
+		return errors.New("model.tf32: TF32 is of CUDA, and this runs on the CPU; remove it or name a GPU as model.device")
+	}
+	return nil
+}
+
+// checkpointsOf are the checkpoints that noises put in place of the model's weights.
+func checkpointsOf(noises []config.Noise) []string {
+	var paths []string
+	for _, n := range noises {
+		if c, ok := n.At(operation.Weights).(*operation.Checkpoint); ok && !slices.Contains(paths, c.Path) {
+			paths = append(paths, c.Path)
+		}
+	}
+	return paths
+}
+
+// OfferCheckpoints opens the checkpoints that noises put in place of a model's weights: directories, GGUF files or hub ids.
+func OfferCheckpoints(ctx context.Context, lm *decode.LM, l *Locator, noises []config.Noise) error {
+	for _, path := range checkpointsOf(noises) {
+		dir, err := l.Model(ctx, path, "")
+		if err == nil {
+			err = lm.Offer(path, dir)
+		}
+		if err != nil {
+			return fmt.Errorf("noise checkpoint: %w", err)
+		}
+	}
+	return nil
 }
 
 // Close frees the model.

@@ -32,6 +32,7 @@ type Noise struct {
 	Scope           string   `yaml:"scope,omitempty"`            // all, linears, analog
 	Include         []string `yaml:"include,omitempty"`          // parameters and Linears by name, empty for all
 	Exclude         []string `yaml:"exclude,omitempty"`
+	Checkpoint      string   `yaml:"checkpoint,omitempty"` // short for weights: {kind: checkpoint, path: ...}
 	Weights         Part     `yaml:"weights,omitempty"`
 	Activations     Part     `yaml:"activations,omitempty"`
 	Outputs         Part     `yaml:"outputs,omitempty"`
@@ -232,7 +233,7 @@ func (n *Noise) relativeTo() string {
 
 // The scopes: which parameters and Linears a noise is for, before include and exclude narrow it.
 const (
-	All     = "all"     // everything; the default of gaussian
+	All     = "all"     // everything; the default of gaussian and checkpoint
 	Linears = "linears" // the matrices of Linears: not embeddings, nor a tied lm_head, nor norms; the default of every other operation
 	Analog  = "analog"  // as linears, and no lm_head: what the analog literature leaves digital
 )
@@ -241,7 +242,8 @@ const (
 func (n *Noise) inScope(p operation.Place, name string, matrix bool) bool {
 	scope := n.Scope
 	if scope == "" {
-		if _, gaussian := n.At(p).(*operation.Gaussian); gaussian {
+		switch n.At(p).(type) {
+		case *operation.Gaussian, *operation.Checkpoint:
 			return true
 		}
 		scope = Linears
@@ -285,6 +287,11 @@ func (n *Noise) matches(name string) bool {
 
 // Check reports what is wrong.
 func (n Noise) Check(r keys.Report) {
+	if n.Checkpoint != "" && !r.Given("weights") {
+		n.Weights = Part{"checkpoint", &operation.Checkpoint{Path: n.Checkpoint}}
+	} else if n.Checkpoint != "" {
+		r.Bad("checkpoint", "the weights are another checkpoint's, and an operation for weights stands beside it; leave out either")
+	}
 	composed := n.checkParts(r)
 	switch f := n.form(); {
 	case n.Kind == "" && composed:
@@ -405,6 +412,9 @@ func (n *Noise) Normalise() {
 	}
 	if len(n.Exclude) == 0 {
 		n.Exclude = nil
+	}
+	if n.Checkpoint != "" {
+		n.Weights, n.Checkpoint = Part{"checkpoint", &operation.Checkpoint{Path: n.Checkpoint}}, ""
 	}
 	if f := n.form(); f == nil || len(f.scales) == 0 {
 		return

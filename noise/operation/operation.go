@@ -123,6 +123,7 @@ var table = []row{
 	{"afm_pcm", []Place{Weights}, func() Operation { return &AFMPCM{} }},
 	{"stuck", []Place{Weights}, func() Operation { return &Stuck{} }},
 	{"bit_flip", everywhere, func() Operation { return &BitFlip{} }},
+	{"checkpoint", []Place{Weights}, func() Operation { return &Checkpoint{} }},
 	{"converters", []Place{Inputs, Outputs}, func() Operation { return &Converters{} }},
 }
 

@@ -31,7 +31,8 @@ type Server struct {
 
 // Listen opens a port of 127.0.0.1, any free one for 0, for the report of a run directory. The run may be in progress.
 func Listen(ctx context.Context, dir string, port int, find Find) (*Server, error) {
-	if _, err := results.ReadRun(dir); err != nil {
+	var begun *results.BegunError
+	if _, err := results.ReadRun(dir); err != nil && !errors.As(err, &begun) {
 		return nil, err
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", "127.0.0.1:"+strconv.Itoa(port))
@@ -85,6 +86,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		_, _ = w.Write([]byte(s.current())) // who has gone away wants no answer
 	case q.URL.Path == "/":
 		page, err := s.render(q.Context())
+		var begun *results.BegunError
+		if errors.As(err, &begun) {
+			head.Set("Refresh", "3") // until there is a run to show
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
