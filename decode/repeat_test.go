@@ -5,6 +5,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
@@ -13,6 +14,7 @@ import (
 // Equal prompts are computed once, and what follows is what it would be alone: with the same bits, whatever slots they take, and
 // whatever stands between them.
 func TestEqualPromptsAreComputedOnce(t *testing.T) {
+	cpu := model.Options{Device: torch.CPU, DType: torch.Float32}
 	rounded := condition.Noise{Activations: condition.Part{Kind: "int", Operation: &operation.Int{Bits: 8}}}
 	for _, way := range []struct {
 		name string
@@ -20,10 +22,10 @@ func TestEqualPromptsAreComputedOnce(t *testing.T) {
 		in   func() *noise.Injector
 		once bool
 	}{
-		{"clean", model.Options{}, func() *noise.Injector { return nil }, true},
+		{"clean", cpu, func() *noise.Injector { return nil }, true},
 		{"on a device", plainDevice, func() *noise.Injector { return nil }, true},
-		{"rounded inputs", model.Options{}, func() *noise.Injector { return noise.NewInjector(rounded, false) }, true},
-		{"fresh noise", model.Options{}, func() *noise.Injector {
+		{"rounded inputs", cpu, func() *noise.Injector { return noise.NewInjector(rounded, false) }, true},
+		{"fresh noise", cpu, func() *noise.Injector {
 			return noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false)
 		}, false},
 	} {

@@ -153,9 +153,9 @@ func differenceAtK(a, b arm, what score, k int, chips bool, seed uint64, labels 
 // eceBins is the number of bins of a majority's share.
 const eceBins = 10
 
-// ece is how far the share of the majority is from the frequency with which it is right; NaN where there is one sample of each question.
+// ece is how far the share of the majority is from the frequency with which it is right; NaN where one sample of each question was made.
 func (s *Set) ece(c *cell) float64 {
-	if s.perQuestion == 1 {
+	if s.perQuestion == 1 || c.cond.OneSample {
 		return nan
 	}
 	var shares, rights []float64
