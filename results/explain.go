@@ -291,8 +291,8 @@ func (e *explanation) oneTemperature(effects []effect) string {
 	var parts []string
 	if len(better) > 0 {
 		part := fmt.Sprintf("it raises accuracy %s by %s points %s", under(better), points100(better[0].diff.Value), interval(better[0].diff.CI))
-		if took := e.took(better[0].row.NoiseIndex); took > 0 {
-			part += fmt.Sprintf(", where the noise had taken %s", points100(took))
+		if lost := e.lostTo(better[0].row.NoiseIndex); lost > 0 {
+			part += fmt.Sprintf(", where the noise had taken %s", points100(lost))
 		}
 		parts = append(parts, part)
 	}
@@ -318,8 +318,8 @@ func (e *explanation) oneTemperature(effects []effect) string {
 	return fmt.Sprintf("%s against %s: %s", capital(way(temp)), way(reference), strings.Join(parts, "; "))
 }
 
-// took is how many points a noise costs, or 0 where that does not show.
-func (e *explanation) took(noise int) float64 {
+// lostTo is how many points a noise costs, or 0 where that does not show.
+func (e *explanation) lostTo(noise int) float64 {
 	for i := range e.cost {
 		if f := &e.cost[i]; f.row.NoiseIndex == noise && f.shows() && f.diff.Value < 0 {
 			return -f.diff.Value

@@ -124,9 +124,11 @@ done
 cuda_shim=$(scripts/cuda_shim.sh "$torch" "$cache")
 
 # Without errno and floating-point traps, which nothing here reads, sqrtf and floorf are single instructions and the
-# shim's loops become vector code.
+# shim's loops become vector code. -trimpath leaves the clone's folder out of what is compiled, so that Go's cache has the C++
+# for every clone.
 cat > .deps/env.part <<ENV
 export CGO_ENABLED=1
+export GOFLAGS='$(go env GOFLAGS | sed 's/-trimpath//') -trimpath'
 export CGO_CFLAGS='-O2 -g -w'
 export CGO_CXXFLAGS='-include $compat -I$torch/include -I$torch/include/torch/csrc/api/include -fno-math-errno -fno-trapping-math -w'
 export CGO_LDFLAGS='-L$stubs -L$torch/lib -L$tok -Wl,--disable-new-dtags -Wl,-rpath,\$ORIGIN/../.deps/lib -Wl,-rpath,\$ORIGIN/../lib -Wl,-rpath,$torch/lib'

@@ -94,7 +94,7 @@ func (f *alphaFlags) check(config bool) error {
 	if config == (f.model != "") {
 		return errors.New("give either a CONFIG or --model")
 	}
-	only := func(where string, names ...string) error {
+	refuse := func(where string, names ...string) error {
 		for _, n := range names {
 			if f.changed(n) {
 				return fmt.Errorf("--%s %s", n, where)
@@ -105,13 +105,13 @@ func (f *alphaFlags) check(config bool) error {
 	var err error
 	switch {
 	case config:
-		err = only("goes with --model; in a config it has a key, see --set", "ids", "prompt", "noise-kind", "noise-scale", "noise-weight-scale", "dtype", "device")
+		err = refuse("goes with --model; in a config it has a key, see --set", "ids", "prompt", "noise-kind", "noise-scale", "noise-weight-scale", "dtype", "device")
 	case f.changed("ids"):
-		if err = only("does not go with --ids", "prompt", "set", "out"); err == nil && (f.kind == "none" || f.kind == "") && len(f.noises) != 1 {
+		if err = refuse("does not go with --ids", "prompt", "set", "out"); err == nil && (f.kind == "none" || f.kind == "") && len(f.noises) != 1 {
 			err = errors.New("--ids needs one noise: --noise, or --noise-kind and --noise-scale")
 		}
 	default:
-		err = only("goes with a config", "set")
+		err = refuse("goes with a config", "set")
 	}
 	switch {
 	case err != nil:

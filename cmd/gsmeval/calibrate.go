@@ -103,18 +103,21 @@ most of the squared input of each Linear: where it is a sink, noise relative to 
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.session(cmd, args[0], set, func(s *session.Session) error {
-				under := s.Cfg.Noise
+				wanted := s.Cfg.Noise
 				if len(noises) > 0 {
-					under = nil
+					wanted = nil
 				}
 				for _, text := range noises {
 					n, err := config.ParseNoise("--noise", text)
 					if err != nil {
 						return usageError{err}
 					}
-					under = append(under, n)
+					wanted = append(wanted, n)
 				}
-				list, err := study.VerifyNoise(cmd.Context(), s, under)
+				if err := session.OfferCheckpoints(cmd.Context(), s.LM, s.Locator, wanted); err != nil {
+					return err
+				}
+				list, err := study.VerifyNoise(cmd.Context(), s, wanted)
 				if err != nil {
 					return err
 				}

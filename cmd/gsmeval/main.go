@@ -38,7 +38,7 @@ func main() {
 	// SIGUSR1 is what a batch system sends before the time of a job is up.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
-	go func() { heed(signals, stop, os.Exit) }()
+	go func() { handleSignals(signals, stop, os.Exit) }()
 	os.Exit(exitCode(run(ctx, os.Stdout, os.Stderr, os.Args[1:]), os.Stderr))
 }
 
@@ -46,9 +46,9 @@ func main() {
 // whoever started the program may pass the signal on.
 const again = time.Second
 
-// heed ends the work in good order at the first signal, after the step that it is at, and at once where a person insists with another
+// handleSignals ends the work in good order at the first signal, after the step that it is at, and at once where a person insists with another
 // Ctrl-C. A batch system that loses its patience has SIGKILL.
-func heed(signals <-chan os.Signal, stop func(), exit func(code int)) {
+func handleSignals(signals <-chan os.Signal, stop func(), exit func(code int)) {
 	<-signals
 	first := time.Now()
 	stop()

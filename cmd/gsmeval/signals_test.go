@@ -25,7 +25,7 @@ func TestSecondSignal(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				signals, stopped, code := make(chan os.Signal, 8), false, -1
-				go heed(signals, func() { stopped = true }, func(c int) { code = c })
+				go handleSignals(signals, func() { stopped = true }, func(c int) { code = c })
 				signals <- syscall.SIGTERM
 				synctest.Wait()
 				if !stopped {

@@ -29,8 +29,8 @@ type variant struct {
 
 func (l *loader) dense(has variant) *dense {
 	c := l.cfg
-	l.only("hidden_act", c.HiddenAct, c.HiddenAct == "silu", "silu")
-	l.only("partial_rotary_factor", c.PartialRotaryFactor, c.PartialRotaryFactor == 1, "1")
+	l.requireSupported("hidden_act", c.HiddenAct, c.HiddenAct == "silu", "silu")
+	l.requireSupported("partial_rotary_factor", c.PartialRotaryFactor, c.PartialRotaryFactor == 1, "1")
 	d, q, kv, ff := c.HiddenSize, c.NumHeads*c.HeadDim, c.NumKVHeads*c.HeadDim, c.IntermediateSize
 	m := &dense{embed: l.tensor("model.embed_tokens.weight", c.VocabSize, d)}
 	for i := range c.NumLayers {

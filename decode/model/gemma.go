@@ -31,8 +31,8 @@ func newGemma3(l *loader) network { return l.gemma(true) }
 
 func (l *loader) gemma(headNorm bool) network {
 	c := l.cfg
-	l.only("hidden_activation", c.HiddenAct, c.HiddenAct == "gelu_pytorch_tanh", "gelu_pytorch_tanh")
-	l.only("partial_rotary_factor", c.PartialRotaryFactor, c.PartialRotaryFactor == 1, "1")
+	l.requireSupported("hidden_activation", c.HiddenAct, c.HiddenAct == "gelu_pytorch_tanh", "gelu_pytorch_tanh")
+	l.requireSupported("partial_rotary_factor", c.PartialRotaryFactor, c.PartialRotaryFactor == 1, "1")
 	bias := says(c.AttentionBias)
 	d, q, kv, ff := c.HiddenSize, c.NumHeads*c.HeadDim, c.NumKVHeads*c.HeadDim, c.IntermediateSize
 	m := &gemma{embed: l.tensor("model.embed_tokens.weight", c.VocabSize, d)}

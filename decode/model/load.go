@@ -156,8 +156,8 @@ func (l *loader) tied() bool {
 	return true
 }
 
-// only refuses a value of config.json that the architecture does not compute, by name, value and what is supported.
-func (l *loader) only(key string, value any, ok bool, supported string) {
+// requireSupported refuses a value of config.json that the architecture does not compute, by name, value and what is supported.
+func (l *loader) requireSupported(key string, value any, ok bool, supported string) {
 	if !ok && l.err == nil {
 		l.err = fmt.Errorf("config.json: %s %v is not supported for model_type %s; supported: %s", key, value, l.cfg.ModelType, supported)
 	}

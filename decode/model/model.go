@@ -228,7 +228,7 @@ func (m *Model) CacheBytes(slots, capacity int) int64 {
 func (m *Model) Forward(s *torch.Scope, b *Batch, kv *Cache, in *noise.Injector) torch.Tensor {
 	p := &pass{s: s, b: b, kv: kv, in: in, m: m, at: b.At}
 	if m.OnDevice() && p.at == nil {
-		p.at = m.place(s, b)
+		p.at = m.toDevice(s, b)
 	}
 	if m.OnDevice() && in != nil && b.Rows.At == nil {
 		n := len(b.Tokens)
@@ -241,8 +241,8 @@ func (m *Model) Forward(s *torch.Scope, b *Batch, kv *Cache, in *noise.Injector)
 	return s.To(m.net.forward(p), torch.Float32)
 }
 
-// place copies a batch to the model's device.
-func (m *Model) place(s *torch.Scope, b *Batch) *Placed {
+// toDevice copies a batch to the model's device.
+func (m *Model) toDevice(s *torch.Scope, b *Batch) *Placed {
 	wide := func(v []int32) torch.Tensor {
 		w := make([]int64, len(v))
 		for i, x := range v {

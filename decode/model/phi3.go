@@ -22,7 +22,7 @@ type phi3Layer struct {
 
 func newPhi3(l *loader) network {
 	c := l.cfg
-	l.only("hidden_act", c.HiddenAct, c.HiddenAct == "silu", "silu")
+	l.requireSupported("hidden_act", c.HiddenAct, c.HiddenAct == "silu", "silu")
 	d, q, kv, ff := c.HiddenSize, c.NumHeads*c.HeadDim, c.NumKVHeads*c.HeadDim, c.IntermediateSize
 	m := &phi3{embed: l.tensor("model.embed_tokens.weight", c.VocabSize, d)}
 	for i := range c.NumLayers {

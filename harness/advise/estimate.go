@@ -37,7 +37,7 @@ func estimate(ctx context.Context, cfg *config.Config, dir string, f *Forecast, 
 	defer e.Close() //nolint:errcheck // freeing memory does not fail
 	s := stopwatch{ctx, e, costliest(cfg.Noise), noise.CalibrationDraws(cfg.Seed, 0, "dry run")}
 	prompt := middling(prompts, capacity-cfg.Generation.MaxNewTokens)
-	if _, err := s.once(1, prompt, 1); err != nil { // the first pass sets libtorch up
+	if _, err := s.decodeEqual(1, prompt, 1); err != nil { // the first pass sets libtorch up
 		return nil, err
 	}
 	prefill, err := s.best(1, prompt, 1)
@@ -70,17 +70,17 @@ type stopwatch struct {
 func (s stopwatch) best(sequences int, prompt []int, maxNew int) (float64, error) {
 	begin, best := time.Now(), math.Inf(1)
 	for i := 0; i < trialTimes && (i == 0 || time.Since(begin) < trialQuick); i++ {
-		took, err := s.once(sequences, prompt, maxNew)
+		seconds, err := s.decodeEqual(sequences, prompt, maxNew)
 		if err != nil {
 			return 0, err
 		}
-		best = min(best, took)
+		best = min(best, seconds)
 	}
 	return best, nil
 }
 
-// once decodes equal sequences and returns the seconds that it took.
-func (s stopwatch) once(sequences int, prompt []int, maxNew int) (float64, error) {
+// decodeEqual decodes equal sequences and returns the seconds that it took.
+func (s stopwatch) decodeEqual(sequences int, prompt []int, maxNew int) (float64, error) {
 	r := &decode.Request{Prompt: prompt, MaxNew: maxNew, Schedule: condition.Greedy(), Draws: s.draws}
 	var failed error
 	begin := time.Now()

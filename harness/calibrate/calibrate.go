@@ -82,7 +82,7 @@ func (c *Calibrator) curve(ctx context.Context, of condition.Calibration) (*Cali
 	}
 	cal, err := c.find(of, fingerprint)
 	if cal == nil && err == nil {
-		cal, err = c.once(ctx, of, fingerprint, parts)
+		cal, err = c.measureOnce(ctx, of, fingerprint, parts)
 	}
 	if err != nil {
 		return nil, err
@@ -94,9 +94,9 @@ func (c *Calibrator) curve(ctx context.Context, of condition.Calibration) (*Cali
 	return cal, nil
 }
 
-// once measures a calibration unless another process is at it. Of several shards that need one, the first measures it and
+// measureOnce measures a calibration unless another process is at it. Of several shards that need one, the first measures it and
 // the others wait: were they to measure too, on machines that round differently, their temperatures would differ.
-func (c *Calibrator) once(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
+func (c *Calibrator) measureOnce(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
 	_, shared := c.paths(of, fingerprint)
 	if err := os.MkdirAll(filepath.Dir(shared), 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder of calibrations: %w", err)
@@ -157,7 +157,7 @@ func (c *Calibrator) paths(of condition.Calibration, fingerprint string) (run, s
 			return r
 		}
 		return '-'
-	}, c.place(of.Noise)+"-"+of.Noise.Label())
+	}, c.fileIndex(of.Noise)+"-"+of.Noise.Label())
 	if of.Base != 1 {
 		name += fmt.Sprintf("-base-%g", of.Base)
 	}
@@ -167,9 +167,9 @@ func (c *Calibrator) paths(of condition.Calibration, fingerprint string) (run, s
 	return filepath.Join(c.cfg.Output, "calibration", name+".json"), filepath.Join(filepath.Dir(c.cfg.Output), "calibrations", fingerprint+".json")
 }
 
-// place tells noises apart whose labels make the same file name: the index in the grid, or that of the temperature which
+// fileIndex tells noises apart whose labels make the same file name: the index in the grid, or that of the temperature which
 // takes its calibration from a noise outside of it.
-func (c *Calibrator) place(n config.Noise) string {
+func (c *Calibrator) fileIndex(n config.Noise) string {
 	for i, other := range c.cfg.Noise {
 		if other.Label() == n.Label() {
 			return fmt.Sprintf("%02d", i)

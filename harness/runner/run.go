@@ -443,17 +443,16 @@ func (r *runner) samePass(a, b results.Key) bool {
 
 // pass decodes samples of one pass.
 func (r *runner) pass(ctx context.Context, list []todo) error {
-	n, replicate := list[0].key.NoiseIndex, list[0].key.Replicate
-	under := r.cfg.Noise[n]
-	label := under.Label()
+	replicate, n := list[0].key.Replicate, r.cfg.Noise[list[0].key.NoiseIndex]
+	label := n.Label()
 	r.Debugf("decoding %d samples under %s from noise seed %d on", len(list), label, replicate)
-	rec := newRecorder(r, under)
+	rec := newRecorder(r, n)
 	i := 0
-	err := r.decoder.decode(ctx, pass{under, r.cfg.Seed, replicate, rec.programmed}, func() (*decode.Request, todo, bool) {
+	err := r.decoder.decode(ctx, pass{n, r.cfg.Seed, replicate, rec.programmed}, func() (*decode.Request, todo, bool) {
 		for ; i < len(list); i++ {
 			t := list[i]
-			if n := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; n > r.positions {
-				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d (%s)", n, r.positions, r.limit)
+			if need := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; need > r.positions {
+				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d (%s)", need, r.positions, r.limit)
 				// A full journal ends the generation through the next sink.
 				_ = rec.sink(t, decode.Completion{Finish: finish.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
 				continue
