@@ -21,6 +21,7 @@ func (s *Set) Explain() []string {
 	e.baseline()
 	e.noise()
 	e.temperatures()
+	e.samples()
 	e.alpha()
 	e.chips()
 	e.cut()
@@ -328,6 +329,46 @@ func (e *explanation) lostTo(noise int) float64 {
 	return 0
 }
 
+// samples says what several samples of a question are worth, without noise and under the noise that costs most of it.
+func (e *explanation) samples() {
+	if len(e.set.meta.K) == 0 {
+		return
+	}
+	k := e.set.meta.K[len(e.set.meta.K)-1]
+	best := func(noise int, m Measure) *Row {
+		var best *Row
+		for i := range e.table.Rows {
+			if r := &e.table.Rows[i]; r.NoiseIndex == noise && r.N > 0 && (best == nil || r.Value(m).Value > best.Value(m).Value) {
+				best = r
+			}
+		}
+		return best
+	}
+	for _, what := range []score{passAtK, majAtK} {
+		m := Measure{what, k}
+		words := fmt.Sprintf("%s (one of %d samples is right)", m, k)
+		if what.name == majAtK.name {
+			words = fmt.Sprintf("%s (the most frequent answer of %d is right)", m, k)
+		}
+		var parts []string
+		worst := -1
+		for n := range e.set.meta.Noises {
+			if r := best(n, m); r != nil && e.kind(r) != KindNone && (worst < 0 || r.Value(m).Value < best(worst, m).Value(m).Value) {
+				worst = n
+			}
+		}
+		for n, noise := range e.set.meta.Noises {
+			if r := best(n, m); r != nil && (noise.Kind == KindNone || n == worst) {
+				v := r.Value(m)
+				parts = append(parts, fmt.Sprintf("%s %% %s under %s, highest %s", points100(v.Value), share(v.CI), noiseName(r.Noise), how(r.Temperature)))
+			}
+		}
+		if len(parts) > 0 {
+			e.say("%s is %s.", words, strings.Join(parts, "; "))
+		}
+	}
+}
+
 // alpha says what the calibration measured.
 func (e *explanation) alpha() {
 	var least, most *Row
@@ -360,7 +401,7 @@ func (e *explanation) chips() {
 	var once, few, several []*Row
 	for i := range e.table.Rows {
 		r := &e.table.Rows[i]
-		if !r.Reference || e.kind(r) == KindNone || r.N == 0 {
+		if !r.Reference || !r.noise.Drawn() || r.N == 0 {
 			continue
 		}
 		switch chips := e.set.meta.Noises[r.NoiseIndex].Chips; {

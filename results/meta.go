@@ -41,12 +41,17 @@ type Meta struct {
 // Noise is one entry of the grid's first axis.
 type Noise struct {
 	Label string `json:"label"`
-	// Kind is none for no noise; any other kind is random.
+	// Kind is none for no noise.
 	Kind string `json:"kind"`
+	// Deterministic says that the noise draws nothing, as a quantiser: noise seeds are seeds of the sampling alone.
+	Deterministic bool `json:"deterministic,omitempty"`
 	// Chips says that all questions of one replicate share a draw, as under weight and combined noise, so that noise
 	// seeds cross questions.
 	Chips bool `json:"chips,omitempty"`
 }
+
+// Drawn tells whether a noise seed is a draw of the noise.
+func (n *Noise) Drawn() bool { return n.Kind != KindNone && !n.Deterministic }
 
 // KindNone is the kind of the noise that is none.
 const KindNone = "none"

@@ -296,6 +296,9 @@ func (s *Set) notes(t *Table) []string {
 			t.Resamples, t.Seed),
 		"Truncated: the token limit came before an end token; in brackets how many of them were right.",
 	}
+	if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.noise.Deterministic && r.Seeds > 1 }) {
+		notes = append(notes, "A noise that draws nothing has no chips: its noise seeds are seeds of the sampling alone.")
+	}
 	if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Flips != nil }) {
 		notes = append(notes, "Flips: samples that are right without noise at the same temperature and wrong with it / the reverse, "+
 			"by question, replicate and sample.")

@@ -576,7 +576,11 @@ func TestOneSampleStandsForAll(t *testing.T) {
 	meta.K = []int{1, 4}
 	meta.Conditions[0].Samples, meta.Conditions[0].OneSample = 0, true
 	records = slices.DeleteFunc(records, func(r Record) bool { return r.TempIndex == 0 && r.Sample > 0 })
-	rows := collect(t, meta, records).Table().Rows
+	set := collect(t, meta, records)
+	if text := strings.Join(set.Explain(), " "); !strings.Contains(text, "pass@4 (one of 4 samples is right) is 100.0 % [100.0, 100.0] under weight, highest at T1.") {
+		t.Errorf("the explanation of four samples: %s", text)
+	}
+	rows := set.Table().Rows
 	if rows[0].N != 20 || rows[1].N != 80 || rows[1].PairedN != 80 {
 		t.Errorf("%d and %d samples, %d pairs", rows[0].N, rows[1].N, rows[1].PairedN)
 	}
@@ -585,6 +589,25 @@ func TestOneSampleStandsForAll(t *testing.T) {
 	}
 	if p := rows[1].AtK[1].Pass; p.Value != 1 || p.Diff != 0.5 {
 		t.Errorf("pass@4 %+v", p)
+	}
+}
+
+// A quantiser draws nothing: one noise seed of it is no lack, and several are of the sampling.
+func TestDeterministicNoise(t *testing.T) {
+	t.Parallel()
+	for _, fixed := range []bool{false, true} {
+		noise := Noise{Label: "weights int4", Kind: "int weights", Deterministic: fixed}
+		meta, records := smallRun(noise, "rrwn")
+		set := collect(t, meta, records)
+		said := strings.Join(append(set.Table().Warnings, set.Explain()...), " ")
+		if strings.Contains(said, "One noise seed under") == fixed || strings.Contains(said, "drawn once") == fixed {
+			t.Errorf("deterministic %v: %s", fixed, said)
+		}
+		meta, records = sampledRun(noise, 2, 5, 1, 1, func(Key) byte { return 'r' })
+		notes := strings.Join(collect(t, meta, records).Table().Notes, " ")
+		if strings.Contains(notes, "seeds of the sampling alone") != fixed {
+			t.Errorf("deterministic %v, two seeds: %s", fixed, notes)
+		}
 	}
 }
 

@@ -101,7 +101,7 @@ var rowCautions = []caution[Row]{
 	},
 	{
 		warning: WarnOneSeed,
-		applies: func(r *Row) bool { return r.noise.Kind != KindNone && r.Seeds == 1 },
+		applies: func(r *Row) bool { return r.noise.Drawn() && r.Seeds == 1 },
 		together: func(rows []*Row) string {
 			return fmt.Sprintf("One noise seed under %s: the intervals say nothing about other draws of the noise.",
 				noisesOf(rows, func(r *Row) string { return r.Noise }))

@@ -84,7 +84,7 @@ func (p *Plan) cell(b block) *cell {
 func (p *Plan) meta(fingerprint string, examples int, settings map[string]string) results.Meta {
 	m := results.Meta{Name: p.cfg.Name, Fingerprint: fingerprint, Examples: examples, K: p.cfg.K(), Settings: settings}
 	for _, n := range p.cfg.Noise {
-		m.Noises = append(m.Noises, results.Noise{Label: n.Label(), Kind: n.Family(), Chips: n.Chips()})
+		m.Noises = append(m.Noises, results.Noise{Label: n.Label(), Kind: n.Family(), Chips: n.Chips(), Deterministic: !n.Empty() && !n.Random()})
 	}
 	for _, t := range p.cfg.Temperature {
 		m.Temps = append(m.Temps, results.Temp{Label: t.Label()})
