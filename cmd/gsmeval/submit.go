@@ -113,7 +113,7 @@ func submitKubernetesCommand(a *app) *cobra.Command {
 		Long: `Kubernetes writes plain YAML: the config, claims for runs and for models and data, an indexed Job with a pod for each shard and a
 Job that waits for them and merges. Nothing is applied. The Containerfile in the repository builds the image; docs/scaling-out.md
 has the whole way.`,
-		Example: `  gsmeval submit kubernetes configs/dyn_tstar.yaml --shards 64 --set threads=8 --image registry.example/gsmeval:0.1.0 | kubectl apply -f -
+		Example: `  gsmeval submit kubernetes configs/dyn_tstar.yaml --shards 64 --set threads=8 --image registry.example/gsmeval:0.2.0 | kubectl apply -f -
   gsmeval submit kubernetes configs/dyn_tstar.yaml --shards 64 --set threads=8 --memory 16Gi --parallelism 16 --out run.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -21,7 +21,7 @@ import (
 )
 
 // Version is the version of the program.
-const Version = "0.1.0"
+const Version = "0.2.0"
 
 // Identity is everything that may change a sample.
 type Identity struct {
