@@ -11,7 +11,7 @@ say() { echo "wheel: $*" >&2; }
 
 tools=$(scripts/venv.sh wheel)
 glibc=$cache/glibc-2.28-$({ cat scripts/wheel/glibc.sh scripts/wheel/compat.cpp scripts/requirements-wheel.txt; g++ --version; } | cksum | cut -d' ' -f1)
-[ -e "$glibc/libgomp.so" ] || scripts/wheel/glibc.sh "$tools/bin/python" "$glibc"
+[ -e "$glibc/compat.o" ] || scripts/wheel/glibc.sh "$tools/bin/python" "$glibc"
 export GSMEVAL_GLIBC=$glibc
 
 stage=dist/wheel
@@ -20,7 +20,7 @@ mkdir -p "$stage/bin" "$stage/lib"
 go build "${reproducible[@]}" -ldflags="-s -w -buildid= -extld=$PWD/scripts/wheel/link.sh" \
   -o "$stage/bin/gsmeval" ./cmd/gsmeval
 # Beside site-packages/gsmeval/bin: what else is in the wheel, and the libtorch of the Python that it is installed in.
-go run ./scripts/rpath "$stage/bin/gsmeval" "\$ORIGIN/../lib:\$ORIGIN/../../torch/lib" libgomp-of-libtorch
+go run ./scripts/rpath "$stage/bin/gsmeval" "\$ORIGIN/../lib:\$ORIGIN/../../torch/lib"
 if [ -n "${LIBGSMEVAL_CUDA:-}" ]; then
   torch=$(grep -oE -- '-L[^ ]+/lib ' <<< "$CGO_LDFLAGS" | head -n 1 | sed 's/^-L//; s/.lib $//')
   scripts/wheel/link.sh -shared "${LIBGSMEVAL_CUDA%.so}.o" -s -L"$torch/lib" -L"$torch/../nvidia/cu13/lib" -Wl,-soname,libgsmeval_cuda.so \

@@ -6,8 +6,7 @@
 package torch
 
 /*
-#cgo CXXFLAGS: -std=c++17 -O3 -fopenmp
-#cgo LDFLAGS: -lgomp
+#cgo CXXFLAGS: -std=c++17 -O3
 #include <stdlib.h>
 #include "shim.h"
 */

@@ -1,7 +1,6 @@
-// Command rpath puts another search path for libraries into an ELF program, in place and no longer than the old one, and takes libraries
-// off the list of those that it needs:
+// Command rpath puts another search path for libraries into an ELF program, in place and no longer than the old one:
 //
-//	go run ./scripts/rpath FILE PATH [LIBRARY...]
+//	go run ./scripts/rpath FILE PATH
 //
 // A program that is built here finds libtorch in the cache of this machine; one that is given away looks beside itself.
 package main
@@ -14,17 +13,11 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: rpath FILE PATH [LIBRARY...]")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: rpath FILE PATH")
 		os.Exit(2)
 	}
-	err := set(os.Args[1], os.Args[2])
-	for _, library := range os.Args[3:] {
-		if err == nil {
-			err = drop(os.Args[1], library)
-		}
-	}
-	if err != nil {
+	if err := set(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "rpath:", err)
 		os.Exit(1)
 	}
@@ -51,46 +44,6 @@ func write(file string, data []byte, offset int64) error {
 		err = cerr
 	}
 	return err
-}
-
-// drop makes the entry of a needed library name the one before it, or after it if it is the first, which the loader then finds loaded. It is
-// a neighbour, so that the order in which symbols are looked up stays: before glibc 2.32 the loader itself has a malloc, and it is last.
-func drop(file, library string) error {
-	f, err := elf.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // read only
-	section, strings := f.Section(".dynamic"), f.Section(".dynstr")
-	if section == nil || strings == nil || f.Class != elf.ELFCLASS64 {
-		return fmt.Errorf("%s: it is no 64-bit program that needs libraries", file)
-	}
-	entries, err := section.Data()
-	if err != nil {
-		return err
-	}
-	names, err := strings.Data()
-	if err != nil {
-		return err
-	}
-	at, other := -1, uint64(0)
-	for i := 0; i+16 <= len(entries); i += 16 {
-		if f.ByteOrder.Uint64(entries[i:]) != uint64(elf.DT_NEEDED) {
-			continue
-		}
-		value := f.ByteOrder.Uint64(entries[i+8:])
-		if name, _, _ := bytes.Cut(names[min(value, uint64(len(names))):], []byte{0}); string(name) == library {
-			at = i + 8
-		} else if at < 0 || other == 0 {
-			other = value
-		}
-	}
-	if at < 0 || other == 0 {
-		return fmt.Errorf("%s: %s is not one of several libraries that it needs", file, library)
-	}
-	var value [8]byte
-	f.ByteOrder.PutUint64(value[:], other)
-	return write(file, value[:], int64(section.Offset)+int64(at))
 }
 
 // find returns the search path of a program and where it stands in the file.

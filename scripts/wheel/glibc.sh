@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # glibc.sh PYTHON OUT: makes what link.sh links against: glibc 2.28 as a linker sees it (the names and versions of its symbols; zig has them
-# for every version, and PYTHON has the package ziglang), compat.o, and a libgomp of names alone.
+# for every version, and PYTHON has the package ziglang), and compat.o.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=$1 out=$2
@@ -25,9 +25,4 @@ for lib in libm.so.6 libdl.so.2 libpthread.so.0 libresolv.so.2; do
 done
 rm -rf "$part/zig"
 g++ -O2 -fPIC -Wall -Werror -c scripts/wheel/compat.cpp -o "$part/compat.o"
-# libtorch's wheels bring an OpenMP under a name that may differ between them. The program asks for none: the names of its calls are found
-# in what libtorch_cpu.so loads, and scripts/rpath takes this libgomp off the list of what is needed.
-nm -D --defined-only "$(g++ -print-file-name=libgomp.so)" |
-  sed -nE 's/.* [TW] ((GOMP|omp)_[a-z0-9_]+)@@.*/.globl \1\n.type \1,@function\n\1:/p' > "$part/gomp.s"
-g++ -shared -nostdlib -Wl,-soname,libgomp-of-libtorch -o "$part/libgomp.so" "$part/gomp.s"
 rm -rf "$out" && mv "$part" "$out"
