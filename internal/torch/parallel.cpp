@@ -43,13 +43,16 @@ class Pool {
   int members() const { return members_; }
 
   void run(int64_t n, int64_t grain, LoopBody body, const void* f) {
+    // Between two loops the state is closed, under a number of its own: a thread that still looks at the last loop while n_ is already
+    // the next one's would else take a range that is neither's.
+    const uint32_t loop = loop_of(state_.load(std::memory_order_relaxed)) + 2;
+    state_.store(static_cast<uint64_t>(loop - 1) << 32 | kClosed, std::memory_order_seq_cst);
     body_ = body;
     f_ = f;
-    n_ = n;
-    grain_ = grain;
+    grain_.store(grain, std::memory_order_relaxed);
     error_ = nullptr;
     done_.store(0, std::memory_order_relaxed);
-    const uint32_t loop = loop_of(state_.load(std::memory_order_relaxed)) + 1;
+    n_.store(n, std::memory_order_release);  // who sees it sees that the last loop is closed
     state_.store(static_cast<uint64_t>(loop) << 32, std::memory_order_seq_cst);
     if (sleeping_.load(std::memory_order_seq_cst) > 0) {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -75,14 +78,17 @@ class Pool {
   static uint32_t loop_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
   static int64_t next_of(uint64_t state) { return static_cast<int64_t>(state & 0xffffffffu); }
 
+  // How far a loop is taken that nobody may take anything of: farther than any loop goes.
+  static constexpr uint64_t kClosed = 0xffffffffu;
+
   // Loops over elements are cut between vectors.
   static int64_t round_up(int64_t size) { return size < 16 ? size : (size + 15) / 16 * 16; }
 
-  // Takes ranges of a loop until none is left. n_ and grain_ may be another loop's when they are read: then the exchange fails.
+  // Takes ranges of a loop until none is left. n_ may be the next loop's when it is read: then this one is closed, and the exchange fails.
   void take(uint32_t loop) {
     uint64_t state = state_.load(std::memory_order_acquire);
     while (loop_of(state) == loop) {
-      const int64_t n = n_.load(std::memory_order_relaxed), from = next_of(state);
+      const int64_t n = n_.load(std::memory_order_acquire), from = next_of(state);
       if (from >= n) return;
       const int64_t size = std::min(n - from, round_up(std::max(grain_.load(std::memory_order_relaxed), (n - from) / (2 * members_))));
       if (!state_.compare_exchange_weak(state, state + static_cast<uint64_t>(size), std::memory_order_acq_rel, std::memory_order_acquire)) continue;
@@ -150,4 +156,31 @@ void run_loop(int64_t n, int64_t grain, LoopBody body, const void* f) {
   if (n >= INT64_C(1) << 31) return body(f, 0, n);  // a state has no room for it
   if (pool == nullptr || pool->members() != wanted) pool = std::make_unique<Pool>(wanted);
   pool->run(n, std::max<int64_t>(grain, 1), body, f);
+}
+
+// For tests: loops of changing lengths one after another, whose elements are counted; returns how many loops had an element that was
+// not computed exactly once before the loop was over.
+extern "C" int64_t gsm_check_loops(int threads, int64_t loops) {
+  const int was = wanted;
+  set_threads(threads);
+  constexpr int64_t most = 4096;
+  std::vector<std::atomic<int>> count(most);
+  uint64_t random = 1;
+  int64_t bad = 0;
+  for (int64_t l = 0; l < loops; l++) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    const int64_t n = 16 + static_cast<int64_t>(random >> 40) % (most - 16), grain = 1 + static_cast<int64_t>(random >> 33) % 64;
+    for (auto& c : count) c.store(0, std::memory_order_relaxed);
+    parallel_for(n, grain, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) count[i].fetch_add(1, std::memory_order_relaxed);
+    });
+    for (int64_t i = 0; i < most; i++) {
+      if (count[i].load(std::memory_order_relaxed) != (i < n ? 1 : 0)) {
+        bad++;
+        break;
+      }
+    }
+  }
+  set_threads(was);
+  return bad;
 }

@@ -46,3 +46,19 @@ func TestManyShortLoops(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestEveryElementOnce asks for a loop to be over only when each of its elements has been computed once, however many threads look for
+// work while it begins and ends. More threads than cores make the meetings that go wrong likely.
+func TestEveryElementOnce(t *testing.T) {
+	t.Parallel()
+	for _, threads := range []int{2, 3, 8} {
+		if err := start(t, threads).Do(func(s *Scope) error {
+			if bad := s.checkLoops(threads, 100_000); bad > 0 {
+				t.Errorf("%d threads: %d of 100,000 loops had an element that was not computed once", threads, bad)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+}

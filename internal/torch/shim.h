@@ -11,6 +11,7 @@ typedef void* gsm_tensor;
 
 char* gsm_init_thread(int threads);
 int gsm_threads(void);
+int64_t gsm_check_loops(int threads, int64_t loops);
 char* gsm_cpu_capability(char* out, int n);
 const char* gsm_kernels(void);
 char* gsm_use_kernels(const char* name);

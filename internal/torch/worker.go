@@ -82,6 +82,11 @@ func (w *Worker) Do(f func(*Scope) error) error {
 	return <-done
 }
 
+// checkLoops is for tests: it runs loops on that many threads and tells in how many an element was not computed exactly once.
+func (s *Scope) checkLoops(threads, loops int) int {
+	return int(C.gsm_check_loops(C.int(threads), C.int64_t(loops)))
+}
+
 // Trace makes every later Do report its operations to t, for `make bench`; nil ends it.
 func (w *Worker) Trace(t Trace) error {
 	return w.Do(func(*Scope) error {

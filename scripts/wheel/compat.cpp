@@ -1,5 +1,7 @@
 // What the compiler here calls and glibc 2.28 with the libstdc++ of its time (GLIBCXX_3.4.25, CXXABI_1.3.11) does not have. It is linked
 // into the program of the wheel alone, and hidden, so that no other library meets it. scripts/wheel/link.sh says how.
+#include <condition_variable>
+#include <mutex>
 #include <new>
 #include <sstream>
 
@@ -35,6 +37,13 @@ void with_mode(void* self, std::ios_base::openmode mode)
     __asm__("_ZNSt7__cxx1119basic_ostringstreamIcSt11char_traitsIcESaIcEEC1ESt13_Ios_Openmode");
 HIDDEN void without_mode(void* self) __asm__("_ZNSt7__cxx1119basic_ostringstreamIcSt11char_traitsIcESaIcEEC1Ev");
 void without_mode(void* self) { with_mode(self, std::ios_base::out); }
+
+// Waiting for a condition variable is the same function of pthreads in every libstdc++; GCC 12 gave it another symbol.
+HIDDEN void wait(std::condition_variable* self, std::unique_lock<std::mutex>& lock)
+    __asm__("_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE");
+void wait(std::condition_variable* self, std::unique_lock<std::mutex>& lock) {
+  pthread_cond_wait(self->native_handle(), lock.mutex()->native_handle());
+}
 }
 
 namespace std { // the program exports nothing that no library asks for
