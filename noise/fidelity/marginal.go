@@ -27,45 +27,66 @@ const tiny = 1e-280
 
 // Marginal computes the divergence for each temperature; clean is [V], draws [D][V].
 func Marginal(clean []float32, draws [][]float32, base float64, temperatures []float64) []MarginalKL {
-	l := law(clean, base)
+	var l law
+	var m mixture
+	l.set(clean, base)
 	out := make([]MarginalKL, len(temperatures))
-	var q mixture
 	for k, t := range temperatures {
-		q.set(draws, t)
-		out[k] = q.divergence(l)
+		m.set(draws, t)
+		out[k] = m.divergence(l)
 	}
 	return out
 }
 
-// distribution is a softmax: its probabilities and their logarithms, [V].
-type distribution struct{ p, log []float64 }
+// law is softmax(z/T): probabilities and their logarithms, [V].
+type law struct{ p, log []float64 }
 
-func law(z []float32, t float64) distribution {
-	norm := logNormalizer(z, t)
-	d := distribution{make([]float64, len(z)), make([]float64, len(z))}
+// set computes it, in the memory of the last.
+func (l *law) set(z []float32, t float64) {
+	if len(l.p) != len(z) {
+		l.p, l.log = make([]float64, len(z)), make([]float64, len(z))
+	}
+	norm := softmax(l.p, z, t)
 	for i, x := range z {
-		d.log[i] = float64(x)/t - norm
-		d.p[i] = math.Exp(d.log[i])
+		l.log[i] = float64(x)/t - norm
 	}
-	return d
 }
 
-// logNormalizer is log sum exp(z/T).
-func logNormalizer(z []float32, t float64) float64 {
-	top := largest(z)
-	sum := 0.0
-	for _, x := range z {
-		sum += math.Exp((float64(x) - top) / t)
+// divergence is KL(l || softmax(z/T)), whose normaliser is known. It is 0 to the bit where both are the same.
+func (l *law) divergence(z []float32, t, norm float64) float64 {
+	kl := 0.0
+	for i, p := range l.p {
+		if p > 0 {
+			kl += p * (l.log[i] - (float64(z[i])/t - norm))
+		}
 	}
-	return top/t + math.Log(sum)
+	return max(kl, 0)
 }
 
-func largest(z []float32) float64 {
-	top := math.Inf(-1)
+func (l *law) entropy() float64 {
+	h := 0.0
+	for i, p := range l.p {
+		if p > 0 {
+			h -= p * l.log[i]
+		}
+	}
+	return h
+}
+
+// softmax puts softmax(z/T) into p and returns the normaliser log sum exp(z/T).
+func softmax(p []float64, z []float32, t float64) float64 {
+	top, sum := math.Inf(-1), 0.0
 	for _, x := range z {
 		top = max(top, float64(x))
 	}
-	return top
+	for i, x := range z {
+		p[i] = math.Exp((float64(x) - top) / t)
+		sum += p[i]
+	}
+	for i := range p {
+		p[i] /= sum
+	}
+	return top/t + math.Log(sum)
 }
 
 // mixture is the softmax of each draw at one temperature.
@@ -83,21 +104,12 @@ func (m *mixture) set(draws [][]float32, t float64) {
 		m.q, m.norms = append(m.q, make([]float64, len(draws[0]))), append(m.norms, 0)
 	}
 	for d, z := range draws {
-		top, sum := largest(z), 0.0
-		q := m.q[d]
-		for i, x := range z {
-			q[i] = math.Exp((float64(x) - top) / t)
-			sum += q[i]
-		}
-		for i := range q {
-			q[i] /= sum
-		}
-		m.norms[d] = top/t + math.Log(sum)
+		m.norms[d] = softmax(m.q[d], z, t)
 	}
 }
 
 // divergence is KL(clean || mean of the draws), and its jackknife.
-func (m *mixture) divergence(clean distribution) MarginalKL {
+func (m *mixture) divergence(clean law) MarginalKL {
 	draws := len(m.draws)
 	n := float64(draws)
 	out := MarginalKL{Pseudo: make([]float64, draws), Mean: math.NaN(), SE: math.NaN()}

@@ -140,9 +140,9 @@ func TestFewDrawsAreCorrected(t *testing.T) {
 		return plugin, mean, standardError(pseudo)
 	}
 	for _, noise := range []float64{0.3, 0.6, 1} {
-		_, truth, truthSE := average(20_000, noise)
+		_, truth, truthSE := average(5_000, noise)
 		for _, draws := range []int{4, 8, 24} {
-			const repeats = 300
+			const repeats = 200
 			var plugin, mean, square, se, within float64
 			for range repeats {
 				p, m, e := average(draws, noise)
