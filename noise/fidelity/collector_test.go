@@ -101,20 +101,20 @@ func TestRowsAgreeWithTheirDefinitions(t *testing.T) {
 				{"rms dp", r.RMSdP, math.Sqrt(square)},
 				{"mean dp", s.MeanDP, change},
 				{"ppl ratio", r.PPLRatio, math.Exp(dlog / n)},
-				{"interval's mean", s.KLD.Mean, mean},
+				{"interval's mean", s.OverTexts.Mean, mean},
 			} {
 				if math.Abs(q.got-q.want) > 1e-12*max(1, math.Abs(q.want)) {
 					t.Errorf("T %g: %s is %.15g, want %.15g", temperature, q.what, q.got, q.want)
 				}
 			}
 			if !fresh {
-				if r.Marginal != nil || s.Marginal != nil {
+				if r.Marginal != nil || s.MarginalOverTexts != nil {
 					t.Error("a frozen noise has a marginal law")
 				}
 				continue
 			}
 			if math.Abs(r.Marginal.Plugin-plugin/8) > 1e-12 || r.Marginal.Mean >= r.Marginal.Plugin || r.Marginal.SE <= 0 ||
-				math.Abs(s.Marginal.Mean-r.Marginal.Mean) > 1e-12 {
+				math.Abs(s.MarginalOverTexts.Mean-r.Marginal.Mean) > 1e-12 {
 				t.Errorf("T %g: marginal %+v, want a plugin of %g and less", temperature, *r.Marginal, plugin/8)
 			}
 		}

@@ -39,8 +39,8 @@ type MarginalMean struct {
 type Spread struct {
 	MeanDP float64 `json:"mean_dp"` // mean change of the probability of the text's token
 	// 95 % intervals of the mean divergences over texts, or over draws where there is one text.
-	KLD      alpha.Interval  `json:"kld_over_texts"`
-	Marginal *alpha.Interval `json:"marginal_over_texts"`
+	OverTexts         alpha.Interval  `json:"kld_over_texts"`
+	MarginalOverTexts *alpha.Interval `json:"marginal_over_texts"`
 }
 
 // Bin is a Row's means over some of its positions.
@@ -182,10 +182,10 @@ func (c *Collector) spread(texts []int, k int) Spread {
 		}
 		return alpha.Ratio(sums, sizes)
 	}
-	s.KLD = over(func(x *text) []float64 { return x.kl })
+	s.OverTexts = over(func(x *text) []float64 { return x.kl })
 	if c.texts[texts[0]].plugin != nil && c.draws > 1 {
 		m := over(func(x *text) []float64 { return x.pseudo })
-		s.Marginal = &m
+		s.MarginalOverTexts = &m
 	}
 	return s
 }
