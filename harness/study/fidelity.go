@@ -117,7 +117,9 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf
 		if !n.Random() {
 			draws = 1
 		}
-		logf("fidelity under %s (%d of %d): %s, %s", n.Label(), i+1, len(o.Noises), session.Count(len(continuations), "text"), session.Count(draws, "draw"))
+		if len(continuations) > 1 { // a single text is soon done
+			logf("fidelity under %s (%d of %d): %s, %s", n.Label(), i+1, len(o.Noises), session.Count(len(continuations), "text"), session.Count(draws, "draw"))
+		}
 		if n.Fresh() && draws == 1 {
 			logf("one draw says nothing of the law of fresh noise; see --draws")
 		}

@@ -3,9 +3,9 @@
 
 Pinned: torch 2.11.0, transformers 5.24.0, gguf 0.19.0.
 
-    python scripts/goldens/fidelity.py models/gsm-tiny --draws 1024      # each writes harness/study/testdata/fidelity/NAME.json
+    python scripts/goldens/fidelity.py models/gsm-tiny --draws 256      # each writes harness/study/testdata/fidelity/NAME.json
     make smollm2
-    python scripts/goldens/fidelity.py models/smollm2.gguf --draws 48 --positions 40
+    python scripts/goldens/fidelity.py models/smollm2.gguf --draws 32 --positions 32 --batch 8
 
 Weights are those of float32; everything after that is float64. Noise is injected from outside, by forward pre-hooks on every nn.Linear
 and by changing weights, with torch's own random numbers: nothing is shared with gsmeval but the definition. Along one continuation that
