@@ -145,6 +145,9 @@ func (f *fidelityFlags) over(o *study.FidelityOptions) {
 // fidelityOfConfig measures the noises of a config.
 func (a *app) fidelityOfConfig(ctx context.Context, s *session.Session, f fidelityFlags) error {
 	slices.Sort(f.temperatures)
+	if err := session.OfferCheckpoints(ctx, s.LM, s.Locator, f.parsed); err != nil {
+		return err
+	}
 	base := s.Cfg.Calibration.Base
 	if f.changed("base") {
 		base = f.base
@@ -187,7 +190,7 @@ func (a *app) fidelityOfIDs(ctx context.Context, f fidelityFlags) error {
 		return err
 	}
 	o.Prompts, o.Texts = [][]int{prompt}, []study.Continuations{{Kind: study.Given, IDs: [][]int{text}}}
-	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device})
+	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device}, f.parsed...)
 	if err != nil {
 		return err
 	}

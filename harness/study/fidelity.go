@@ -120,7 +120,7 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf
 		if len(continuations) > 1 { // a single text is soon done
 			logf("fidelity under %s (%d of %d): %s, %s", n.Label(), i+1, len(o.Noises), session.Count(len(continuations), "text"), session.Count(draws, "draw"))
 		}
-		if n.Fresh() && draws == 1 {
+		if marginal(n) && draws == 1 {
 			logf("one draw says nothing of the law of fresh noise; see --draws")
 		}
 		c, err := measureFidelity(ctx, lm, n, draws, o, prompts, continuations)
@@ -133,6 +133,9 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf
 	}
 	return r, nil
 }
+
+// marginal tells whether a noise has a law that is the mean over its draws: all random numbers are drawn anew for every token.
+func marginal(n condition.Noise) bool { return n.Fresh() && !n.Chips() }
 
 func checkTexts(prompts, continuations [][]int, vocab int) error {
 	for i := range prompts {
@@ -151,7 +154,7 @@ func checkTexts(prompts, continuations [][]int, vocab int) error {
 func measureFidelity(
 	ctx context.Context, lm *decode.LM, n condition.Noise, draws int, o FidelityOptions, prompts, continuations [][]int,
 ) (*fidelity.Collector, error) {
-	fresh := n.Fresh() && draws > 1
+	fresh := marginal(n) && draws > 1
 	c := fidelity.NewCollector(continuations, draws, o.Base, o.Temperatures, fresh)
 	probes, at := calibrate.Forced(prompts, continuations, o.KVCache)
 	p := decode.Probing{Noise: n, Draws: draws, Seed: o.Seed}

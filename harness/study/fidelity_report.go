@@ -147,21 +147,25 @@ func (f *FidelityNoise) markdown(b *strings.Builder) {
 	}{{"Clean entropy, nats", f.ByEntropy}, {"Position", f.ByPosition}} {
 		fmt.Fprintf(b, "\n| %s (T = %s) | Positions | KLD | Marginal | Plug-in | Same top |\n|---|--:|--:|--:|--:|--:|\n", of.what, exactly(f.T))
 		for _, bin := range of.bins {
-			to := "up"
+			to := "and more"
 			if bin.To != nil {
-				to = exactly(*bin.To)
+				to = "to " + exactly(*bin.To)
 			}
-			fmt.Fprintf(b, "| %s to %s | %d | %s | %s | %.2f %% |\n", exactly(bin.From), to, bin.Positions, nats(bin.KLD), marginalCells(bin.Marginal), 100*bin.SameTop)
+			fmt.Fprintf(b, "| %s %s | %d | %s | %s | %.2f %% |\n", exactly(bin.From), to, bin.Positions, nats(bin.KLD), marginalCells(bin.Marginal), 100*bin.SameTop)
 		}
 	}
-	if d := f.Divergent; d != nil {
+	switch d := f.Divergent; {
+	case d == nil:
+	case d.Leaves == 0:
+		fmt.Fprintf(b, "\nGreedy decoding under this noise never leaves the clean text, in %s.\n", session.Count(d.Texts, "case"))
+	default:
 		at := func(t *int) string {
 			if t == nil {
-				return "never"
+				return "not at all"
 			}
-			return "token " + strconv.Itoa(*t)
+			return "by token " + strconv.Itoa(*t)
 		}
-		fmt.Fprintf(b, "\nGreedy decoding under this noise leaves the clean text in %d of %d cases: a tenth of them by %s, half by %s, nine tenths by %s.\n",
+		fmt.Fprintf(b, "\nGreedy decoding under this noise leaves the clean text in %d of %d cases: a tenth of all %s, half %s, nine tenths %s.\n",
 			d.Leaves, d.Texts, at(d.P10), at(d.P50), at(d.P90))
 	}
 }
@@ -179,6 +183,16 @@ func (r *FidelityReport) Figure() *plots.Figure {
 		r.panel(f, kind+" text: each draw", kind, func(row FidelityRow) *alpha.Interval { return &row.OverTexts })
 		r.panel(f, kind+" text: law of fresh noise", kind, func(row FidelityRow) *alpha.Interval { return row.MarginalOverTexts })
 	}
+	// One kind of axis for all.
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, p := range f.Panels {
+		for _, s := range p.Series {
+			lo, hi = min(lo, slices.Min(s.Y)), max(hi, slices.Max(s.Y))
+		}
+	}
+	for i := range f.Panels {
+		f.Panels[i].LogY = lo > 0 && hi > 10*lo
+	}
 	return f
 }
 
@@ -193,7 +207,6 @@ func (r *FidelityReport) note() string {
 // panel adds a panel with a curve for each noise, unless it would be empty.
 func (r *FidelityReport) panel(f *plots.Figure, title, kind string, of func(FidelityRow) *alpha.Interval) {
 	p := plots.Panel{Title: title, X: "temperature T", Y: "KL(clean || noisy), nats"}
-	lo, hi := math.Inf(1), math.Inf(-1)
 	var noises []string
 	for _, row := range r.Rows {
 		if !slices.Contains(noises, row.Noise) {
@@ -208,9 +221,7 @@ func (r *FidelityReport) panel(f *plots.Figure, title, kind string, of func(Fide
 			p.Series = append(p.Series, plots.Series{Name: row.Noise, Colour: colour})
 		}
 		p.Series[len(p.Series)-1].Add(row.T, v.Mean, v.Lo, v.Hi)
-		lo, hi = min(lo, v.Mean), max(hi, v.Mean)
 	}
-	p.LogY = lo > 0 && hi > 10*lo
 	if len(p.Series) > 0 {
 		f.Panels = append(f.Panels, p)
 	}

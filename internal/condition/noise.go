@@ -169,10 +169,6 @@ func (n Noise) Fresh() bool {
 // Chips tells whether a replicate is a random chip: a draw of the weights, which all questions share.
 func (n Noise) Chips() bool { return n.randomAt(operation.Weights) }
 
-// Fresh tells whether random numbers enter and all of them are drawn anew for every token: what is sampled then is the mean of
-// the distributions under all draws.
-func (n Noise) Fresh() bool { return n.Random() && !n.Chips() }
-
 func (n Noise) randomAt(p operation.Place) bool {
 	op := n.At(p)
 	return op != nil && op.Random()
