@@ -8,7 +8,7 @@ GOLANGCI_LINT_VERSION := v2.12.0
 GOFUMPT_VERSION := v0.9.2
 # Every recipe that needs libtorch begins with the environment that scripts/deps.sh wrote.
 WITH_DEPS := source .deps/env;
-PURE := ./internal/condition/... ./internal/keys/... ./internal/thought/... ./noise/operation/... ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./internal/plots/... ./internal/hub/... ./internal/builtin/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
+PURE := ./internal/condition/... ./internal/keys/... ./internal/thought/... ./noise/operation/... ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./noise/fidelity/... ./internal/plots/... ./internal/hub/... ./internal/builtin/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
 
 .PHONY: help run smollm2 test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check wheel wheel-check bundle release-check gpu-check clean
 

@@ -3,10 +3,12 @@ package decode
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"github.com/gsmeval/gsmeval/decode/model"
@@ -38,95 +40,185 @@ type Probing struct {
 // pass are visited at the same time, from several goroutines.
 type Visit func(probe, draw, row int, clean, noisy []float32)
 
+// VisitDraws gets the clean logits [V] of one row of a probe and those of all draws, as Visit does.
+type VisitDraws func(probe, row int, clean []float32, draws [][]float32)
+
 // Probe computes every probe once without noise and Draws times under noise, from the calibration's own random numbers.
 func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit) (condition.Effect, error) {
-	longest := 0
+	b, err := lm.newProber(ctx, probes, p)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	v := lm.Model.Config.VocabSize
+	for draw := range p.Draws {
+		if err := b.programmed(draw, func() error {
+			for i, pr := range probes {
+				n := len(pr.IDs) - pr.From
+				clean, err := b.clean.read(b.first[i], n)
+				if err != nil {
+					return err
+				}
+				if err := b.noisy(ctx, i, draw, func(z []float32) error {
+					parallel(n, func(row int) { visit(i, draw, row, clean[row*v:(row+1)*v], z[row*v:(row+1)*v]) })
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return b.done()
+}
+
+// ProbeDraws is Probe with all draws of a row at once, for a noise whose weights are the same in every draw. The noisy logits
+// of one probe at a time lie in a temporary file.
+func (lm *LM) ProbeDraws(ctx context.Context, probes []Probe, p Probing, visit VisitDraws) (condition.Effect, error) {
+	if p.Noise.Chips() {
+		return nil, fmt.Errorf("%s has other weights in every draw: its draws cannot be put together", p.Noise.Label())
+	}
+	b, err := lm.newProber(ctx, probes, p)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	noisy, err := newSpool(lm.Model.Config.VocabSize)
+	if err != nil {
+		return nil, err
+	}
+	defer noisy.close()
+	if err := b.programmed(0, func() error {
+		for i, pr := range probes {
+			noisy.rows = 0
+			for draw := range p.Draws {
+				if err := b.noisy(ctx, i, draw, noisy.append); err != nil {
+					return err
+				}
+			}
+			n := len(pr.IDs) - pr.From
+			failed := make([]error, n)
+			parallel(n, func(row int) {
+				clean, err := b.clean.read(b.first[i]+row, 1)
+				draws := make([][]float32, p.Draws)
+				for d := range draws {
+					if err == nil {
+						draws[d], err = noisy.read(d*n+row, 1)
+					}
+				}
+				if failed[row] = err; err == nil {
+					visit(i, row, clean, draws)
+				}
+			})
+			if err := errors.Join(failed...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return b.done()
+}
+
+// prober computes probes: all of them without noise at first, and then each under draws of it.
+type prober struct {
+	lm     *LM
+	probes []Probe
+	p      Probing
+	cache  *model.Cache
+	clean  *spool
+	first  []int // row of clean where a probe's logits begin
+	in     *noise.Injector
+	effect condition.Effect // on the weights
+
+	tokens, total int64 // computed, and in all
+}
+
+func (lm *LM) newProber(ctx context.Context, probes []Probe, p Probing) (*prober, error) {
+	longest, total := 0, int64(0)
 	for i, pr := range probes {
 		if len(pr.IDs) == 0 || pr.From < 0 || pr.From >= len(pr.IDs) || pr.Together < 1 || pr.Together > len(pr.IDs) {
 			return nil, fmt.Errorf("probe %d of %d tokens from %d with %d together is not possible", i, len(pr.IDs), pr.From, pr.Together)
 		}
 		longest = max(longest, len(pr.IDs))
-	}
-	spool, err := newSpool(lm.Model.Config.VocabSize)
-	if err != nil {
-		return nil, err
-	}
-	defer spool.close()
-	var cache *model.Cache
-	if err := lm.Worker.Do(func(s *torch.Scope) (err error) {
-		cache, err = lm.Model.NewCache(s, 1, longest)
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	defer lm.Worker.Do(func(*torch.Scope) error { cache.Free(); return nil }) //nolint:errcheck // freeing memory does not fail
-
-	total, done := int64(0), int64(0)
-	for _, pr := range probes {
 		total += int64(len(pr.IDs)) * int64(1+p.Draws)
 	}
-	pass := func(pr Probe, draws noise.Draws, in *noise.Injector, use func(z []float32) error) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		b := Prefix(pr.IDs, 0)
-		b.From = pr.From
-		b.Rows = NoiseRows(draws, len(pr.IDs), pr.Step)
-		b.Rows.Together(pr.Together)
-		defer func() {
-			done += int64(len(pr.IDs))
-			lm.tell("tokens with and without "+p.Noise.Label(), done, total)
-		}()
-		return lm.Worker.Do(func(s *torch.Scope) error {
-			z := s.FloatView(s.Host(lm.Model.Forward(s, b, cache, in)))
-			if s.Err() != nil {
-				return s.Err()
-			}
-			return use(z)
-		})
+	b := &prober{lm: lm, probes: probes, p: p, first: make([]int, len(probes)), in: noise.NewInjector(p.Noise, false), total: total}
+	var err error
+	if b.clean, err = newSpool(lm.Model.Config.VocabSize); err != nil {
+		return nil, err
 	}
-	first := make([]int, len(probes)) // row of the spool where a probe's logits begin
-	for i, pr := range probes {
-		first[i] = spool.rows
-		if err := pass(pr, noise.Draws{}, nil, spool.append); err != nil {
-			return nil, err
-		}
+	err = lm.Worker.Do(func(s *torch.Scope) (err error) {
+		b.cache, err = lm.Model.NewCache(s, 1, longest)
+		return err
+	})
+	for i := 0; i < len(probes) && err == nil; i++ {
+		b.first[i] = b.clean.rows
+		err = b.pass(ctx, probes[i], noise.Draws{}, nil, b.clean.append)
 	}
-	v := lm.Model.Config.VocabSize
-	var effect condition.Effect
-	in := noise.NewInjector(p.Noise, false)
-	for draw := range p.Draws {
-		restore := func() error { return nil }
-		if p.Noise.On(operation.Weights) {
-			if err := lm.Worker.Do(func(s *torch.Scope) (err error) {
-				effect, err = lm.PerturbWeights(s, p.Noise, philox.CalibrationWeight, p.Seed, draw)
-				return err
-			}); err != nil {
-				return nil, err
-			}
-			restore = func() error { return lm.Worker.Do(lm.Model.Restore) }
-		}
-		for i, pr := range probes {
-			clean, err := spool.read(first[i], len(pr.IDs)-pr.From)
-			if err == nil {
-				err = pass(pr, noise.CalibrationDraws(p.Seed, draw, pr.Sample), in, func(z []float32) error {
-					parallel(len(pr.IDs)-pr.From, func(row int) {
-						visit(i, draw, row, clean[row*v:(row+1)*v], z[row*v:(row+1)*v])
-					})
-					return nil
-				})
-			}
-			if err != nil {
-				_ = restore()
-				return nil, err
-			}
-		}
-		if err := restore(); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		b.close()
+		return nil, err
 	}
-	if in != nil {
-		effect = append(effect, in.Effect()...)
+	return b, nil
+}
+
+func (b *prober) close() {
+	b.clean.close()
+	if b.cache != nil {
+		_ = b.lm.Worker.Do(func(*torch.Scope) error { b.cache.Free(); return nil }) // freeing memory does not fail
+	}
+}
+
+// pass computes one probe.
+func (b *prober) pass(ctx context.Context, pr Probe, draws noise.Draws, in *noise.Injector, use func(z []float32) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	batch := Prefix(pr.IDs, 0)
+	batch.From = pr.From
+	batch.Rows = NoiseRows(draws, len(pr.IDs), pr.Step)
+	batch.Rows.Together(pr.Together)
+	defer func() {
+		b.tokens += int64(len(pr.IDs))
+		b.lm.tell("tokens with and without "+b.p.Noise.Label(), b.tokens, b.total)
+	}()
+	return b.lm.Worker.Do(func(s *torch.Scope) error {
+		z := s.FloatView(s.Host(b.lm.Model.Forward(s, batch, b.cache, in)))
+		if s.Err() != nil {
+			return s.Err()
+		}
+		return use(z)
+	})
+}
+
+// noisy computes probe i under a draw.
+func (b *prober) noisy(ctx context.Context, i, draw int, use func(z []float32) error) error {
+	return b.pass(ctx, b.probes[i], noise.CalibrationDraws(b.p.Seed, draw, b.probes[i].Sample), b.in, use)
+}
+
+// programmed calls f with the weights of a draw.
+func (b *prober) programmed(draw int, f func() error) error {
+	if !b.p.Noise.On(operation.Weights) {
+		return f()
+	}
+	if err := b.lm.Worker.Do(func(s *torch.Scope) (err error) {
+		b.effect, err = b.lm.PerturbWeights(s, b.p.Noise, philox.CalibrationWeight, b.p.Seed, draw)
+		return err
+	}); err != nil {
+		return err
+	}
+	return errors.Join(f(), b.lm.Worker.Do(b.lm.Model.Restore))
+}
+
+// done is the effect of all draws.
+func (b *prober) done() (condition.Effect, error) {
+	effect := b.effect
+	if b.in != nil {
+		effect = append(effect, b.in.Effect()...)
 	}
 	return effect, effect.Check()
 }
@@ -142,6 +234,21 @@ func (lm *LM) PerturbWeights(s *torch.Scope, n condition.Noise, domain philox.Do
 
 // Continue returns the clean greedy continuation of each prompt, up to n tokens; with pastEnd it goes on past an end token.
 func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool) ([][]int, error) {
+	return lm.continuations(ctx, prompts, n, pastEnd, func(i int) *Request { return &Request{Prompt: prompts[i]} })
+}
+
+// ContinueSampled returns a clean continuation of each prompt that is sampled at a temperature, up to n tokens or its end. Its
+// random numbers are the calibration's own.
+func (lm *LM) ContinueSampled(ctx context.Context, prompts [][]int, n int, temperature float64, seed uint64) ([][]int, error) {
+	return lm.continuations(ctx, prompts, n, false, func(i int) *Request {
+		return &Request{
+			Prompt: prompts[i], Schedule: condition.ConstantT(temperature),
+			SampleKey: philox.NewKey(philox.CalibrationSample, seed, 0, strconv.Itoa(i)),
+		}
+	})
+}
+
+func (lm *LM) continuations(ctx context.Context, prompts [][]int, n int, pastEnd bool, request func(i int) *Request) ([][]int, error) {
 	longest := 0
 	for _, p := range prompts {
 		longest = max(longest, len(p))
@@ -168,7 +275,9 @@ func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool
 			return nil, 0, false
 		}
 		i++
-		return &Request{Prompt: prompts[i-1], MaxNew: n}, i - 1, true
+		r := request(i - 1)
+		r.MaxNew = n
+		return r, i - 1, true
 	}, func(prompt int, c Completion) error {
 		if c.Err != nil {
 			return c.Err

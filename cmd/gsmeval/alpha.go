@@ -236,7 +236,7 @@ func (a *app) alphaOfIDs(ctx context.Context, f alphaFlags) error {
 	if err != nil {
 		return err
 	}
-	ids, err := parseIDs(f.ids)
+	ids, err := parseIDs("--ids", f.ids)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ and the log probability of every chosen token (untempered) are printed too.`,
 			}
 			byIDs := cmd.Flags().Changed("ids")
 			if byIDs {
-				if o.PromptIDs, err = parseIDs(ids); err != nil {
+				if o.PromptIDs, err = parseIDs("--ids", ids); err != nil {
 					return err
 				}
 			}
@@ -375,17 +375,18 @@ func promptOf(t *decode.Text, text string, raw bool) (string, []int, error) {
 	return t.Chat([]chat.Message{{Role: "user", Content: text}}, true)
 }
 
-func parseIDs(list string) ([]int, error) {
+// parseIDs reads the token ids of a flag.
+func parseIDs(flag, list string) ([]int, error) {
 	var ids []int
 	for _, field := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
 		id, err := strconv.Atoi(field)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--ids: %q is not a token id", field)}
+			return nil, usageError{fmt.Errorf("%s: %q is not a token id", flag, field)}
 		}
 		ids = append(ids, id)
 	}
 	if len(ids) == 0 {
-		return nil, usageError{errors.New("--ids is empty")}
+		return nil, usageError{fmt.Errorf("%s is empty", flag)}
 	}
 	return ids, nil
 }

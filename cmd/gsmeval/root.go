@@ -55,7 +55,7 @@ var commands = []func(*app) *cobra.Command{
 	runCommand, resumeCommand, watchCommand, statusCommand, submitCommand, mergeCommand,
 	compareCommand, explainCommand, reportCommand, viewCommand, scoreCommand, exportCommand,
 	calibrateCommand, verifyNoiseCommand, perturbCommand,
-	alphaCommand, tempsCommand, curveCommand,
+	alphaCommand, tempsCommand, fidelityCommand, curveCommand,
 	generateCommand, promptCommand, initCommand, doctorCommand, versionCommand, workerCommand,
 }
 

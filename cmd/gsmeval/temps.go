@@ -32,7 +32,7 @@ entropy. The constant T* of each form is a row among them. A plot as PNG and SVG
   gsmeval temps configs/dyn_tstar.yaml --temps 0.8,0.9,1,1.1,1.2 --format csv --out temps.csv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkTemps(temperatures); err != nil {
+			if err := checkTemps("--temps", temperatures); err != nil {
 				return usageError{err}
 			}
 			f, err := formatOf(format, asJSON)
@@ -77,16 +77,16 @@ entropy. The constant T* of each form is a row among them. A plot as PNG and SVG
 	return c
 }
 
-func checkTemps(list []float64) error {
+func checkTemps(flag string, list []float64) error {
 	if len(list) == 0 {
-		return errors.New("--temps is empty")
+		return fmt.Errorf("%s is empty", flag)
 	}
 	for i, t := range list {
 		if !(t > 0) || math.IsInf(t, 0) {
-			return fmt.Errorf("--temps: %v is not a temperature above 0", t)
+			return fmt.Errorf("%s: %v is not a temperature above 0", flag, t)
 		}
 		if slices.Contains(list[:i], t) {
-			return fmt.Errorf("--temps: %v stands there twice", t)
+			return fmt.Errorf("%s: %v stands there twice", flag, t)
 		}
 	}
 	return nil

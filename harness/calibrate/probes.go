@@ -25,22 +25,34 @@ func (s *ProbeSet) Run(ctx context.Context, lm *decode.LM, p decode.Probing) (co
 	})
 }
 
-// TeacherForcing adds every position along the continuations. With a key-value cache one pass over prompt and
-// continuation has them all; without one each position is a prefix of its own, under fresh noise.
+// TeacherForcing adds every position along the continuations.
 func (s *ProbeSet) TeacherForcing(prompts, continuations [][]int, kvCache bool, visit func(prompt, draw, t int, clean, noisy []float32)) {
+	probes, at := Forced(prompts, continuations, kvCache)
+	for i, p := range probes {
+		s.add(p, func(draw, row int, clean, noisy []float32) { visit(at[i].Prompt, draw, at[i].T+row, clean, noisy) })
+	}
+}
+
+// Position is the first position of a probe: that of token T of a prompt's continuation.
+type Position struct{ Prompt, T int }
+
+// Forced are the probes of every position along the continuations. With a key-value cache one pass over prompt and
+// continuation has them all; without one each position is a prefix of its own, under fresh noise.
+func Forced(prompts, continuations [][]int, kvCache bool) (probes []decode.Probe, at []Position) {
 	for i, prompt := range prompts {
 		n := len(continuations[i])
 		if !kvCache {
 			for t := range n {
-				s.Prefix(prompt, continuations[i], i, t, func(draw, _ int, clean, noisy []float32) { visit(i, draw, t, clean, noisy) })
+				probes, at = append(probes, whole(Join(prompt, continuations[i][:t]), strconv.Itoa(i), t)), append(at, Position{i, t})
 			}
 			continue
 		}
 		// The last continuation token is only predicted, never read.
 		ids := Join(prompt, continuations[i][:n-1])
-		s.add(decode.Probe{IDs: ids, From: len(prompt) - 1, Together: len(prompt), Sample: strconv.Itoa(i)},
-			func(draw, row int, clean, noisy []float32) { visit(i, draw, row, clean, noisy) })
+		probes = append(probes, decode.Probe{IDs: ids, From: len(prompt) - 1, Together: len(prompt), Sample: strconv.Itoa(i)})
+		at = append(at, Position{i, 0})
 	}
+	return probes, at
 }
 
 // Prefix adds the position that follows prompt and t tokens of its continuation, recomputed under fresh noise.
@@ -50,7 +62,11 @@ func (s *ProbeSet) Prefix(prompt, continuation []int, i, t int, visit func(draw,
 
 // Whole adds the last position of a sequence that is computed in one pass, its spread over the whole of it.
 func (s *ProbeSet) Whole(ids []int, sample string, step int, visit func(draw, row int, clean, noisy []float32)) {
-	s.add(decode.Probe{IDs: ids, From: len(ids) - 1, Together: len(ids), Sample: sample, Step: uint32(step)}, visit)
+	s.add(whole(ids, sample, step), visit)
+}
+
+func whole(ids []int, sample string, step int) decode.Probe {
+	return decode.Probe{IDs: ids, From: len(ids) - 1, Together: len(ids), Sample: sample, Step: uint32(step)}
 }
 
 // Join is a and then b, in memory of its own.

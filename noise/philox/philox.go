@@ -37,6 +37,7 @@ const (
 	CalibrationActivation Domain = "calibration/activation"
 	CalibrationOutput     Domain = "calibration/output"
 	CalibrationKV         Domain = "calibration/kv"
+	CalibrationSample     Domain = "calibration/sample"
 )
 
 // NewKey derives the key of a stream from the run's seed, the noise seed (replicate) and the thing that is drawn for:

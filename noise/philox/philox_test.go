@@ -29,7 +29,7 @@ func TestKnownAnswerVectors(t *testing.T) {
 func TestKeysDifferByEveryArgument(t *testing.T) {
 	t.Parallel()
 	seen := map[Key]string{}
-	for _, d := range []Domain{Weight, Activation, Output, Sample, CalibrationWeight, CalibrationActivation, CalibrationOutput} {
+	for _, d := range []Domain{Weight, Activation, Output, Sample, CalibrationWeight, CalibrationActivation, CalibrationOutput, CalibrationSample} {
 		for _, seed := range []uint64{0, 1, 42} {
 			for r := range 3 {
 				for _, of := range []string{"", "0", "1", "12"} {

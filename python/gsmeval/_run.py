@@ -97,10 +97,10 @@ class Run:
 
     @property
     def fidelity(self) -> pd.DataFrame:
-        """How near the noisy model is to the clean one, where the program wrote it."""
-        file = self.path / "fidelity.json"
+        """How near each noisy model is to the clean one: a row for each noise, kind of text and temperature (``gsmeval fidelity``)."""
+        file = self.path / "fidelity" / "fidelity.json"
         if not file.is_file():
-            raise FileNotFoundError(f"{self.path} has no fidelity.json; this version of gsmeval does not measure fidelity in a run")
+            raise FileNotFoundError(f"{self.path} has no fidelity/fidelity.json; gsmeval fidelity CONFIG measures it")
         return _frame(_object(file)["rows"])
 
     def explain(self) -> list[str]:

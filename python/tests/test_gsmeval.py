@@ -78,9 +78,16 @@ def test_alpha(tiny: gsmeval.Run) -> None:
     assert (alpha.alpha > 0).all()
 
 
-def test_fidelity_is_not_invented(tiny: gsmeval.Run) -> None:
-    with pytest.raises(FileNotFoundError, match="fidelity"):
+def test_fidelity(tiny: gsmeval.Run) -> None:
+    with pytest.raises(FileNotFoundError, match="gsmeval fidelity CONFIG"):
         tiny.fidelity  # noqa: B018
+    pathlib.Path("tiny.json").write_text(json.dumps(CONFIG))  # which is YAML too
+    gsmeval.command("fidelity", "tiny.json", "--temperatures", "0.9,1")
+    fidelity = tiny.fidelity
+    assert list(fidelity.t) == [0.9, 1] * 4 and set(fidelity.text) == {"sampled", "greedy"}
+    clean = fidelity[(fidelity.noise == "none") & (fidelity.t == 1)]
+    assert (clean.kld_max == 0).all() and (clean.same_top == 1).all()
+    assert (fidelity[fidelity.noise == "activation 0.1"].marginal_kld_se > 0).all()
 
 
 def test_explain(tiny: gsmeval.Run) -> None:

@@ -1,0 +1,229 @@
+package study
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/harness/calibrate"
+	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/noise/fidelity"
+)
+
+// fidelitySchema is the version of fidelity.json.
+const fidelitySchema = 1
+
+// FidelityOptions say what is compared with the clean model, along which of its texts.
+type FidelityOptions struct {
+	Prompts      [][]int // token ids
+	Texts        []Continuations
+	Noises       []condition.Noise
+	Draws        int // of each random noise, for each text
+	KVCache      bool
+	Seed         uint64
+	Base         float64 // the clean law is softmax(z/base)
+	Temperatures []float64
+}
+
+// Continuations are the clean model's texts of one kind, one for each prompt.
+type Continuations struct {
+	Kind string // sampled, greedy or given
+	IDs  [][]int
+}
+
+// The kinds of clean text.
+const (
+	Sampled = "sampled" // at the base temperature: what the clean model's users read
+	Greedy  = "greedy"
+	Given   = "given"
+)
+
+// DefaultFidelityTemperatures are around a base.
+func DefaultFidelityTemperatures(base float64) []float64 {
+	list := []float64{0.7, 0.8, 0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.4}
+	for i := range list {
+		list[i] = math.Round(list[i]*base*1e6) / 1e6
+	}
+	return list
+}
+
+// FidelityOf is what a config describes: its noises, along sampled and greedy continuations of its calibration prompts.
+func FidelityOf(ctx context.Context, s *session.Session, base float64) (FidelityOptions, error) {
+	cal := s.Cfg.Calibration
+	o := FidelityOptions{
+		Noises: s.Cfg.Noise, Draws: cal.Draws, KVCache: s.Cfg.Generation.KVCache, Seed: s.Cfg.Seed, Base: base,
+		Temperatures: DefaultFidelityTemperatures(base),
+	}
+	c := calibrate.New(s)
+	if err := c.Prepare(ctx); err != nil {
+		return o, err
+	}
+	o.Prompts = c.Prompts
+	sampled, err := s.LM.ContinueSampled(ctx, c.Prompts, cal.Positions, base, s.Cfg.Seed)
+	if err != nil {
+		return o, fmt.Errorf("continuing the calibration prompts without noise: %w", err)
+	}
+	greedy, err := c.Continuations(ctx)
+	o.Texts = []Continuations{{Sampled, sampled}, {Greedy, greedy}}
+	return o, err
+}
+
+// FidelityReport tells how near noisy models are to the clean one.
+type FidelityReport struct {
+	Schema  int             `json:"schema"`
+	Prompts int             `json:"prompts"`
+	KVCache bool            `json:"kv_cache"`
+	Seed    uint64          `json:"seed"`
+	Base    float64         `json:"base"`
+	Rows    []FidelityRow   `json:"rows"`
+	Noises  []FidelityNoise `json:"noises"` // what does not go by temperature, a noise and kind of text each
+}
+
+// FidelityRow is one temperature under one noise along the texts of one kind.
+type FidelityRow struct {
+	Noise     string `json:"noise"`
+	Text      string `json:"text"` // sampled, greedy or given
+	Positions int    `json:"positions"`
+	Draws     int    `json:"draws"` // 1 for a noise that is not random
+	fidelity.Row
+	fidelity.Spread
+}
+
+// FidelityNoise is where one noise does its harm, along the texts of one kind, at one temperature.
+type FidelityNoise struct {
+	Noise      string              `json:"noise"`
+	Text       string              `json:"text"`
+	T          float64             `json:"t"` // of the list, the nearest to the base
+	ByEntropy  []fidelity.Bin      `json:"by_entropy"`
+	ByPosition []fidelity.Bin      `json:"by_position"`
+	Divergent  *fidelity.Divergent `json:"first_divergent"` // null but for greedy texts
+}
+
+// MeasureFidelity forces the model along the texts, clean and under each noise; logf says what is being done.
+func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf func(format string, args ...any)) (*FidelityReport, error) {
+	r := &FidelityReport{Schema: fidelitySchema, Prompts: len(o.Prompts), KVCache: o.KVCache, Seed: o.Seed, Base: o.Base}
+	var prompts, continuations [][]int // a text each, those of one kind together
+	for _, of := range o.Texts {
+		prompts, continuations = append(prompts, o.Prompts...), append(continuations, of.IDs...)
+	}
+	if err := checkTexts(prompts, continuations, lm.Model.Config.VocabSize); err != nil {
+		return nil, err
+	}
+	for i, n := range o.Noises {
+		draws := o.Draws
+		if !n.Random() {
+			draws = 1
+		}
+		if len(continuations) > 1 { // a single text is soon done
+			logf("fidelity under %s (%d of %d): %s, %s", n.Label(), i+1, len(o.Noises), session.Count(len(continuations), "text"), session.Count(draws, "draw"))
+		}
+		if marginal(n) && draws == 1 {
+			logf("one draw says nothing of the law of fresh noise; see --draws")
+		}
+		c, err := measureFidelity(ctx, lm, n, draws, o, prompts, continuations)
+		if err == nil {
+			err = r.add(c, n, draws, o)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("fidelity under %q: %w", n.Label(), err)
+		}
+	}
+	return r, nil
+}
+
+// marginal tells whether a noise has a law that is the mean over its draws: all random numbers are drawn anew for every token.
+func marginal(n condition.Noise) bool { return n.Fresh() && !n.Chips() }
+
+func checkTexts(prompts, continuations [][]int, vocab int) error {
+	for i := range prompts {
+		if len(prompts[i]) == 0 || len(continuations[i]) == 0 {
+			return fmt.Errorf("text %d has %d prompt tokens and %d of a continuation; both need one", i, len(prompts[i]), len(continuations[i]))
+		}
+		for _, id := range calibrate.Join(prompts[i], continuations[i]) {
+			if id < 0 || id >= vocab {
+				return fmt.Errorf("token id %d is not between 0 and %d, the model's vocabulary", id, vocab-1)
+			}
+		}
+	}
+	return nil
+}
+
+func measureFidelity(
+	ctx context.Context, lm *decode.LM, n condition.Noise, draws int, o FidelityOptions, prompts, continuations [][]int,
+) (*fidelity.Collector, error) {
+	fresh := marginal(n) && draws > 1
+	c := fidelity.NewCollector(continuations, draws, o.Base, o.Temperatures, fresh)
+	probes, at := calibrate.Forced(prompts, continuations, o.KVCache)
+	p := decode.Probing{Noise: n, Draws: draws, Seed: o.Seed}
+	var err error
+	if fresh {
+		_, err = lm.ProbeDraws(ctx, probes, p, func(probe, row int, clean []float32, noisy [][]float32) {
+			c.Add(at[probe].Prompt, at[probe].T+row, 0, clean, noisy...)
+		})
+	} else {
+		_, err = lm.Probe(ctx, probes, p, func(probe, draw, row int, clean, noisy []float32) {
+			c.Add(at[probe].Prompt, at[probe].T+row, draw, clean, noisy)
+		})
+	}
+	if n.Empty() && errors.Is(err, condition.ErrNoEffect) { // none is compared with itself
+		err = nil
+	}
+	return c, err
+}
+
+// add reads the rows of one noise off what was collected.
+func (r *FidelityReport) add(c *fidelity.Collector, n condition.Noise, draws int, o FidelityOptions) error {
+	nearest := 0
+	for k, t := range o.Temperatures {
+		if math.Abs(t-o.Base) < math.Abs(o.Temperatures[nearest]-o.Base) {
+			nearest = k
+		}
+	}
+	first := 0
+	for _, of := range o.Texts {
+		texts := make([]int, len(of.IDs))
+		for i := range texts {
+			texts[i] = first + i
+		}
+		first += len(texts)
+		rows, spreads, err := c.Rows(texts)
+		if err != nil {
+			return err
+		}
+		for k, row := range rows {
+			r.Rows = append(r.Rows, FidelityRow{n.Label(), of.Kind, c.Positions(texts), draws, row, spreads[k]})
+		}
+		f := FidelityNoise{
+			Noise: n.Label(), Text: of.Kind, T: o.Temperatures[nearest],
+			ByEntropy: c.ByEntropy(texts, nearest), ByPosition: c.ByPosition(texts, nearest),
+		}
+		if of.Kind == Greedy {
+			d := c.Divergent(texts)
+			f.Divergent = &d
+		}
+		r.Noises = append(r.Noises, f)
+	}
+	return nil
+}
+
+// FidelityContract is the report of one noise along one text.
+type FidelityContract struct {
+	Noise         string         `json:"noise"`
+	Base          float64        `json:"base"`
+	Positions     int            `json:"positions"`
+	ByTemperature []fidelity.Row `json:"by_temperature"`
+}
+
+// Contract is the report of the first noise and kind of text.
+func (r *FidelityReport) Contract() FidelityContract {
+	c := FidelityContract{Base: r.Base}
+	for _, row := range r.Rows {
+		if first := r.Rows[0]; row.Noise == first.Noise && row.Text == first.Text {
+			c.Noise, c.Positions, c.ByTemperature = row.Noise, row.Positions, append(c.ByTemperature, row.Row)
+		}
+	}
+	return c
+}
