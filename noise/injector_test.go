@@ -271,7 +271,7 @@ func dense(name string, t torch.Tensor) Param {
 	for _, d := range t.Shape() {
 		shape = append(shape, int(d))
 	}
-	return Param{name, shape, func(_ *torch.Scope, f func(torch.Tensor)) { f(t) }}
+	return Param{Name: name, Shape: shape, Change: func(_ *torch.Scope, f func(torch.Tensor)) { f(t) }}
 }
 
 // held is the tensor of a parameter.

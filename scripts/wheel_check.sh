@@ -55,7 +55,7 @@ inside gsmeval compare runs/first_light runs/again > "$tmp/compare.md"
 echo "wheel-check: the module: types, tests, and the notebook" >&2
 cp -r python/tests python/gsmeval python/pyproject.toml "$tmp/home/"
 inside sh -c 'cd "$HOME" && python -m mypy && rm -rf gsmeval'
-inside env GSMEVAL_TEST_RUN="$tmp/work/runs/first_light" python -m pytest -q -p no:cacheprovider "$tmp/home/tests"
+inside sh -c 'GSMEVAL_TEST_RUN=$1 exec python -m pytest -q -p no:cacheprovider "$2"' sh "$tmp/work/runs/first_light" "$tmp/home/tests"
 inside python "$root/scripts/wheel/notebook.py" "$root/python/notebooks/experiment6.ipynb" "$tmp/work/notebook" 4
 
 echo "wheel-check: a torch that is another" >&2

@@ -94,8 +94,12 @@ type FidelityRow struct {
 
 // FidelityNoise is where one noise does its harm, along the texts of one kind, at one temperature.
 type FidelityNoise struct {
-	Noise      string              `json:"noise"`
-	Text       string              `json:"text"`
+	Noise string `json:"noise"`
+	Text  string `json:"text"`
+	// SNR is that of what was perturbed, in dB; null where nothing was.
+	SNR        *float64            `json:"snr_db"`
+	Alpha      float64             `json:"alpha"` // noise to signal of the logits, and how they follow the clean ones
+	Beta       float64             `json:"beta"`
 	T          float64             `json:"t"` // of the list, the nearest to the base
 	ByEntropy  []fidelity.Bin      `json:"by_entropy"`
 	ByPosition []fidelity.Bin      `json:"by_position"`
@@ -123,9 +127,9 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf
 		if marginal(n) && draws == 1 {
 			logf("one draw says nothing of the law of fresh noise; see --draws")
 		}
-		c, err := measureFidelity(ctx, lm, n, draws, o, prompts, continuations)
+		c, effect, err := measureFidelity(ctx, lm, n, draws, o, prompts, continuations)
 		if err == nil {
-			err = r.add(c, n, draws, o)
+			err = r.add(c, effect, n, draws, o)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("fidelity under %q: %w", n.Label(), err)
@@ -153,29 +157,30 @@ func checkTexts(prompts, continuations [][]int, vocab int) error {
 
 func measureFidelity(
 	ctx context.Context, lm *decode.LM, n condition.Noise, draws int, o FidelityOptions, prompts, continuations [][]int,
-) (*fidelity.Collector, error) {
+) (*fidelity.Collector, condition.Effect, error) {
 	fresh := marginal(n) && draws > 1
 	c := fidelity.NewCollector(continuations, draws, o.Base, o.Temperatures, fresh)
 	probes, at := calibrate.Forced(prompts, continuations, o.KVCache)
 	p := decode.Probing{Noise: n, Draws: draws, Seed: o.Seed}
+	var effect condition.Effect
 	var err error
 	if fresh {
-		_, err = lm.ProbeDraws(ctx, probes, p, func(probe, row int, clean []float32, noisy [][]float32) {
+		effect, err = lm.ProbeDraws(ctx, probes, p, func(probe, row int, clean []float32, noisy [][]float32) {
 			c.Add(at[probe].Prompt, at[probe].T+row, 0, clean, noisy...)
 		})
 	} else {
-		_, err = lm.Probe(ctx, probes, p, func(probe, draw, row int, clean, noisy []float32) {
+		effect, err = lm.Probe(ctx, probes, p, func(probe, draw, row int, clean, noisy []float32) {
 			c.Add(at[probe].Prompt, at[probe].T+row, draw, clean, noisy)
 		})
 	}
 	if n.Empty() && errors.Is(err, condition.ErrNoEffect) { // none is compared with itself
 		err = nil
 	}
-	return c, err
+	return c, effect, err
 }
 
 // add reads the rows of one noise off what was collected.
-func (r *FidelityReport) add(c *fidelity.Collector, n condition.Noise, draws int, o FidelityOptions) error {
+func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n condition.Noise, draws int, o FidelityOptions) error {
 	nearest := 0
 	for k, t := range o.Temperatures {
 		if math.Abs(t-o.Base) < math.Abs(o.Temperatures[nearest]-o.Base) {
@@ -199,6 +204,10 @@ func (r *FidelityReport) add(c *fidelity.Collector, n condition.Noise, draws int
 		f := FidelityNoise{
 			Noise: n.Label(), Text: of.Kind, T: o.Temperatures[nearest],
 			ByEntropy: c.ByEntropy(texts, nearest), ByPosition: c.ByPosition(texts, nearest),
+		}
+		f.Alpha, f.Beta = c.Moments(texts)
+		if snr := effect.Total().SNR(); !math.IsNaN(snr) && !math.IsInf(snr, 0) {
+			f.SNR = &snr
 		}
 		if of.Kind == Greedy {
 			d := c.Divergent(texts)

@@ -86,6 +86,9 @@ func (r *FidelityReport) Markdown() string {
 	fmt.Fprintf(&b, "Clean is softmax(z/%g), noisy is softmax(z'/T). Divergences are KL(clean || noisy) in nats, per position. *Marginal* is that of the law of\n"+
 		"fresh noise, the mean over its draws: corrected for few draws, ± the standard error that they leave; *plug-in* is not corrected.\n"+
 		"Δp is the change of the probability of the text's token.\n", r.Base)
+	if len(r.Noises) > 1 {
+		r.summary(&b)
+	}
 	for i, g := range r.groups() {
 		first := g[0]
 		fmt.Fprintf(&b, "\n## %s, %s text\n\n%s, %s.\n\n", first.Noise, first.Text, session.Count(first.Positions, "position"), session.Count(first.Draws, "draw"))
@@ -108,6 +111,33 @@ func (r *FidelityReport) Markdown() string {
 		r.Noises[i].markdown(&b)
 	}
 	return b.String()
+}
+
+// summary is a line for each noise and kind of text, at the temperature nearest to the base.
+func (r *FidelityReport) summary(b *strings.Builder) {
+	b.WriteString("\n| Noise | Text | SNR, dB | alpha | beta | T | KLD | Marginal | Same top | PPL ratio | T of least KLD | T of least marginal |\n" +
+		"|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	for i, g := range r.groups() {
+		n, row := r.Noises[i], g[0]
+		for _, x := range g {
+			if x.T == n.T {
+				row = x
+			}
+		}
+		snr, mean, at := "–", "–", "–"
+		if n.SNR != nil {
+			snr = fmt.Sprintf("%.1f", *n.SNR)
+		}
+		draw, marginal := least(g)
+		if marginal >= 0 {
+			at = exactly(g[marginal].T)
+		}
+		if m := row.Marginal; m != nil {
+			mean = fmt.Sprintf("%s ± %.2g", nats(m.Mean), m.SE)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %.1f %% | %.4f | %s | %s |\n",
+			n.Noise, n.Text, snr, nats(n.Alpha), nats(n.Beta), exactly(n.T), nats(row.KLD.Mean), mean, 100*row.SameTop, row.PPLRatio, exactly(g[draw].T), at)
+	}
 }
 
 func nats(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }

@@ -3,6 +3,8 @@ package fidelity
 import (
 	"math"
 	"sync"
+
+	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
 // Collector gathers what the positions of some texts say of a noise, at each temperature. Different positions may be added at
@@ -24,6 +26,8 @@ type text struct {
 	kl      []float64
 	dp      []float64 // change of the probability of the text's token
 	dlog    []float64 // log of its clean probability over its noisy one
+	alpha   []float64 // [t*D + d] noise to signal of the logits
+	beta    []float64 // their correlation's slope
 	plugin  []float64 // [t*K + k]; nil where the noise has no marginal law to speak of
 	pseudo  []float64
 }
@@ -43,6 +47,7 @@ func NewCollector(texts [][]int, draws int, base float64, temperatures []float64
 		x := text{
 			tokens: tokens, entropy: make([]float64, n), sameTop: make([]bool, n*draws), strayed: make([]bool, n*draws),
 			kl: make([]float64, n*draws*k), dp: make([]float64, n*draws*k), dlog: make([]float64, n*draws*k),
+			alpha: make([]float64, n*draws), beta: make([]float64, n*draws),
 		}
 		if fresh {
 			x.plugin, x.pseudo = make([]float64, n*k), make([]float64, n*draws*k)
@@ -65,6 +70,8 @@ func (c *Collector) Add(text, t, from int, clean []float32, draws ...[]float32) 
 		at := t*c.draws + from + d
 		noisy := argmax(z)
 		x.sameTop[at], x.strayed[at] = noisy == top, noisy != token
+		m := alpha.Measure(clean, z, c.base)
+		x.alpha[at], x.beta[at] = m.Alpha, m.Beta
 	}
 	for k, temperature := range c.temperatures {
 		s.noisy.set(draws, temperature)
@@ -84,6 +91,17 @@ func (c *Collector) Add(text, t, from int, clean []float32, draws ...[]float32) 
 			x.pseudo[(t*c.draws+d)*len(c.temperatures)+k] = v
 		}
 	}
+}
+
+// Moments are the means of alpha and beta over the positions and draws of some texts.
+func (c *Collector) Moments(texts []int) (alphaMean, betaMean float64) {
+	n := 0
+	for _, i := range texts {
+		for at, a := range c.texts[i].alpha {
+			alphaMean, betaMean, n = alphaMean+a, betaMean+c.texts[i].beta[at], n+1
+		}
+	}
+	return alphaMean / float64(n), betaMean / float64(n)
 }
 
 func argmax(z []float32) int {

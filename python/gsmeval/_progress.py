@@ -44,7 +44,8 @@ class Progress:
             self._wrote = not last
         elif last or time.monotonic() >= self._next:
             print(text, file=sys.stderr)
-            self._next = time.monotonic() + 30
+            if not last:  # a message does not put off the first news of the samples
+                self._next = time.monotonic() + 30
 
 
 def line(event: dict[str, Any]) -> str:
