@@ -101,8 +101,8 @@ func scoreCommand(a *app) *cobra.Command {
 		Long: `Score reads texts, one JSON object a line with "id" (the row number in the data set) and "text", maybe "finish" ("stop" or
 "length"), extracts their answers with a ladder and compares them with the data set's. A run's samples.jsonl is such a file.
 
-It also reads what other evaluators have kept: samples_*.jsonl of lm-evaluation-harness and logs of inspect_ai in .json. They have gold
-answers of their own, so that --dataset is not needed.`,
+It also reads what other evaluators have kept: samples_*.jsonl of lm-evaluation-harness, logs of inspect_ai in .json and details_*.parquet
+of lighteval. They have gold answers of their own, so that --dataset is not needed.`,
 		Example: `  gsmeval score runs/first_light/samples.jsonl --dataset data/gsm-synth --ladder robust
   gsmeval score solutions.jsonl --dataset gsm8k --split test --ladder seed --json --out verdicts.jsonl
   gsmeval score samples_gsm8k_2026-11-23T10-00-00.000000.jsonl --ladder robust`,
