@@ -3,6 +3,7 @@ package scoring
 import (
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -37,7 +38,7 @@ func readLast(rungs []Rung, c Text) reading {
 	r := reading{unfinished: unfinished}
 	recital := c.FewShot && c.Question == ""
 	if !recital {
-		text = cutRunOn(text, runOn, func(part string) bool {
+		text = cutRunOn(text, runOn, c.Asks, func(part string) bool {
 			_, ok := lastOf(rungs, part)
 			return ok || endsInBareNumber(part)
 		})
@@ -45,7 +46,7 @@ func readLast(rungs []Rung, c Text) reading {
 	r.answer, r.found = lastOf(rungs, text)
 	if (!r.found || r.answer.Value == "") && !unfinished && c.Finish != finish.Length {
 		if !recital {
-			text = cutRunOn(text, runOnLine, func(part string) bool {
+			text = cutRunOn(text, runOnLine, c.Asks, func(part string) bool {
 				_, ok := findLastNumber(part)
 				return ok
 			})
@@ -108,16 +109,54 @@ func restated(text, question string) int {
 	return 0
 }
 
-// cutRunOn cuts text at the first new question that follows an answered part.
-func cutRunOn(text string, marker *regexp.Regexp, answered func(part string) bool) string {
+// AskedBy returns the line before the question in the form of a prompt, such as
+// "Problem:" in "Solve this.\nProblem: {question}". What could as well begin a
+// line of an answer is none.
+func AskedBy(form string) string {
+	const shortest = 2
+	head, _, found := strings.Cut(form, "{question}")
+	head = strings.TrimSpace(head)
+	head = strings.TrimSpace(head[strings.LastIndexByte(head, '\n')+1:])
+	if last := lastRune(head); !found || len(head) < shortest || unicode.IsLetter(last) || unicode.IsDigit(last) {
+		return ""
+	}
+	return head
+}
+
+// cutRunOn cuts text at the first new question that follows an answered part. A
+// line that begins with asks is one, too.
+func cutRunOn(text string, marker *regexp.Regexp, asks string, answered func(part string) bool) string {
+	places := append(marker.FindAllStringIndex(text, -1), linesWith(text, asks)...)
+	slices.SortStableFunc(places, func(a, b []int) int { return a[0] - b[0] })
 	from := 0
-	for _, m := range marker.FindAllStringIndex(text, -1) {
+	for _, m := range places {
+		if m[0] < from {
+			continue
+		}
 		if answered(text[from:m[0]]) {
 			return text[:m[0]]
 		}
 		from = m[1]
 	}
 	return text
+}
+
+// linesWith returns where lines begin with a text, decoration aside.
+func linesWith(text, start string) (places [][]int) {
+	if start == "" {
+		return nil
+	}
+	for from := 0; ; {
+		i := strings.Index(text[from:], start)
+		if i < 0 {
+			return places
+		}
+		i += from
+		from = i + len(start)
+		if line := strings.TrimRight(text[:i], " *_#>"); line == "" || strings.HasSuffix(line, "\n") {
+			places = append(places, []int{i, from})
+		}
+	}
 }
 
 // bareNumber is a line that holds nothing but a number, a unit and decoration.
