@@ -152,7 +152,7 @@ of lighteval. They have gold answers of their own, so that --dataset is not need
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet or .jsonl file, a glob, or a hub id (org/name or org/name@revision)")
+	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet, .jsonl or .json file, a glob, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&spec.Split, "split", "test", "split of a data set directory")
 	f.StringVar(&spec.Config, "config", "main", "subset of a data set directory: main or socratic")
 	f.StringVar(&spec.Columns.Question, "question", "", "the column of the question, or a template such as '{Body} {Question}'")
