@@ -187,7 +187,7 @@ var (
 	// quoted is the key of an object in JSON.
 	quoted = regexp.MustCompile(`(?i)["'](?:final_?)?answer["']\s?:`)
 	// heading is a line that says no more than that the answer follows.
-	heading = regexp.MustCompile(`(?im)^[ \t#*_>]{0,12}(?:the )?(?:final |correct )?answer[ \t*_:]{0,8}$`)
+	heading = regexp.MustCompile(`(?im)^[^\p{L}\p{Nd}\n]{0,12}(?:the )?(?:final |correct )?answer[ \t*_:]{0,8}$`)
 	// final is what stands before "answer" where the whole line is the answer and no solution.
 	final = regexp.MustCompile(`(?i:final )$`)
 	bold  = regexp.MustCompile(`(?:^|\n)[ \t#>]{0,8}\*\*(?:The )?(?:[Ff]inal )?$`)
@@ -211,8 +211,12 @@ func findStated(text string) (last Answer, found bool) {
 		n, ok := valueAt(text, m[1])
 		if ok = ok && (endsLine(text, n.end) || endsSentence(text, n.end)); !ok && (final.MatchString(head) || bold.MatchString(head)) {
 			closed := strings.HasPrefix(text[m[1]:], "**")
-			n, ok = onlyNumber(sentence(text, m[1], !closed && bold.MatchString(head)))
-			n.start, n.end = n.start+m[1], n.end+m[1]
+			from := m[1]
+			if closed {
+				from += len("**")
+			}
+			n, ok = onlyNumber(sentence(text, from, !closed && bold.MatchString(head)))
+			n.start, n.end = n.start+from, n.end+from
 		}
 		keep(n, ok)
 	}
@@ -294,7 +298,12 @@ func numbersIn(s string, i int) (first number, count int) {
 }
 
 // tagged is an answer in tags of its own; the last one may lack its end.
-var tagged = regexp.MustCompile(`(?is)[<\[](?:(?:final_?)?answer|ans|final|result)[>\]](.{0,400}?)(?:[<\[]/(?:(?:final_?)?answer|ans|final|result)[>\]]|$)`)
+var tagged = compiled(
+	`(?is)(?:[<\[]`+tagNames+`[>\]]|<\|begin_of_box\|>)`,
+	`(.{0,400}?)(?:[<\[]/`+tagNames+`[>\]]|<\|end_of_box\|>|$)`,
+)
+
+const tagNames = `(?:(?:final_?)?answer|ans|final|result|solution|output)`
 
 // findTagged reads <answer>18</answer>.
 func findTagged(text string) (last Answer, found bool) {
@@ -311,7 +320,7 @@ const maxBox = 256
 
 // boxes are the commands whose argument is the answer. A model's \b may have
 // become a backspace on the way.
-var boxes = []string{`\boxed`, `\fbox`, `\framebox`, "\boxed"}
+var boxes = []string{"boxed", `\fbox`, `\framebox`, "\boxed"}
 
 // bareBox is a box around what stands there without braces.
 var bareBox = regexp.MustCompile(`\\f?box(?:ed)?( {0,2}\$?-?[0-9])`)
@@ -366,7 +375,7 @@ var (
 	// wordy is a text of words, or an equation, whose last number may be its answer.
 	wordy = regexp.MustCompile(`\\text|=|\p{L}{3}[^\p{L}{\\]`)
 	// scaled is a value with a word that is no unit.
-	scaled = regexp.MustCompile(`(?i)hundred|thousand|[mb]illion|trillion|lakh|crore|[0-9][km]\b`)
+	scaled = regexp.MustCompile(`(?i)hundred|thousand|[mb]illion|trillion|lakh|crore|[0-9][km]\b|\{ ?(?-i:[kM]) ?\}`)
 	// command is a command of LaTeX, which is no word.
 	command = regexp.MustCompile(`\\[a-zA-Z]+`)
 )
@@ -382,8 +391,9 @@ func readBox(content string) (Answer, bool) {
 		}
 		return Answer{Value: formatRat(r), Start: start, End: start + len(trimmed)}, true
 	}
-	if n, ok := statedAt(content, 0); ok {
-		rest := content[n.end:min(n.end+32, len(content))]
+	if first, ok := valueAt(content, 0); ok {
+		n, end := equationAt(content, first)
+		rest := content[end:min(end+32, len(content))]
 		if n.value == "" || goesOn.MatchString(rest) && !notRaised.MatchString(rest) {
 			return Answer{End: len(content)}, true
 		}
@@ -435,11 +445,16 @@ func findLastNumber(text string) (last Answer, found bool) {
 			continue
 		}
 		value, end := equationAt(text, n)
-		last, found = value.answer(), true
+		if value.value != "" || last.Value == "" || !restates.MatchString(text[last.End:value.start]) {
+			last, found = value.answer(), true
+		}
 		i = end
 	}
 	return last, found
 }
+
+// restates stands between a value and what says it again in units of several sizes.
+var restates = regexp.MustCompile(`^[^.;\n\p{Nd}]{0,24}?(?:\bor|which is|that is|i\.e\.,?|\bequals|\bis equal to|\()\s{1,2}(?:about )?$|^ \p{L}{1,12} \($`)
 
 func (n number) answer() Answer {
 	return Answer{Value: n.value, Start: n.start, End: n.end}
@@ -506,6 +521,9 @@ var htmlTag = regexp.MustCompile(`^<[a-zA-Z]{1,6}>`)
 // leadWord is a word that may stand before the number of an answer.
 var leadWord = regexp.MustCompile(`^(?i:the|an?|minus|negative|approximately|about|around|roughly|exactly|only|just|usd|eur|rs\.?|a total of)[*_]{0,2} `)
 
+// choice is the letter of an answer among several.
+var choice = regexp.MustCompile(`^\([A-E]\)\s{0,2}`)
+
 // skipLead returns where the number begins that follows i, if nothing but
 // decoration lies between.
 func skipLead(t string, i int) (int, bool) {
@@ -525,6 +543,8 @@ func skipLead(t string, i int) (int, bool) {
 		}
 		r, size := utf8.DecodeRuneInString(t[i:])
 		switch {
+		case choice.MatchString(t[i:limit]):
+			i += len(choice.FindString(t[i:limit]))
 		case r == '\\' && formula.MatchString(t[i:limit]):
 			return i, false
 		case r == '\\':
@@ -718,7 +738,7 @@ func isListItem(t string, n number) bool {
 var listItem = regexp.MustCompile(`^[*_]{0,3}[.)][*_]{0,3}[ \t]{1,3}[*_]{0,3}\p{L}`)
 
 // lineEnd is the rest of a line after an answer: a unit of a few words.
-var lineEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n]{0,16}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{1,4}){0,3}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{0,8})?(?:\n|$)`)
+var lineEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n]{0,16}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{1,4}){0,3}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{0,8})?(?:\([^()\n=]{1,80}\)[^\p{L}\p{Nd}\n]{0,8})?(?:\n|$)`)
 
 // sentenceEnd is the end of a sentence after an answer, and the rest of its line, which is no calculation.
 var sentenceEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n.]{0,4}(?:\p{L}[\p{L}'’/-]{0,20} ?){0,3}[.!]\*{0,2} {1,2}[A-Z(][^=\n]{0,200}(?:\n|$)`)
