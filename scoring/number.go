@@ -96,7 +96,7 @@ func decimalAt(t string, i int) (digits string, end int, ok bool) {
 		return "", i, false // the third part of 1.2.3, or Fig.5
 	}
 	digits = asciiDigits(t[i:end])
-	for _, point := range []string{".", "\u066b"} {
+	for _, point := range []string{".", "\u066b", "{,}"} { // what separates thousands is read already
 		if !strings.HasPrefix(t[end:], point) {
 			continue
 		}
@@ -187,7 +187,7 @@ func asciiDigits(t string) string {
 var (
 	commas = []string{"{,}", `,\!`, ",", "\u066c"}
 	ticks  = []string{"'", "\u2019", "_"}
-	spaces = []string{" ", "\u00a0", "\u2009", "\u202f", `\,`, `\ `, `\!`, `\;`, "&nbsp;"}
+	spaces = []string{" ", "\u00a0", "\u2009", "\u202f", `\,`, `\ `, `\!`, `\;`, "&nbsp;", "~"}
 )
 
 // groupsEnd returns where the number from start on ends whose first digits end at
@@ -703,7 +703,7 @@ func (n number) withCents(cents string, end int) number {
 
 var (
 	currencies = []string{`US\$`, "US$", `\$`, "$", "€", "£", "¥", "₹", `\pounds`, `\text{€}`, "&euro;", "&pound;"}
-	minuses    = []string{"-", "\u2212", "\u2010", "\u2011", "\u2013", "\uff0d", `\text{-}`, "\\text{\u2212}", "{-}", "&minus;", "&#8722;", "&#x2212;", "&ndash;"}
+	minuses    = []string{"-", "$-$", "\u2212", "\u2010", "\u2011", "\u2013", "\uff0d", `\text{-}`, "\\text{\u2212}", "{-}", "&minus;", "&#8722;", "&#x2212;", "&ndash;"}
 	// minusWord is a minus in words, with what stands before it.
 	minusWord = regexp.MustCompile(`(?i)(?:^|[^\p{L}])(minus|negative)[*_ }]{1,3}$`)
 )

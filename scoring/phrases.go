@@ -28,7 +28,8 @@ var (
 	)
 	// asked are questions, wherever they stand.
 	asked = either(
-		`\bQuestion(?: ?#?[0-9]{1,4})?[*_]{0,3}:`, `\b(?:Human|User)[*_]{0,3}: `, `(?:问题|用户)[0-9]{0,4}[:：]`,
+		`Question(?: ?#?[0-9]{1,4})?[*_]{0,3}:`, `(?:Human|User|Problem)[*_]{0,3}: `, // they may touch the answer
+		`(?:问题|用户)[0-9]{0,4}[:：]`,
 		`(?i:<(?:question|problem|exercise|instruction|user|human)>)`, `\[[Qq]uestion\]`,
 	)
 	exercise = `(?i:question|problem|exercise|example|task|puzzle|riddle|quiz|query)`
@@ -46,11 +47,11 @@ var (
 		`[<\[][Qq]uestion[>\]]`,
 		either(another+exercise+`(?i: statement| text)?(?: ?#?[0-9]{1,4})?`, `Q ?[0-9]{0,4}`, role, abroad+`(?: ?[0-9]{1,4})?`)+`[*_]{0,3}[:：]`,
 		either(another+exercise, `Q`)+` ?#?[0-9]{1,4}\b[.)*_]{0,3}`,
-		oneMore,
+		oneMore, `(?:Below is an instruction|You are an? (?:AI|expert|helpful|math[a-z]*|language))\b`,
 		`#{1,6} ?`+either(exercise, role)+`\b`,
 	) + `)`
 	// farewell is what a model says when it is done.
-	farewell = `(?:(?m:^)|[.!?*)] {1,2})[ *_]{0,3}(?i:` + either(
+	farewell = `(?:(?m:^)|[.!?*)] {1,2})[^\p{L}\p{Nd}\n]{0,6}(?i:` + either(
 		`(?:please )?(?:let me know|feel free|do not hesitate|don't hesitate)`, `(?:i )?hope (?:this|that|it)`,
 		`if you (?:have|need|want|'d|would)`, `is there anything`, `need (?:any|more)`, `would you like`,
 		`do you (?:have|want|need)`, `happy to help`, `thank you`, `good luck`, `have a (?:great|nice)`,
@@ -59,6 +60,8 @@ var (
 	// runOn ends any text, runOnLine one whose answer nothing announces.
 	runOn     = regexp.MustCompile(either(turns, asked, askedLine))
 	runOnLine = regexp.MustCompile(either(turns, askedLine, farewell))
+	// questionLine is a whole mark of askedLine.
+	questionLine = compiled(`^`, askedLine, `$`)
 )
 
 // The ways an answer is announced: "the answer is", "the answer to the question
@@ -66,20 +69,21 @@ var (
 var (
 	verbs = `(?i:` + either(
 		`is|was|are|becomes|equals`,
-		`(?:(?:would|should|will|must|can|has to|therefore|thus|then) ){1,2}(?:be|is|equal)`,
+		`(?:(?:would|should|could|will|may|might|must|can|has to|ought to|still|also|well|therefore|thus|then) ){1,2}(?:be|is|equal)`,
 		`comes (?:out )?(?:to|as)`, `works out (?:to|as)`, `turns out to be`, `ends up (?:being|as|at)`,
 	) + `)`
 	adverbs = `(?i:` + either(
-		`equal to`, `given by`, `found to be`, `calculated as`, `a total of`, `in total`, `approx\.?`,
+		`equal to`, `given by`, `found to be`, `calculated as`, `a total of`, `in total`, `approx`, `of course`,
 		`therefore|thus|then|hence|so|approximately|about|roughly|around|nearly|almost`,
-		`simply|just|exactly|indeed|only|now|also|clearly|actually|really|be|the|an?`,
+		`simply|just|exactly|precisely|indeed|only|merely|now|also|still|again|always|clearly|obviously|definitely|certainly|actually|really|likely|probably`,
+		`be|the|an?`,
 	) + `)`
 	// announced has the sign that stands for a verb as its group.
 	announced = compiled(
-		`(?i:(?:\b|_)ans(?:wer)?|\bfinal (?:result|solution))(?:s\b|\.)?(?: (?:to|in|for|of) [^.:=\n\p{Nd}]{1,40}?)?(?: \([^()\n]{1,40}\))?`,
+		`(?i:(?:\b|_)ans(?:wer)?|\bfinal (?:result|solution))(?:s\b|\.)?(?: (?:to|in|for|of|that|which|we|I|you|they|here)\b[^.:=\n\p{Nd}]{0,40}?)?(?: \([^()\n]{1,40}\))?`,
 		`(?:,? (?:therefore|then|thus|hence|of course|in this case|in short),)?[*_]{0,3}`,
 		either(
-			`(?:\s{1,3}[*_]{0,3}`+verbs+`|['’]s)\b[*_]{0,3}(?:,? `+adverbs+`\b,?){0,3}`,
+			`(?:\s{1,3}[*_]{0,3}`+verbs+`|['’]s)\b[*_]{0,3}(?:,? `+adverbs+`(?:\.|\b),?){0,3}`,
 			`\s{0,3}[*_]{0,3}\s?([:=：→⇒]|[-=]>| ?[-–—] )`,
 		),
 	)

@@ -38,17 +38,17 @@ func readLast(rungs []Rung, c Text) reading {
 	r := reading{unfinished: unfinished}
 	recital := c.FewShot && c.Question == ""
 	if !recital {
-		text = cutRunOn(text, runOn, c.Asks, func(part string) bool {
-			_, ok := lastOf(rungs, part)
-			return ok || endsInBareNumber(part)
+		text = cutRunOn(text, runOn, c.Asks, func(from int, at []int) bool {
+			_, ok := lastOf(rungs, text[from:at[0]])
+			return ok || endsInBareNumber(text[:at[0]])
 		})
 	}
 	r.answer, r.found = lastOf(rungs, text)
 	if (!r.found || r.answer.Value == "") && !unfinished && c.Finish != finish.Length {
 		if !recital {
-			text = cutRunOn(text, runOnLine, c.Asks, func(part string) bool {
-				_, ok := findLastNumber(part)
-				return ok
+			text = cutRunOn(text, runOnLine, c.Asks, func(from int, at []int) bool {
+				_, ok := findLastNumber(text[from:at[0]])
+				return ok && !isEntry(text, at)
 			})
 		}
 		from := min(r.answer.End, len(text)) // 0 where nothing is found
@@ -123,9 +123,9 @@ func AskedBy(form string) string {
 	return head
 }
 
-// cutRunOn cuts text at the first new question that follows an answered part. A
-// line that begins with asks is one, too.
-func cutRunOn(text string, marker *regexp.Regexp, asks string, answered func(part string) bool) string {
+// cutRunOn cuts text at the first new question at a place where what stands from
+// a byte on is answered. A line that begins with asks is a question, too.
+func cutRunOn(text string, marker *regexp.Regexp, asks string, answered func(from int, at []int) bool) string {
 	places := append(marker.FindAllStringIndex(text, -1), linesWith(text, asks)...)
 	slices.SortStableFunc(places, func(a, b []int) int { return a[0] - b[0] })
 	from := 0
@@ -133,7 +133,7 @@ func cutRunOn(text string, marker *regexp.Regexp, asks string, answered func(par
 		if m[0] < from {
 			continue
 		}
-		if answered(text[from:m[0]]) {
+		if answered(from, m) {
 			return text[:m[0]]
 		}
 		from = m[1]
@@ -159,12 +159,46 @@ func linesWith(text, start string) (places [][]int) {
 	}
 }
 
+// counted is the mark of a question with its number.
+var counted = regexp.MustCompile(`(?i)^[ *_#>]{0,8}(\pL[\pL ]{0,30}?) ?#?([0-9]{1,4})`)
+
+// isEntry reports whether what looks like a new question is an entry of a list:
+// "Task 2" after "Task 1", or "Student: 10 dollars" right below another line.
+func isEntry(text string, at []int) bool {
+	const shortest = 3
+	mark := text[at[0]:at[1]]
+	if !questionLine.MatchString(mark) {
+		return false
+	}
+	if m := counted.FindStringSubmatch(mark); m != nil && m[2] != "1" {
+		for first := range strings.Lines(text[:at[0]]) {
+			if f := counted.FindStringSubmatch(first); f != nil && strings.EqualFold(f[1], m[1]) && f[2] == "1" {
+				return true
+			}
+		}
+	}
+	if before := text[:at[0]]; strings.HasSuffix(before, "\n\n") || strings.ContainsAny(mark, "#[<") {
+		return false
+	}
+	rest, _, _ := strings.Cut(strings.TrimLeft(text[at[1]:min(at[1]+200, len(text))], " *_\n"), "\n")
+	first, _ := utf8.DecodeRuneInString(rest)
+	return !unicode.IsLetter(first) || len(words.FindAllString(rest, shortest)) < shortest
+}
+
+var words = regexp.MustCompile(`\p{Han}|\p{Hangul}|[\p{L}\p{Nd}'’]+`)
+
 // bareNumber is a line that holds nothing but a number, a unit and decoration.
 var bareNumber = regexp.MustCompile(`^[^\p{L}\p{Nd}]{0,8}(?:A:|Answer:)?[^\p{L}\p{Nd}]{0,8}[\p{Nd}][\p{Nd}.,/ ]{0,30}[^\p{L}\p{Nd}]{0,8}\p{L}{0,12}[^\p{L}\p{Nd}]{0,8}$`)
+
+// listed is the number of a list's entry.
+var listed = regexp.MustCompile(`^ {0,4}[0-9]{1,2}[.)][ *_]+$`)
 
 // endsInBareNumber reports whether the last line that is not blank is an answer
 // all by itself.
 func endsInBareNumber(part string) bool {
+	if listed.MatchString(part[strings.LastIndexByte(part, '\n')+1:]) {
+		return false
+	}
 	part = strings.TrimSpace(strings.TrimRight(part, "*_# \n"))
 	return bareNumber.MatchString(part[strings.LastIndexByte(part, '\n')+1:])
 }
@@ -188,6 +222,8 @@ var (
 	quoted = regexp.MustCompile(`(?i)["'](?:final_?)?answer["']\s?:`)
 	// heading is a line that says no more than that the answer follows.
 	heading = regexp.MustCompile(`(?im)^[^\p{L}\p{Nd}\n]{0,12}(?:the )?(?:final |correct )?answer[ \t*_:]{0,8}$`)
+	// clause is a sentence that says the answer: "that Tom has 18".
+	clause = regexp.MustCompile(`^[ *_]{1,3}(?:that |[A-Z])[^=+*×]*$`)
 	// final is what stands before "answer" where the whole line is the answer and no solution.
 	final = regexp.MustCompile(`(?i:final )$`)
 	bold  = regexp.MustCompile(`(?:^|\n)[ \t#>]{0,8}\*\*(?:The )?(?:[Ff]inal )?$`)
@@ -204,7 +240,12 @@ func findStated(text string) (last Answer, found bool) {
 	for _, m := range announced.FindAllStringSubmatchIndex(text, -1) {
 		head := text[max(0, m[0]-before):m[0]]
 		if m[2] < 0 {
-			keep(statedAt(text, m[1]))
+			n, ok := statedAt(text, m[1])
+			if rest := sentence(text, m[1], false); !ok && clause.MatchString(rest) {
+				n, ok = onlyNumber(rest)
+				n.start, n.end = n.start+m[1], n.end+m[1]
+			}
+			keep(n, ok)
 			continue
 		}
 		// What follows "Answer:" is often the whole solution: a number that opens a sentence or a calculation is part of that.
@@ -494,9 +535,15 @@ func statedAt(t string, i int) (number, bool) {
 	if !ok {
 		return number{}, false
 	}
-	n, _ := equationAt(t, first)
+	n, end := equationAt(t, first)
+	if amid.MatchString(t[end:min(end+48, len(t))]) {
+		n.value = "" // a part of what is stated
+	}
 	return n, true
 }
+
+// amid is what goes on in words behind a value that is not the whole of it.
+var amid = regexp.MustCompile(`^ (?:(?:\p{L}{1,12} )?(?:plus|minus|times|multiplied by|divided by)|to|or) \\?\$?[0-9]`)
 
 // valueAt reads the number that follows byte i, past white space, emphasis,
 // currency, LaTeX commands and "x =".
