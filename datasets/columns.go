@@ -1,6 +1,7 @@
 package datasets
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -114,6 +115,7 @@ type Preset struct {
 	Columns Columns
 	Gold    GoldForm
 	Splits  []string // for questions, where it has no test split; the first one that is there
+	Config  string   // the subset, where that is not main
 }
 
 // presets are the data sets that people bring, by their ids on the hub.
@@ -124,7 +126,7 @@ var presets = map[string]Preset{
 	"qintongli/gsm-plus":      {Gold: GoldBare, Columns: Columns{Cluster: "seed_question"}},
 	"chilled/svamp":           {Gold: GoldBare, Columns: Columns{Question: "{Body} {Question}", Answer: "Answer", ID: "ID"}},
 	"chilled/multiarith":      {Gold: GoldBare, Columns: Columns{Answer: "final_ans"}},
-	"eleutherai/asdiv":        {Gold: GoldBare, Columns: Columns{Question: "{body} {question}"}, Splits: []string{"validation"}},
+	"eleutherai/asdiv":        {Gold: GoldBare, Columns: Columns{Question: "{body} {question}"}, Splits: []string{"validation"}, Config: "asdiv"},
 	"huggingfaceh4/math-500":  {Gold: GoldBare, Columns: Columns{Question: "problem", ID: "unique_id"}},
 	"maxwell-jia/aime_2024":   {Gold: GoldBare, Columns: Columns{Question: "Problem", Answer: "Answer", ID: "ID"}, Splits: []string{"train", "aime_2024_problems"}},
 	"huggingfaceh4/aime_2024": {Gold: GoldBare, Columns: Columns{Question: "problem"}, Splits: []string{"train"}},
@@ -159,18 +161,22 @@ func (s Spec) Preset(p Preset) Spec {
 	return s
 }
 
-// SplitOf picks the split of a data set with these files: the one that is asked
-// for, or, where that is test and there is none, the one that the preset knows.
-func (p Preset) SplitOf(files []string, split, config string) string {
+// Where picks the split and the subset of a data set with these files: those
+// that are asked for, or, where that is test of main and there is none, those
+// that the preset knows.
+func (p Preset) Where(files []string, split, config string) (string, string) {
+	if config == "" || config == "main" {
+		config = cmp.Or(p.Config, config)
+	}
 	if split != "" && split != "test" {
-		return split
+		return split, config
 	}
 	for _, s := range append([]string{"test"}, p.Splits...) {
 		if _, err := SplitFiles(files, s, config); err == nil {
-			return s
+			return s, config
 		}
 	}
-	return "test"
+	return "test", config
 }
 
 // goldForm settles auto, for all answers of a data set.

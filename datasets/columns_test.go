@@ -42,11 +42,12 @@ func TestPresets(t *testing.T) {
 			[]Example{{Question: "Tom has 1. And 1 more?", Answer: "145.0", Gold: "145", Label: "chal-1"}},
 		},
 		{
-			"ChilleD/MultiArith", "data/test.jsonl", `{"question": "1+1? ", "final_ans": "2"}`,
+			"ChilleD/MultiArith", "test.json", `[{"question": "1+1? ", "final_ans": "2"}]`,
 			[]Example{{Question: "1+1? ", Answer: "2", Gold: "2"}},
 		},
 		{
-			"EleutherAI/asdiv", "data/validation.jsonl", `{"body": "Tom has 8 apples.", "question": "And 1 more?", "answer": "9 (apples)", "formula": "8+1=9"}`,
+			"EleutherAI/asdiv", "asdiv/validation-00000-of-00001.jsonl",
+			`{"body": "Tom has 8 apples.", "question": "And 1 more?", "solution_type": "Addition", "answer": "9 (apples)", "formula": "8+1=9"}`,
 			[]Example{{Question: "Tom has 8 apples. And 1 more?", Answer: "9 (apples)", Gold: "9"}},
 		},
 		{
@@ -82,7 +83,7 @@ func TestPresets(t *testing.T) {
 			if tc.id == "apple/GSM-Symbolic" {
 				spec.Config = "p1"
 			}
-			spec.Split = preset.SplitOf([]string{tc.file}, spec.Split, spec.Config)
+			spec.Split, spec.Config = preset.Where([]string{tc.file}, spec.Split, spec.Config)
 			set, err := Load(t.Context(), spec)
 			if err != nil {
 				t.Fatal(err)
@@ -105,8 +106,8 @@ func TestPresetYields(t *testing.T) {
 	if want := (Columns{Question: "Question", Answer: "Answer", ID: "Type"}); got.Columns != want || got.Gold != GoldHash {
 		t.Errorf("%+v", got)
 	}
-	if got := preset.SplitOf([]string{"train.jsonl"}, "train", "main"); got != "train" {
-		t.Errorf("split %s", got)
+	if split, config := preset.Where([]string{"train.jsonl"}, "train", "main"); split != "train" || config != "main" {
+		t.Errorf("split %s of %s", split, config)
 	}
 }
 

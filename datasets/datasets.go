@@ -42,7 +42,7 @@ type Example struct {
 
 // Spec says which data set and which rows of it.
 type Spec struct {
-	Path   string // a .parquet or .jsonl file, a glob of such files, or a directory
+	Path   string // a .parquet, .jsonl or .json file, a glob of such files, or a directory
 	Split  string // of a directory: test, train; empty means test
 	Config string // subset of a directory: main, socratic; empty means main
 
@@ -114,10 +114,13 @@ func (set *Set) add(ctx context.Context, path string, l layout) error {
 		return errPointer
 	}
 	var rows [][]string
-	if filepath.Ext(path) == ".jsonl" {
-		rows, err = readJSONL(ctx, data, l.columns)
-	} else {
+	switch filepath.Ext(path) {
+	case ".parquet":
 		rows, err = readParquet(ctx, data, l.columns)
+	case ".json":
+		rows, err = readJSON(ctx, data, l.columns)
+	default:
+		rows, err = readJSONL(ctx, data, l.columns)
 	}
 	if err != nil {
 		return err
@@ -143,10 +146,10 @@ func (set *Set) add(ctx context.Context, path string, l layout) error {
 
 // place is what a row of a file is called.
 func place(path string) string {
-	if filepath.Ext(path) == ".jsonl" {
-		return "record"
+	if filepath.Ext(path) == ".parquet" {
+		return "row"
 	}
-	return "row"
+	return "record"
 }
 
 // readGolds reads the gold answer of every row.

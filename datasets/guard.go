@@ -31,6 +31,23 @@ var errTruncatedParquet = errors.New("not a whole parquet file: it does not end 
 // checkParquet makes sure that the named columns of the file can be read
 // safely, and returns their leaf indexes in the order of names.
 func checkParquet(file []byte, names ...string) ([]int, error) {
+	return checkColumns(file, func(leaves []leaf) (columns []int, err error) {
+		for _, name := range names {
+			i := slices.IndexFunc(leaves, func(l leaf) bool { return l.path() == name })
+			if i < 0 {
+				return nil, fmt.Errorf("no column %q: the file has %s; %w", name, describeLeaves(leaves), errNoColumn)
+			}
+			if l := leaves[i]; !l.isText() || l.maxRepetition > 0 || len(l.names) > 1 {
+				return nil, l.notText()
+			}
+			columns = append(columns, i)
+		}
+		return columns, nil
+	})
+}
+
+// checkColumns makes sure that the columns that pick chooses can be read safely.
+func checkColumns(file []byte, pick func(leaves []leaf) ([]int, error)) ([]int, error) {
 	meta, footerStart, err := readFooter(file)
 	if err != nil {
 		return nil, err
@@ -39,16 +56,9 @@ func checkParquet(file []byte, names ...string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	var columns []int
-	for _, name := range names {
-		i := slices.IndexFunc(leaves, func(l leaf) bool { return l.path == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no column %q: the file has %s; %w", name, describeLeaves(leaves), errNoColumn)
-		}
-		if err := leaves[i].checkCell(); err != nil {
-			return nil, err
-		}
-		columns = append(columns, i)
+	columns, err := pick(leaves)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkRowCounts(meta, len(leaves)); err != nil {
 		return nil, err
@@ -59,12 +69,9 @@ func checkParquet(file []byte, names ...string) ([]int, error) {
 			continue // never read
 		}
 		for _, i := range columns {
-			c := chunkCheck{
-				file: file[:footerStart], meta: &group.Columns[i].MetaData, optional: leaves[i].optional,
-				rows: group.NumRows, budget: &budget,
-			}
-			if err := c.check(&group.Columns[i], &meta.RowGroups[0].Columns[i], leaves[i]); err != nil {
-				return nil, fmt.Errorf("row group %d, column %q: %w", g, leaves[i].path, err)
+			c := chunkCheck{file: file[:footerStart], meta: &group.Columns[i].MetaData, leaf: leaves[i], rows: group.NumRows, budget: &budget}
+			if err := c.check(&group.Columns[i], &meta.RowGroups[0].Columns[i]); err != nil {
+				return nil, fmt.Errorf("row group %d, column %q: %w", g, leaves[i].path(), err)
 			}
 		}
 	}
@@ -115,12 +122,13 @@ func decodeThrift(b []byte, v any) (err error) {
 
 // leaf is a column that holds values.
 type leaf struct {
-	path     string // names joined by dots
-	element  *format.SchemaElement
-	optional bool
-	repeated bool // or inside a group that may be
-	nested   bool
+	names   []string // its own behind those of the groups that it is in
+	element *format.SchemaElement
+	// maxDefinition counts what may be absent on the way to a value, the value included, maxRepetition the lists it is in.
+	maxDefinition, maxRepetition int
 }
+
+func (l leaf) path() string { return strings.Join(l.names, ".") }
 
 // schemaLeaves lists the leaf columns in the file's order.
 func schemaLeaves(schema []format.SchemaElement) ([]leaf, error) {
@@ -132,30 +140,31 @@ func schemaLeaves(schema []format.SchemaElement) ([]leaf, error) {
 	}
 	var leaves []leaf
 	next := 1
-	var walk func(children int32, parents []string) error
-	walk = func(children int32, parents []string) error {
+	var walk func(children int32, parent leaf) error
+	walk = func(children int32, parent leaf) error {
 		for range children {
-			if next >= len(schema) || len(parents) > maxThriftDepth {
+			if next >= len(schema) || len(parent.names) > maxThriftDepth {
 				return errors.New("damaged parquet schema: groups claim more columns than there are")
 			}
 			e := &schema[next]
 			next++
-			path := append(slices.Clone(parents), e.Name)
-			if e.Type.Valid {
-				leaves = append(leaves, leaf{
-					path: strings.Join(path, "."), element: e, nested: len(parents) > 0,
-					optional: e.RepetitionType.Valid && e.RepetitionType.V == format.Optional,
-					repeated: e.RepetitionType.Valid && e.RepetitionType.V == format.Repeated,
-				})
-				continue
+			l := parent
+			l.names, l.element = append(slices.Clone(parent.names), e.Name), e
+			if e.RepetitionType.Valid && e.RepetitionType.V != format.Required {
+				l.maxDefinition++
+				if e.RepetitionType.V == format.Repeated {
+					l.maxRepetition++
+				}
 			}
-			if err := walk(e.NumChildren.V, path); err != nil {
+			if e.Type.Valid {
+				leaves = append(leaves, l)
+			} else if err := walk(e.NumChildren.V, l); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	if err := walk(schema[0].NumChildren.V, nil); err != nil {
+	if err := walk(schema[0].NumChildren.V, leaf{}); err != nil {
 		return nil, err
 	}
 	if next != len(schema) {
@@ -172,7 +181,7 @@ func describeLeaves(leaves []leaf) string {
 			names = append(names, fmt.Sprintf("and %d more", len(leaves)-most))
 			break
 		}
-		names = append(names, fmt.Sprintf("%.60q", l.path))
+		names = append(names, fmt.Sprintf("%.60q", l.path()))
 	}
 	if len(names) == 0 {
 		return "no columns"
@@ -183,22 +192,24 @@ func describeLeaves(leaves []leaf) string {
 // widths are the sizes of values that are numbers.
 var widths = map[format.Type]int{format.Int32: 4, format.Int64: 8, format.Double: 8}
 
-// checkCell reports whether the column holds text, or numbers that stand for
+// isText reports whether the column holds text, or numbers that stand for
 // themselves.
-func (l leaf) checkCell() error {
+func (l leaf) isText() bool {
 	kind := l.element.Type.V
-	good := (kind == format.ByteArray || widths[kind] > 0) && !l.repeated && !l.nested
+	good := kind == format.ByteArray || widths[kind] > 0
 	if lt := l.element.LogicalType.Value; lt != nil {
 		_, isString := lt.(*format.StringType)
 		_, isInt := lt.(*format.IntType)
-		good = good && (isString && kind == format.ByteArray || isInt && kind != format.ByteArray)
-	} else if ct := l.element.ConvertedType; ct.Valid {
-		good = good && (ct.V == deprecated.UTF8 || ct.V >= deprecated.Int8 && ct.V <= deprecated.Int64)
+		return good && (isString && kind == format.ByteArray || isInt && kind != format.ByteArray)
 	}
-	if !good {
-		return fmt.Errorf("column %q is not text (its type is %v)", l.path, kind)
+	if ct := l.element.ConvertedType; ct.Valid {
+		return good && (ct.V == deprecated.UTF8 || ct.V >= deprecated.Int8 && ct.V <= deprecated.Int64)
 	}
-	return nil
+	return good
+}
+
+func (l leaf) notText() error {
+	return fmt.Errorf("column %q is not text (its type is %v)", l.path(), l.element.Type.V)
 }
 
 // checkRowCounts checks that row groups agree with the file and the schema.

@@ -114,23 +114,70 @@ func stringKey(keys map[string]json.RawMessage, name string) (string, error) {
 // readJSONL returns the cells of the named columns of a file with one object a
 // line. Other keys are ignored.
 func readJSONL(ctx context.Context, file []byte, columns []string) ([][]string, error) {
-	var rows [][]string
-	budget := maxTextBytes
-	err := eachLine(ctx, bytes.NewReader(file), func(_ []byte, keys map[string]json.RawMessage) error {
-		cells := make([]string, len(columns))
-		for i, name := range columns {
-			var err error
-			if cells[i], err = cellKey(keys, name); err != nil {
-				return err
-			}
-			if budget -= len(cells[i]); budget < 0 {
-				return errTooMuchText
-			}
+	rows := newRows(columns)
+	err := eachLine(ctx, bytes.NewReader(file), func(_ []byte, keys map[string]json.RawMessage) error { return rows.add(keys) })
+	return rows.cells, err
+}
+
+// readJSON returns the cells of the named columns of a file with a list of
+// objects, or with one object a line as in JSONL.
+func readJSON(ctx context.Context, file []byte, columns []string) ([][]string, error) {
+	file = bytes.TrimSpace(bytes.TrimPrefix(file, []byte("\uFEFF")))
+	if !bytes.HasPrefix(file, []byte("[")) {
+		return readJSONL(ctx, file, columns)
+	}
+	rows := newRows(columns)
+	d := json.NewDecoder(bytes.NewReader(file))
+	if _, err := d.Token(); err != nil {
+		return nil, notJSON(err)
+	}
+	for d.More() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		rows = append(rows, cells)
-		return nil
-	})
-	return rows, err
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, fmt.Errorf("record %d: %w", len(rows.cells), notJSON(err))
+		}
+		keys, err := object(raw)
+		if err == nil {
+			err = rows.add(keys)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", len(rows.cells), err)
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, errors.New("not JSON: the list is not closed")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("not JSON: something follows the list of records")
+	}
+	return rows.cells, nil
+}
+
+// rows collects the cells of objects.
+type rows struct {
+	columns []string
+	budget  int // bytes of text that may still be read
+	cells   [][]string
+}
+
+func newRows(columns []string) *rows { return &rows{columns: columns, budget: maxTextBytes} }
+
+func (r *rows) add(keys map[string]json.RawMessage) error {
+	cells := make([]string, len(r.columns))
+	for i, name := range r.columns {
+		var err error
+		if cells[i], err = cellKey(keys, name); err != nil {
+			return err
+		}
+		if r.budget -= len(cells[i]); r.budget < 0 {
+			return errTooMuchText
+		}
+	}
+	r.cells = append(r.cells, cells)
+	return nil
 }
 
 // cellKey is keys[name] as text: a string, or a number or truth value as it is

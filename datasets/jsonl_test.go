@@ -58,6 +58,43 @@ func TestJSONL(t *testing.T) {
 	}
 }
 
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text string
+		want       [][]string
+		words      []string
+	}{
+		{"a list", "\ufeff[\n  " + goodLine + ",\n" + strings.ReplaceAll(goodLine, "1", "2") + "]\n", [][]string{{"q", "#### 1"}, {"q", "#### 2"}}, nil},
+		{"lines", goodLine + "\n" + goodLine, [][]string{{"q", "#### 1"}, {"q", "#### 1"}}, nil},
+		{"an empty list", "[]", nil, nil},
+		{"not closed", "[" + goodLine, nil, []string{"list is not closed"}},
+		{"cut", "[" + goodLine + "," + goodLine[:20], nil, []string{"record 1", "not JSON"}},
+		{"rest", "[" + goodLine + "]" + goodLine, nil, []string{"something follows"}},
+		{"no objects", "[1]", nil, []string{"record 0", "not a JSON object"}},
+		{"no answer", `[{"question": "q"}]`, nil, []string{"record 0", `no key "answer"`}},
+		{"an object of lists", `{"question": ["q"], "answer": ["#### 1"]}`, nil, []string{"line 1", `"question" is not a string`}},
+	} {
+		got, err := readJSON(t.Context(), []byte(tc.text), usual)
+		if tc.words != nil {
+			checkError(t, err, tc.words...)
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
+	}
+	files := []string{"test.json", "test.jsonl", "train.json"}
+	for split, want := range map[string]string{"test": "test.jsonl", "train": "train.json"} {
+		if got, err := SplitFiles(files, split, ""); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %v, %v", split, got, err)
+		}
+	}
+}
+
 func TestLoadChecksRows(t *testing.T) {
 	t.Parallel()
 	for text, words := range map[string][]string{
@@ -129,6 +166,9 @@ func FuzzJSONL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rows, err := readJSONL(context.Background(), data, usual)
 		if err == nil && len(rows) > bytes.Count(data, []byte("\n"))+1 {
+			t.Errorf("%d rows in %q", len(rows), data)
+		}
+		if rows, err := readJSON(context.Background(), data, usual); err == nil && len(rows) > len(data) {
 			t.Errorf("%d rows in %q", len(rows), data)
 		}
 		err = eachLine(context.Background(), bytes.NewReader(data), func(_ []byte, keys map[string]json.RawMessage) error {

@@ -16,10 +16,16 @@ import (
 )
 
 // extensions of the files that hold rows.
-var extensions = []string{".parquet", ".jsonl"}
+var extensions = []string{".parquet", ".jsonl", ".json"}
 
 // Extensions lists the endings of the names of files with rows.
 func Extensions() []string { return slices.Clone(extensions) }
+
+// anyOf names alternatives in a sentence.
+func anyOf(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
 
 // layouts lists where a data set's directory may keep the files of a split, below the directory itself. The last one is
 // that of the hub's own conversions (revision refs/convert/parquet), whose files are just numbered.
@@ -115,7 +121,7 @@ func findGlob(pattern string) ([]string, error) {
 
 func checkExtension(path string) error {
 	if !slices.Contains(extensions, filepath.Ext(path)) {
-		return fmt.Errorf("data set %s: expected a file in %s, or a directory", path, strings.Join(extensions, " or "))
+		return fmt.Errorf("data set %s: expected a file in %s, or a directory", path, anyOf(extensions))
 	}
 	return nil
 }
@@ -157,6 +163,10 @@ func SplitFiles(files []string, split, config string) ([]string, error) {
 	if len(found) == 0 {
 		return nil, noSplit(files, split, config)
 	}
+	isJSON := func(s shard) bool { return path.Ext(s.path) == ".json" } // beside others it is something else, or the same again
+	if slices.ContainsFunc(found, func(s shard) bool { return !isJSON(s) }) {
+		found = slices.DeleteFunc(found, isJSON)
+	}
 	slices.SortStableFunc(found, func(a, b shard) int { return cmp.Compare(a.number, b.number) })
 	var names []string
 	for i, s := range found {
@@ -192,7 +202,7 @@ func noSplit(files []string, split, config string) error {
 	if configs := configsOf(files); len(configs) > 0 {
 		return fmt.Errorf("no subset %q: it has %s", config, strings.Join(configs, ", "))
 	}
-	return fmt.Errorf("no split %q, nor any other file in %s there, in %s/ or in data/", split, strings.Join(extensions, " or "), config)
+	return fmt.Errorf("no split %q, nor any other file in %s there, in %s/ or in data/", split, anyOf(extensions), config)
 }
 
 // configsOf lists the directories that hold files with rows: the subsets there are.

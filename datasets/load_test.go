@@ -75,7 +75,7 @@ func TestLayouts(t *testing.T) {
 		{name: "no such split", files: map[string][]byte{"train.jsonl": jsonl(1, 1), "data/dev-0.jsonl": jsonl(1, 1)}, words: []string{`no split "test"`, "dev, train"}},
 		{name: "no such subset", files: map[string][]byte{"main/test.jsonl": jsonl(1, 1)}, spec: Spec{Config: "socratic"}, words: []string{`no subset "socratic"`, "it has main"}},
 		{name: "subset outside", files: nil, spec: Spec{Config: "../x"}, words: []string{"../x", "subset"}},
-		{name: "nothing there", files: map[string][]byte{"README.md": nil}, words: []string{`no split "test"`, ".parquet or .jsonl"}},
+		{name: "nothing there", files: map[string][]byte{"README.md": nil}, words: []string{`no split "test"`, ".parquet, .jsonl or .json"}},
 		{name: "two layouts", files: map[string][]byte{"test.jsonl": jsonl(1, 1), "data/test-0.jsonl": jsonl(1, 1)}, words: []string{"twice", "test.jsonl", "test-0.jsonl"}},
 		{name: "two formats", files: map[string][]byte{"test.jsonl": jsonl(1, 1), "test.parquet": parquet}, words: []string{"twice"}},
 		{name: "first shard missing", files: map[string][]byte{"test-00001-of-00002.jsonl": jsonl(2, 1)}, words: []string{"no shard 0 of 2"}},
@@ -84,8 +84,8 @@ func TestLayouts(t *testing.T) {
 		{name: "no such file", path: "x.jsonl", words: []string{"x.jsonl", "no such file"}},
 		{name: "no such glob", path: "*.parquet", words: []string{"no file matches"}},
 		{name: "a bad glob", path: "[", words: []string{"["}},
-		{name: "another kind of file", files: map[string][]byte{"x.csv": nil}, path: "x.csv", words: []string{"x.csv", ".parquet or .jsonl"}},
-		{name: "a glob of other kinds", files: map[string][]byte{"x.csv": nil}, path: "*", words: []string{"x.csv", ".parquet or .jsonl"}},
+		{name: "another kind of file", files: map[string][]byte{"x.csv": nil}, path: "x.csv", words: []string{"x.csv", ".parquet, .jsonl or .json"}},
+		{name: "a glob of other kinds", files: map[string][]byte{"x.csv": nil}, path: "*", words: []string{"x.csv", ".parquet, .jsonl or .json"}},
 		{name: "a folder named like a file", files: map[string][]byte{"x.jsonl/y": nil}, path: "x.json*", words: []string{"x.jsonl", "not a regular file"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
+	"slices"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
@@ -21,18 +23,23 @@ const plainDictionary format.Encoding = 2
 
 // chunkCheck checks the pages of one column of one row group.
 type chunkCheck struct {
-	file     []byte // up to the footer
-	meta     *format.ColumnMetaData
-	optional bool
-	rows     int64
-	budget   *int64 // uncompressed bytes still allowed in the file
+	file   []byte // up to the footer
+	meta   *format.ColumnMetaData
+	leaf   leaf
+	rows   int64
+	budget *int64 // uncompressed bytes still allowed in the file
 
-	dictionary int // values in it, -1 before a dictionary page
+	dictionary int   // values in it, -1 before a dictionary page
+	begun      int64 // rows that have begun in the pages so far
 }
+
+// maxValues bounds the values of a column of lists: a few bytes may claim any
+// number of absent ones.
+const maxValues = 16 * maxRows
 
 // check checks the chunk's metadata and every page. The library takes the codec
 // of a whole column from first, the chunk in the first row group.
-func (c *chunkCheck) check(chunk, first *format.ColumnChunk, l leaf) error {
+func (c *chunkCheck) check(chunk, first *format.ColumnChunk) error {
 	m := c.meta
 	start := m.DataPageOffset
 	if m.DictionaryPageOffset != 0 {
@@ -43,9 +50,9 @@ func (c *chunkCheck) check(chunk, first *format.ColumnChunk, l leaf) error {
 		return fmt.Errorf("its data is in another file, %.100q", chunk.FilePath)
 	case chunk.CryptoMetadata.Value != nil || len(chunk.EncryptedColumnMetadata) > 0:
 		return errors.New("it is encrypted")
-	case m.Type != l.element.Type.V || len(m.PathInSchema) != 1 || m.PathInSchema[0] != l.path:
+	case m.Type != c.leaf.element.Type.V || !slices.Equal(m.PathInSchema, c.leaf.names):
 		return errors.New("damaged metadata: it describes another column than the schema does")
-	case m.NumValues != c.rows:
+	case m.NumValues != c.rows && c.leaf.maxRepetition == 0, m.NumValues < c.rows, m.NumValues > maxValues:
 		return fmt.Errorf("damaged metadata: %d values for %d rows", m.NumValues, c.rows)
 	case m.Codec != first.MetaData.Codec:
 		return fmt.Errorf("it is compressed with %v, earlier row groups with %v: write the file with one codec", m.Codec, first.MetaData.Codec)
@@ -62,13 +69,13 @@ func (c *chunkCheck) check(chunk, first *format.ColumnChunk, l leaf) error {
 			return fmt.Errorf("page %d: %w", number, err)
 		}
 		values += n
-		if values > c.rows {
-			return fmt.Errorf("page %d: damaged: more values than the %d rows", number, c.rows)
+		if values > m.NumValues {
+			return fmt.Errorf("page %d: damaged: more values than the %d of the column", number, m.NumValues)
 		}
 		pages = pages[size:]
 	}
-	if values != c.rows {
-		return fmt.Errorf("damaged: its pages hold %d values for %d rows", values, c.rows)
+	if values != m.NumValues || c.begun != c.rows {
+		return fmt.Errorf("damaged: its pages hold %d values of %d rows, its metadata say %d of %d", values, c.begun, m.NumValues, c.rows)
 	}
 	return nil
 }
@@ -137,19 +144,23 @@ func (c *chunkCheck) dataPageV1(h *format.PageHeader, body []byte) error {
 	if err != nil {
 		return err
 	}
-	present := int(d.NumValues)
-	if c.optional {
-		if d.DefinitionLevelEncoding != format.RLE {
-			return unsupportedEncoding(d.DefinitionLevelEncoding)
+	var levels [2][]byte // of repetition and of definition
+	for i, encoding := range []format.Encoding{d.RepetitionLevelEncoding, d.DefinitionLevelEncoding} {
+		if c.most(i) == 0 {
+			continue
+		}
+		if encoding != format.RLE {
+			return unsupportedEncoding(encoding)
 		}
 		if len(data) < 4 || uint64(binary.LittleEndian.Uint32(data)) > uint64(len(data)-4) {
 			return errors.New("damaged: its levels are longer than the page")
 		}
 		n := 4 + int(binary.LittleEndian.Uint32(data))
-		if present, err = countPresent(data[4:n], int(d.NumValues)); err != nil {
-			return err
-		}
-		data = data[n:]
+		levels[i], data = data[4:n], data[n:]
+	}
+	present, err := c.levels(levels, int(d.NumValues))
+	if err != nil {
+		return err
 	}
 	return c.values(d.Encoding, data, present)
 }
@@ -159,16 +170,20 @@ func (c *chunkCheck) dataPageV2(h *format.PageHeader, body []byte) error {
 	if err := c.checkCount(d.NumValues); err != nil {
 		return err
 	}
-	levels := int(d.DefinitionLevelsByteLength)
-	if d.RepetitionLevelsByteLength != 0 || levels < 0 || levels > len(body) || levels > int(h.UncompressedPageSize) || (levels != 0) != (c.optional && d.NumValues > 0) {
-		return errors.New("damaged header: wrong length of levels")
+	if d.NumValues == 0 && c.most(0)+c.most(1) > 0 {
+		return errors.New("it has no values, which cannot be read: write the file with data pages of version 1")
 	}
-	present := int(d.NumValues)
-	if c.optional {
-		var err error
-		if present, err = countPresent(body[:levels], int(d.NumValues)); err != nil {
-			return err
+	var levels [2][]byte // of repetition and of definition
+	rest := body
+	for i, n := range []int{int(d.RepetitionLevelsByteLength), int(d.DefinitionLevelsByteLength)} {
+		if n < 0 || n > len(rest) || len(body)-len(rest)+n > int(h.UncompressedPageSize) || (n != 0) != (c.most(i) > 0) {
+			return errors.New("damaged header: wrong length of levels")
 		}
+		levels[i], rest = rest[:n], rest[n:]
+	}
+	present, err := c.levels(levels, int(d.NumValues))
+	if err != nil {
+		return err
 	}
 	if int(d.NumValues)-present != int(d.NumNulls) {
 		return fmt.Errorf("damaged: %d nulls are claimed, there are %d", d.NumNulls, int(d.NumValues)-present)
@@ -177,7 +192,7 @@ func (c *chunkCheck) dataPageV2(h *format.PageHeader, body []byte) error {
 	if d.IsCompressed.Valid && !d.IsCompressed.V {
 		codec = format.Uncompressed
 	}
-	data, err := decompress(codec, body[levels:], int(h.UncompressedPageSize)-levels)
+	data, err := decompress(codec, rest, int(h.UncompressedPageSize)-(len(body)-len(rest)))
 	if err != nil {
 		return err
 	}
@@ -185,10 +200,55 @@ func (c *chunkCheck) dataPageV2(h *format.PageHeader, body []byte) error {
 }
 
 func (c *chunkCheck) checkCount(n int32) error {
-	if n < 0 || int64(n) > c.rows {
-		return fmt.Errorf("damaged header: %d values for %d rows", n, c.rows)
+	if n < 0 || int64(n) > c.meta.NumValues {
+		return fmt.Errorf("damaged header: %d values in a column of %d", n, c.meta.NumValues)
 	}
 	return nil
+}
+
+// most is the largest level of repetition, 0, or of definition, 1.
+func (c *chunkCheck) most(kind int) int {
+	return []int{c.leaf.maxRepetition, c.leaf.maxDefinition}[kind]
+}
+
+// levels checks the levels of a page's values, counts the rows that begin in it
+// and returns how many values are not absent.
+func (c *chunkCheck) levels(levels [2][]byte, values int) (present int, err error) {
+	present, begun := values, values
+	for kind, count := range []func(level uint32, n int){
+		func(level uint32, n int) {
+			if level > 0 {
+				begun -= n
+			}
+		},
+		func(level uint32, n int) {
+			if int(level) < c.leaf.maxDefinition {
+				present -= n
+			}
+		},
+	} {
+		most := c.most(kind)
+		if most == 0 {
+			continue
+		}
+		first := true
+		err := runs(levels[kind], bits.Len(uint(most)), values, func(level uint32, n int) error {
+			switch {
+			case level > uint32(most):
+				return fmt.Errorf("damaged: a level of %d", level)
+			case first && kind == 0 && level > 0 && c.begun == 0:
+				return errors.New("damaged: it begins in the middle of a row")
+			}
+			first = false
+			count(level, n)
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	c.begun += int64(begun)
+	return present, nil
 }
 
 // values checks the encoded values of a data page, of which present are not
@@ -264,19 +324,6 @@ func checkPlain(data []byte, n int) error {
 		return errors.New("damaged: more strings than its header claims")
 	}
 	return nil
-}
-
-// countPresent reads definition levels of 0 and 1 and counts the ones.
-func countPresent(levels []byte, values int) (int, error) {
-	present := 0
-	err := runs(levels, 1, values, func(level uint32, n int) error {
-		if level > 1 {
-			return fmt.Errorf("damaged: a definition level of %d", level)
-		}
-		present += int(level) * n
-		return nil
-	})
-	return present, err
 }
 
 // runs reads n values of width bits in the RLE and bit-packing hybrid encoding,

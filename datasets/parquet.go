@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
@@ -31,11 +33,75 @@ func readParquet(ctx context.Context, file []byte, names []string) ([][]string, 
 		rows[i] = cells[i*len(names) : (i+1)*len(names)]
 	}
 	for k, name := range names {
-		if err := readColumn(ctx, f, columns[k], name, &budget, func(i int, s string) { rows[i][k] = s }); err != nil {
+		err := readColumn(ctx, f, columns[k], name, func(i int, v parquet.Value) (err error) {
+			rows[i][k], err = cellText(v, &budget)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
 	return rows, nil
+}
+
+// ReadNested returns the cells of the columns of a parquet file that begin with
+// names, such as model_response.text: a list of texts for each row, which has
+// none where the value is absent and at most one where the column is no list.
+func ReadNested(ctx context.Context, file []byte, names ...string) ([][][]string, error) {
+	columns, err := checkColumns(file, func(leaves []leaf) (columns []int, err error) {
+		for _, name := range names {
+			of := func(l leaf) bool { return strings.HasPrefix(l.path()+".", name+".") }
+			i := slices.IndexFunc(leaves, of)
+			if i < 0 || slices.ContainsFunc(leaves[i+1:], of) {
+				return nil, fmt.Errorf("no column %q with one value or a list of them: the file has %s", name, describeLeaves(leaves))
+			}
+			if l := leaves[i]; !l.isText() || l.maxRepetition > 1 {
+				return nil, l.notText()
+			}
+			columns = append(columns, i)
+		}
+		return columns, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	f, err := openParquet(file)
+	if err != nil {
+		return nil, err
+	}
+	budget := maxTextBytes
+	rows := make([][][]string, f.NumRows())
+	for i := range rows {
+		rows[i] = make([][]string, len(names))
+	}
+	for k, name := range names {
+		err := readColumn(ctx, f, columns[k], name, func(i int, v parquet.Value) error {
+			if v.IsNull() {
+				return nil
+			}
+			text, err := cellText(v, &budget)
+			rows[i][k] = append(rows[i][k], text)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// TopColumns returns the names of a parquet file's outermost columns.
+func TopColumns(file []byte) ([]string, error) {
+	var names []string
+	_, err := checkColumns(file, func(leaves []leaf) ([]int, error) {
+		for _, l := range leaves {
+			if name := l.names[0]; !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		return nil, nil
+	})
+	return names, err
 }
 
 func openParquet(file []byte) (f *parquet.File, err error) {
@@ -43,14 +109,14 @@ func openParquet(file []byte) (f *parquet.File, err error) {
 	return parquet.OpenFile(bytes.NewReader(file), int64(len(file)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 }
 
-// readColumn calls set with the number and text of each row. budget is how many
-// bytes of text may still be read: a dictionary makes a small file long.
-func readColumn(ctx context.Context, f *parquet.File, column int, name string, budget *int, set func(row int, text string)) (err error) {
+// readColumn calls visit with the number of a row and a value of it: the value,
+// or each of its list.
+func readColumn(ctx context.Context, f *parquet.File, column int, name string, visit func(row int, v parquet.Value) error) (err error) {
 	defer recoverTo(&err)
 	// The library's assembly has bounds of its own; a fault there must be an
 	// error like any other.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	n := 0
+	n := 0 // rows that have begun
 	for _, group := range f.RowGroups() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -58,17 +124,17 @@ func readColumn(ctx context.Context, f *parquet.File, column int, name string, b
 		if group.NumRows() == 0 {
 			continue // it may have no pages at all
 		}
-		end := n + int(group.NumRows())
+		first, end := n, n+int(group.NumRows())
 		err := readChunk(group.ColumnChunks()[column], func(v parquet.Value) error {
-			if n >= end {
+			if v.RepetitionLevel() == 0 {
+				n++
+			}
+			if n > end || n == first {
 				return errors.New("more values than rows")
 			}
-			text, err := cellText(v, budget)
-			if err != nil {
-				return fmt.Errorf("row %d: %s %w", n, name, err)
+			if err := visit(n-1, v); err != nil {
+				return fmt.Errorf("row %d: %s %w", n-1, name, err)
 			}
-			set(n, text)
-			n++
 			return nil
 		})
 		if err != nil {
@@ -81,7 +147,8 @@ func readColumn(ctx context.Context, f *parquet.File, column int, name string, b
 	return nil
 }
 
-// cellText copies the text of a value out of the library's page.
+// cellText copies the text of a value out of the library's page. budget is how
+// many bytes of text may still be read: a dictionary makes a small file long.
 func cellText(v parquet.Value, budget *int) (string, error) {
 	switch v.Kind() {
 	case parquet.Int32:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,8 @@ type parquetGolden struct {
 	Rows          []struct{ Question, Answer string }
 	Good          []string
 	Bad           map[string][]string
+	Nested        []string
+	NestedRows    [][][]string `json:"nested_rows"` // doc.id, doc.choices, text and number
 }
 
 func readParquetGolden(t testing.TB) parquetGolden {
@@ -83,6 +86,76 @@ func TestParquetOfPyarrow(t *testing.T) {
 			_, err := Load(t.Context(), Spec{Path: parquetFile(name)})
 			checkError(t, err, append(words, name+".parquet")...)
 		})
+	}
+}
+
+// Columns in groups and in lists.
+func TestNestedOfPyarrow(t *testing.T) {
+	t.Parallel()
+	golden := readParquetGolden(t)
+	if len(golden.Nested) == 0 {
+		t.Fatal("no files")
+	}
+	for _, name := range golden.Nested {
+		file := readTestFile(t, parquetFile(name))
+		rows, err := ReadNested(t.Context(), file, "doc.id", "doc.choices", "text", "number")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for i, row := range rows {
+			for k := range row {
+				if !slices.Equal(row[k], golden.NestedRows[i][k]) {
+					t.Errorf("%s, row %d, column %d: %q, want %q", name, i, k, row[k], golden.NestedRows[i][k])
+				}
+			}
+		}
+		if columns, err := TopColumns(file); err != nil || !slices.Equal(columns, []string{"doc", "text", "number"}) {
+			t.Errorf("%s: columns %q, %v", name, columns, err)
+		}
+		for column, words := range map[string][]string{
+			"doc": {`no column "doc" with one value`, `"doc.id"`}, "te": {`no column "te"`}, "doc.steps": {"is not text"},
+		} {
+			_, err := ReadNested(t.Context(), file, column)
+			checkError(t, err, words...)
+		}
+	}
+}
+
+func TestParquetEmptyPage(t *testing.T) {
+	t.Parallel()
+	_, err := ReadNested(t.Context(), readTestFile(t, parquetFile("nested_empty_page")), "doc.choices")
+	checkError(t, err, "row group 0", `"doc.choices.list.element"`, "no values")
+}
+
+// A nested file that is cut or damaged anywhere is read or refused.
+func TestNestedDamaged(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"nested_v2", "nested_small_pages"} {
+		file := readTestFile(t, parquetFile(name))
+		for i := 0; i < len(file); i += 3 {
+			if _, err := ReadNested(t.Context(), file[:i], "doc.choices"); err == nil {
+				t.Errorf("%s cut to %d of %d bytes was read", name, i, len(file))
+			}
+			flip := byte(1) << (i % 8)
+			file[i] ^= flip
+			checkNested(t, file)
+			file[i] ^= flip
+		}
+	}
+}
+
+// checkNested reads a file of any content and checks what must hold of its rows.
+func checkNested(t testing.TB, file []byte) {
+	t.Helper()
+	rows, err := ReadNested(context.Background(), file, "doc.choices", "text")
+	if err != nil && len(rows) > 0 {
+		t.Errorf("%d rows and error %v", len(rows), err)
+	}
+	for i, row := range rows {
+		if len(row) != 2 {
+			t.Errorf("row %d has %d columns", i, len(row))
+		}
 	}
 }
 
@@ -307,13 +380,16 @@ func FuzzParquet(f *testing.F) {
 	for _, p := range paths {
 		f.Add(readTestFile(f, p))
 	}
-	f.Fuzz(func(t *testing.T, file []byte) { checkRows(t, file) })
+	f.Fuzz(func(t *testing.T, file []byte) {
+		checkRows(t, file)
+		checkNested(t, file)
+	})
 }
 
 // FuzzParquetPages keeps the metadata whole, which random changes seldom do, and
 // changes only the pages.
 func FuzzParquetPages(f *testing.F) {
-	names := []string{"default", "none_plain", "none_v2", "gzip_v2", "zstd_groups", "small_pages", "dictionary_overflow", "required_v2", "delta", "delta_v2", "lz4_raw", "brotli"}
+	names := []string{"default", "none_plain", "none_v2", "gzip_v2", "zstd_groups", "small_pages", "dictionary_overflow", "required_v2", "delta", "delta_v2", "lz4_raw", "brotli", "nested_v2", "nested_small_pages"}
 	for i := range names {
 		f.Add(uint8(i), uint16(100), []byte{0xff})
 		f.Add(uint8(i), uint16(4), []byte{0x15, 0x04, 0x15, 0xfe, 0xff, 0x07})
@@ -324,6 +400,7 @@ func FuzzParquetPages(f *testing.F) {
 		pages := file[4 : len(file)-footer]
 		copy(pages[int(at)%len(pages):], patch)
 		checkRows(t, file)
+		checkNested(t, file)
 	})
 }
 

@@ -2,6 +2,7 @@ package results
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/gsmeval/gsmeval/internal/finish"
@@ -41,6 +42,20 @@ func TestClusters(t *testing.T) {
 			t.Errorf("%d clusters, want %d", len(clusters), want)
 		}
 		se[clustered] = stats.ClusterSE(clusters)
+		table := s.Table()
+		c, err := Compare([]Source{{Name: "a", Set: s}, {Name: "b", Set: s}}, CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(append(table.Notes, c.Notes...), "\n")
+		for _, words := range []string{"SE clustered by cluster", "bootstrap resamples of clusters", "sign-flip test by cluster", "columns.cluster in common: there are 10."} {
+			if strings.Contains(notes, words) != clustered {
+				t.Errorf("clustered %v: the notes say %q: %v\n%s", clustered, words, !clustered, notes)
+			}
+		}
+		if want := map[bool]int{true: questions / each}[clustered]; table.Clusters != want || c.Pairs[0].Clusters != want {
+			t.Errorf("%d and %d clusters, want %d", table.Clusters, c.Pairs[0].Clusters, want)
+		}
 	}
 	// Ten clusters of which five are right have the standard error of ten questions.
 	if want := 0.5 / math.Sqrt(10-1); math.Abs(se[true]-want) > 1e-12 && math.Abs(se[true]-0.5/math.Sqrt(10)) > 1e-12 || se[true] <= se[false] {

@@ -106,7 +106,9 @@ type Pair struct {
 	NA          int  `json:"n_a"`
 	NB          int  `json:"n_b"`
 	// Questions and Replicates are what N samples are made of.
-	Questions  int `json:"questions,omitempty"`
+	Questions int `json:"questions,omitempty"`
+	// Clusters is how many groups the questions form that have something in common; absent where each stands alone.
+	Clusters   int `json:"clusters,omitempty"`
 	Replicates int `json:"replicates,omitempty"`
 	// Dropped samples are present on one side at least and do not count on both.
 	Dropped int      `json:"dropped"`
@@ -380,7 +382,7 @@ func orUnknown(settings map[string]string, key string) string {
 func (p *paired) pair(o CompareOptions) Pair {
 	gained, lost := len(p.gained), len(p.lost)
 	out := Pair{
-		Paired: true, chips: p.chips, N: p.n, NA: p.n, NB: p.n, Questions: p.questions,
+		Paired: true, chips: p.chips, N: p.n, NA: p.n, NB: p.n, Questions: p.questions, Clusters: p.clusters,
 		Replicates: p.replicates, Dropped: p.dropped,
 		AccA: Float(p.accA), AccB: Float(p.accB), Diff: Float(p.diff.Value), SE: Float(p.diff.SE),
 		CI: intervalOf(p.diff.CI), NewChips: maybeInterval(p.diff.NewChips),
@@ -434,13 +436,14 @@ func (c *Comparison) explain() {
 		"Difference = accuracy of B minus accuracy of A, in percentage points; " +
 			"gained: wrong in A and right in B; lost: the reverse.",
 	}
-	paired, tables, chips, family := false, false, false, 0
+	paired, tables, chips, family, clusters := false, false, false, 0, 0
 	for i := range c.Pairs {
 		p := &c.Pairs[i]
 		if !p.SameSamples && p.P.Finite() {
 			family++
 		}
 		paired = paired || p.Paired
+		clusters = max(clusters, p.Clusters)
 		tables = tables || !p.Paired
 		chips = chips || p.NewChips != nil
 		if p.SameSamples {
@@ -451,9 +454,8 @@ func (c *Comparison) explain() {
 	c.Warnings = append(c.Warnings, warn(c.Pairs, pairCautions, func(p *Pair) *[]Warning { return &p.Warnings })...)
 	if paired {
 		notes = append(notes, fmt.Sprintf("Paired by example and replicate; "+
-			"95 %% interval from %d bootstrap resamples of questions (seed %d); "+
-			"p of the exact McNemar test (one replicate) or the exact sign-flip test by question (several).",
-			c.Resamples, c.Seed))
+			"95 %% interval from %d bootstrap resamples of %ss (seed %d); p of %s.",
+			c.Resamples, unit(clusters), c.Seed, testsBy("replicate", clusters)))
 	}
 	if chips {
 		notes = append(notes, "The 95 % interval is for these chips; the one for new chips adds how chips differ, "+

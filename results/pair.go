@@ -51,6 +51,7 @@ type arm struct {
 type paired struct {
 	chips                    bool // whether replicates are chips
 	n, questions, replicates int
+	clusters                 int // that the questions form; 0 where each stands alone
 	dropped                  int // samples present on a side and not counted on both
 	otherQuestion            int // examples whose ids agree and whose questions do not
 	accA, accB               float64
@@ -85,7 +86,7 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 		if ex.question != b.set.examples[orderB].question {
 			out.otherQuestion++
 		}
-		n, sum := 0, 0
+		n := 0
 		group := together.of[orderA]
 		if rows[group] == nil {
 			rows[group] = make([]stats.Cluster, replicates)
@@ -103,7 +104,6 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 			d := vb.right() - va.right()
 			sumA += va.right()
 			sumB += vb.right()
-			sum += d
 			n++
 			rows[group][r].Sum += float64(d)
 			rows[group][r].N++
@@ -119,8 +119,6 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 		}
 		out.n += n
 		out.questions++
-		mean := float64(sum) / float64(n)
-		meanSquare += mean * mean
 	}
 	for orderB, ex := range b.set.examples {
 		if _, ok := a.set.byID[ex.id]; ex.known && !ok {
@@ -140,13 +138,18 @@ func pairUp(a, b arm, chips bool, seed uint64, labels ...string) paired {
 		}
 		if n > 0 {
 			diffs = append(diffs, sum)
+			mean := float64(sum) / float64(n)
+			meanSquare += mean * mean
 		}
+	}
+	if together.shared {
+		out.clusters = len(diffs)
 	}
 	out.accA, out.accB = ratio(sumA, out.n), ratio(sumB, out.n)
 	stream := streamOf(labels)
 	out.diff = stats.EstimateMean(rows, chips, seed, stream)
 	out.diff.NewChips = out.diff.NewChips.Within(-1, 1)
-	out.mde = stats.PairedMDE(ratioOf(meanSquare, out.questions), out.questions, stats.Alpha, stats.Power)
+	out.mde = stats.PairedMDE(ratioOf(meanSquare, len(diffs)), len(diffs), stats.Alpha, stats.Power)
 	if out.replicates > 1 || samples > 1 || together.shared {
 		var exact bool
 		out.p, exact = stats.SignFlip(diffs, stats.Resamples, seed, stream)

@@ -176,6 +176,20 @@ func (s *Set) groups() groups {
 	return g
 }
 
+// clusters is how many groups the questions form that have something in common; 0 where each stands alone.
+func (s *Set) clusters() int {
+	g, seen := s.groups(), map[int]bool{}
+	for order, e := range s.examples {
+		if e.known {
+			seen[g.of[order]] = true
+		}
+	}
+	if !g.shared {
+		return 0
+	}
+	return len(seen)
+}
+
 // Collect reads the records of the run that meta describes. A record that has no place in it, or stands twice, is an
 // error; a last line that is torn, as in a run in progress, is not, and stands in the table's warnings.
 func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {

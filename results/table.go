@@ -19,10 +19,12 @@ type Table struct {
 	Name        string `json:"name"`
 	Fingerprint string `json:"fingerprint"`
 	// Seed and Resamples made the bootstrap intervals.
-	Seed      uint64            `json:"seed"`
-	Resamples int               `json:"resamples"`
-	Settings  map[string]string `json:"settings"`
-	Rows      []Row             `json:"rows"`
+	Seed      uint64 `json:"seed"`
+	Resamples int    `json:"resamples"`
+	// Clusters is how many groups the questions form that have something in common; 0 where each stands alone.
+	Clusters int               `json:"clusters,omitempty"`
+	Settings map[string]string `json:"settings"`
+	Rows     []Row             `json:"rows"`
 	// Notes explain the numbers; Warnings say what weakens them.
 	Notes    []string `json:"notes"`
 	Warnings []string `json:"warnings"`
@@ -44,7 +46,7 @@ type Row struct {
 	Questions int `json:"questions"`
 	Seeds     int `json:"seeds"`
 	Correct   int `json:"correct"`
-	// Accuracy is Correct/N; SE is its standard error, clustered by question.
+	// Accuracy is Correct/N; SE is its standard error, clustered by question, or by what questions have in common.
 	Accuracy Float `json:"accuracy"`
 	SE       Float `json:"se"`
 	// EffectiveN is the number of independent samples that N are worth, and CI the Wilson interval of Accuracy with it:
@@ -116,6 +118,7 @@ func (s *Set) Table() *Table {
 	if t.Settings == nil {
 		t.Settings = map[string]string{}
 	}
+	t.Clusters = s.clusters()
 	for _, c := range s.conditions() {
 		t.Rows = append(t.Rows, s.row(c))
 	}
@@ -287,13 +290,12 @@ func (s *Set) notes(t *Table) []string {
 		interval = "Wilson's interval, for several noise seeds with the effective number of samples"
 	}
 	notes := []string{
-		"Accuracy in % of n = ok, no answer and truncated samples; SE clustered by question; " + interval + " (95 %).",
+		"Accuracy in % of n = ok, no answer and truncated samples; SE clustered by " + unit(t.Clusters) + "; " + interval + " (95 %).",
 		fmt.Sprintf("Difference in percentage points from the first temperature under the same noise, "+
 			"paired by question and replicate; "+
-			"95 %% interval from %d bootstrap resamples of questions (seed %d); "+
-			"p of the exact McNemar test (one seed) or the exact sign-flip test by question (several), "+
-			"not adjusted for the number of rows.",
-			t.Resamples, t.Seed),
+			"95 %% interval from %d bootstrap resamples of %ss (seed %d); "+
+			"p of %s, not adjusted for the number of rows.",
+			t.Resamples, unit(t.Clusters), t.Seed, testsBy("seed", t.Clusters)),
 		"Truncated: the token limit came before an end token; in brackets how many of them were right.",
 	}
 	if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.noise.Deterministic && r.Seeds > 1 }) {
@@ -310,6 +312,10 @@ func (s *Set) notes(t *Table) []string {
 		notes = append(notes, fmt.Sprintf("%d samples of each question in a replicate. pass@k: that one of k of them is right; maj@k: that "+
 			"the most frequent of their answers is, ties drawn, no answer never winning; both over all subsets of k. "+
 			"ECE: the majority's share against how often it is right.", s.perQuestion))
+	}
+	if t.Clusters > 0 {
+		notes = append(notes, fmt.Sprintf("A cluster is the questions that have dataset.columns.cluster in common: "+
+			"there are %d.", t.Clusters))
 	}
 	if several {
 		notes = append(notes, "Over seeds: mean and standard deviation (n-1) of the accuracies of single noise seeds.")
@@ -329,6 +335,22 @@ func (s *Set) notes(t *Table) []string {
 		notes = append(notes, line)
 	}
 	return append(notes, s.meta.Notes...)
+}
+
+// unit is what standard errors and intervals are clustered by.
+func unit(clusters int) string {
+	if clusters > 0 {
+		return "cluster"
+	}
+	return "question"
+}
+
+// testsBy names the tests of a difference, of which the first needs questions that stand alone and one of its replicates.
+func testsBy(replicate string, clusters int) string {
+	if clusters > 0 {
+		return "the exact sign-flip test by cluster"
+	}
+	return "the exact McNemar test (one " + replicate + ") or the exact sign-flip test by question (several)"
 }
 
 func rowName(r *Row) string { return r.Noise + ", " + r.Temperature }

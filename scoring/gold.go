@@ -20,7 +20,7 @@ var (
 	// unitOnly is what may follow the number of a gold answer: words and signs that are no part of a value.
 	unitOnly = regexp.MustCompile(`^[^\p{Nd}=+*/^<>\\:!]*$`)
 	variable = regexp.MustCompile(`^ ?[a-zA-Z]?[xyzn](?:\P{L}|$)`)
-	loneUnit = regexp.MustCompile(`^\s*(?:\\%|\\?[$€£]|\\text\{[^\p{Nd}{}]*\}|\^\{?\\circ\}?)*[^\p{Nd}=+*/^<>\\:!]*$`)
+	loneUnit = regexp.MustCompile(`^\s*(?:\\%|\\?[$€£]|\\text\{[^\p{Nd}{}]*\}|\^\{?\\circ\}?)*[^\p{Nd}=+*/^<>\\:!]*(?:\p{L}\^\{?[23]\}?)?(?:\s?/\s?\p{L}[^\p{Nd}=+*/^<>\\:!]*)?$`)
 )
 
 // Gold returns the reference answer in a GSM8K answer column: the notebook's

@@ -59,6 +59,10 @@ func numberAt(t string, i int) (number, bool) {
 }
 
 func unsignedAt(t string, i int) (number, bool) {
+	if n := latex.Repeating(t[i:]); n > 0 {
+		r, _ := latex.Rational(t[i : i+n])
+		return whole(r, i+n), true
+	}
 	digits, end, ok := decimalAt(t, i)
 	if !ok {
 		return fractionAt(t, i)
@@ -92,7 +96,7 @@ func decimalAt(t string, i int) (digits string, end int, ok bool) {
 		return "", i, false // the third part of 1.2.3, or Fig.5
 	}
 	digits = asciiDigits(t[i:end])
-	for _, point := range []string{".", "\u066b"} {
+	for _, point := range []string{".", "\u066b", "{,}"} { // what separates thousands is read already
 		if !strings.HasPrefix(t[end:], point) {
 			continue
 		}
@@ -183,7 +187,7 @@ func asciiDigits(t string) string {
 var (
 	commas = []string{"{,}", `,\!`, ",", "\u066c"}
 	ticks  = []string{"'", "\u2019", "_"}
-	spaces = []string{" ", "\u00a0", "\u2009", "\u202f", `\,`, `\ `, `\!`, `\;`, "&nbsp;"}
+	spaces = []string{" ", "\u00a0", "\u2009", "\u202f", `\,`, `\ `, `\!`, `\;`, "&nbsp;", "~"}
 )
 
 // groupsEnd returns where the number from start on ends whose first digits end at
@@ -307,12 +311,23 @@ func slashAt(t string, n number, _ int) (number, bool) {
 	return whole(value, end), parts > 0
 }
 
+// halves are fractions in words, behind a whole number.
+var halves = regexp.MustCompile(`^ and (?:(?:a|one)[ -](half|third|quarter|fourth)|(two thirds|three quarters|three fourths))\b`)
+
+var ofWords = map[string][2]int64{
+	"half": {1, 2}, "third": {1, 3}, "quarter": {1, 4}, "fourth": {1, 4}, "two thirds": {2, 3}, "three quarters": {3, 4}, "three fourths": {3, 4},
+}
+
 var ands = []string{" and ", " & ", " ", "-", `\,`, `\ `, `\;`, "~", "\u00a0", ""}
 
 // mixedAt reads the fraction of a mixed number: 2½, 2 1/2, 2\frac{1}{2}, 3 and 1/2.
 func mixedAt(t string, n number, _ int) (number, bool) {
 	if strings.Contains(n.value, ".") {
 		return n, false
+	}
+	if m := halves.FindStringSubmatch(t[n.end:min(n.end+24, len(t))]); m != nil && n.value != "" {
+		f := ofWords[m[1]+m[2]]
+		return whole(new(big.Rat).Add(n.rat(), big.NewRat(f[0], f[1])), n.end+len(m[0])), true
 	}
 	i, _ := skipOne(t, n.end, ands)
 	f, ok := fractionAt(t, i)
@@ -424,6 +439,9 @@ func factorialAt(t string, n number, _ int) (number, bool) {
 // value.
 func colonAt(t string, n number, _ int) (number, bool) {
 	end := n.end
+	if m := clock.FindString(t[end:min(end+4, len(t))]); m != "" {
+		return number{end: end + len("h30")}, true
+	}
 	for range 3 {
 		i, ok := skipOne(t, end, []string{":"})
 		e := skipDigits(t, i, 8)
@@ -434,6 +452,9 @@ func colonAt(t string, n number, _ int) (number, bool) {
 	}
 	return number{end: end}, end > n.end
 }
+
+// clock is what follows the hours in 2h30.
+var clock = regexp.MustCompile(`^h[0-5][0-9](?:[^\p{L}\p{Nd}]|$)`)
 
 // dotsAt finds that a number is a version or a date, such as 1.2.3, which has no
 // value.
@@ -553,10 +574,10 @@ func fractionAt(t string, i int) (number, bool) {
 }
 
 // moneyScale is a scale that is a letter, of money.
-var moneyScale = regexp.MustCompile(`^ ?([kKmMbB]|mil)(?:[^\p{L}\p{Nd}]|$)`)
+var moneyScale = regexp.MustCompile(`^ ?([kKmMbB]|MM|mil)(?:[^\p{L}\p{Nd}]|$)`)
 
 var scales = map[string]int64{
-	"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "mn": 1e6, "mil": 1e6, "mio": 1e6, "hundred": 100, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12,
+	"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "mn": 1e6, "mln": 1e6, "mm": 1e6, "mil": 1e6, "mio": 1e6, "hundred": 100, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12,
 	"lakh": 1e5, "crore": 1e7,
 }
 
@@ -581,7 +602,7 @@ func scaleAt(t string, n number, i int) number {
 		if word == "" {
 			return n
 		}
-		factor := scales[strings.TrimSuffix(strings.ToLower(word), "s")]
+		factor := scales[strings.TrimSuffix(strings.ToLower(word[strings.LastIndexAny(word, "{ ")+1:]), "s")]
 		at := strings.Index(rest, word) + len(word)
 		n = whole(product(n.rat(), big.NewRat(factor, 1)), n.end+at)
 	}
@@ -682,9 +703,9 @@ func (n number) withCents(cents string, end int) number {
 
 var (
 	currencies = []string{`US\$`, "US$", `\$`, "$", "€", "£", "¥", "₹", `\pounds`, `\text{€}`, "&euro;", "&pound;"}
-	minuses    = []string{"-", "\u2212", "\u2010", "\u2011", "\u2013", "\uff0d", `\text{-}`, "\\text{\u2212}", "{-}", "&minus;", "&#8722;", "&#x2212;", "&ndash;"}
+	minuses    = []string{"-", "$-$", "\u2212", "\u2010", "\u2011", "\u2013", "\uff0d", `\text{-}`, "\\text{\u2212}", "{-}", "&minus;", "&#8722;", "&#x2212;", "&ndash;"}
 	// minusWord is a minus in words, with what stands before it.
-	minusWord = regexp.MustCompile(`(?i)(?:^|[^\p{L}])(minus|negative)[*_ ]{1,3}$`)
+	minusWord = regexp.MustCompile(`(?i)(?:^|[^\p{L}])(minus|negative)[*_ }]{1,3}$`)
 )
 
 // signBefore returns where the number whose digits begin at i begins with its
@@ -697,7 +718,7 @@ func signBefore(t string, i int) (start int, negative bool) {
 	before, ok := trimOne(minus, minuses)
 	if !ok {
 		from := max(0, len(head)-longest)
-		if word := strings.TrimRight(head, "*_ "); word == "" || !strings.ContainsRune("sSeE", rune(word[len(word)-1])) {
+		if word := strings.TrimRight(head, "*_ }"); word == "" || !strings.ContainsRune("sSeE", rune(word[len(word)-1])) {
 			return i, false
 		}
 		m := minusWord.FindStringSubmatchIndex(head[from:])
@@ -728,9 +749,15 @@ func bindsSign(minus, gap, left string) bool {
 	if strings.HasSuffix(left, "$") { // of a formula, not of dollars
 		return true
 	}
-	_, ok := trimOne(left, opensFormula)
-	return ok
+	if _, ok := trimOne(left, opensFormula); ok {
+		return true
+	}
+	const longest = 16
+	return strings.HasSuffix(minus, "-") && opensAnswer.MatchString(left[max(0, len(left)-longest):])
 }
+
+// opensAnswer is what a hyphen may follow that does not touch its number, where the answer comes on the same line.
+var opensAnswer = regexp.MustCompile(`:[*_]{0,3}$|(?:^|\s)[*_]{2,3}$`)
 
 // endsInOperand reports whether a minus after t is between two things. A word is
 // one only if the minus is attached to it.

@@ -3,6 +3,7 @@ package scoring
 import (
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -37,17 +38,17 @@ func readLast(rungs []Rung, c Text) reading {
 	r := reading{unfinished: unfinished}
 	recital := c.FewShot && c.Question == ""
 	if !recital {
-		text = cutRunOn(text, runOn, func(part string) bool {
-			_, ok := lastOf(rungs, part)
-			return ok || endsInBareNumber(part)
+		text = cutRunOn(text, runOn, c.Asks, func(from int, at []int) bool {
+			_, ok := lastOf(rungs, text[from:at[0]])
+			return ok || endsInBareNumber(text[:at[0]])
 		})
 	}
 	r.answer, r.found = lastOf(rungs, text)
 	if (!r.found || r.answer.Value == "") && !unfinished && c.Finish != finish.Length {
 		if !recital {
-			text = cutRunOn(text, runOnLine, func(part string) bool {
-				_, ok := findLastNumber(part)
-				return ok
+			text = cutRunOn(text, runOnLine, c.Asks, func(from int, at []int) bool {
+				_, ok := findLastNumber(text[from:at[0]])
+				return ok && !isEntry(text, at)
 			})
 		}
 		from := min(r.answer.End, len(text)) // 0 where nothing is found
@@ -108,11 +109,31 @@ func restated(text, question string) int {
 	return 0
 }
 
-// cutRunOn cuts text at the first new question that follows an answered part.
-func cutRunOn(text string, marker *regexp.Regexp, answered func(part string) bool) string {
+// AskedBy returns the line before the question in the form of a prompt, such as
+// "Problem:" in "Solve this.\nProblem: {question}". What could as well begin a
+// line of an answer is none.
+func AskedBy(form string) string {
+	const shortest = 2
+	head, _, found := strings.Cut(form, "{question}")
+	head = strings.TrimSpace(head)
+	head = strings.TrimSpace(head[strings.LastIndexByte(head, '\n')+1:])
+	if last := lastRune(head); !found || len(head) < shortest || unicode.IsLetter(last) || unicode.IsDigit(last) {
+		return ""
+	}
+	return head
+}
+
+// cutRunOn cuts text at the first new question at a place where what stands from
+// a byte on is answered. A line that begins with asks is a question, too.
+func cutRunOn(text string, marker *regexp.Regexp, asks string, answered func(from int, at []int) bool) string {
+	places := append(marker.FindAllStringIndex(text, -1), linesWith(text, asks)...)
+	slices.SortStableFunc(places, func(a, b []int) int { return a[0] - b[0] })
 	from := 0
-	for _, m := range marker.FindAllStringIndex(text, -1) {
-		if answered(text[from:m[0]]) {
+	for _, m := range places {
+		if m[0] < from {
+			continue
+		}
+		if answered(from, m) {
 			return text[:m[0]]
 		}
 		from = m[1]
@@ -120,12 +141,64 @@ func cutRunOn(text string, marker *regexp.Regexp, answered func(part string) boo
 	return text
 }
 
+// linesWith returns where lines begin with a text, decoration aside.
+func linesWith(text, start string) (places [][]int) {
+	if start == "" {
+		return nil
+	}
+	for from := 0; ; {
+		i := strings.Index(text[from:], start)
+		if i < 0 {
+			return places
+		}
+		i += from
+		from = i + len(start)
+		if line := strings.TrimRight(text[:i], " *_#>"); line == "" || strings.HasSuffix(line, "\n") {
+			places = append(places, []int{i, from})
+		}
+	}
+}
+
+// counted is the mark of a question with its number.
+var counted = regexp.MustCompile(`(?i)^[ *_#>]{0,8}(\pL[\pL ]{0,30}?) ?#?([0-9]{1,4})`)
+
+// isEntry reports whether what looks like a new question is an entry of a list:
+// "Task 2" after "Task 1", or "Student: 10 dollars" right below another line.
+func isEntry(text string, at []int) bool {
+	const shortest = 3
+	mark := text[at[0]:at[1]]
+	if !questionLine.MatchString(mark) {
+		return false
+	}
+	if m := counted.FindStringSubmatch(mark); m != nil && m[2] != "1" {
+		for first := range strings.Lines(text[:at[0]]) {
+			if f := counted.FindStringSubmatch(first); f != nil && strings.EqualFold(f[1], m[1]) && f[2] == "1" {
+				return true
+			}
+		}
+	}
+	if before := text[:at[0]]; strings.HasSuffix(before, "\n\n") || strings.ContainsAny(mark, "#[<") {
+		return false
+	}
+	rest, _, _ := strings.Cut(strings.TrimLeft(text[at[1]:min(at[1]+200, len(text))], " *_\n"), "\n")
+	first, _ := utf8.DecodeRuneInString(rest)
+	return !unicode.IsLetter(first) || len(words.FindAllString(rest, shortest)) < shortest
+}
+
+var words = regexp.MustCompile(`\p{Han}|\p{Hangul}|[\p{L}\p{Nd}'’]+`)
+
 // bareNumber is a line that holds nothing but a number, a unit and decoration.
 var bareNumber = regexp.MustCompile(`^[^\p{L}\p{Nd}]{0,8}(?:A:|Answer:)?[^\p{L}\p{Nd}]{0,8}[\p{Nd}][\p{Nd}.,/ ]{0,30}[^\p{L}\p{Nd}]{0,8}\p{L}{0,12}[^\p{L}\p{Nd}]{0,8}$`)
+
+// listed is the number of a list's entry.
+var listed = regexp.MustCompile(`^ {0,4}[0-9]{1,2}[.)][ *_]+$`)
 
 // endsInBareNumber reports whether the last line that is not blank is an answer
 // all by itself.
 func endsInBareNumber(part string) bool {
+	if listed.MatchString(part[strings.LastIndexByte(part, '\n')+1:]) {
+		return false
+	}
 	part = strings.TrimSpace(strings.TrimRight(part, "*_# \n"))
 	return bareNumber.MatchString(part[strings.LastIndexByte(part, '\n')+1:])
 }
@@ -148,7 +221,9 @@ var (
 	// quoted is the key of an object in JSON.
 	quoted = regexp.MustCompile(`(?i)["'](?:final_?)?answer["']\s?:`)
 	// heading is a line that says no more than that the answer follows.
-	heading = regexp.MustCompile(`(?im)^[ \t#*_>]{0,12}(?:the )?(?:final |correct )?answer[ \t*_:]{0,8}$`)
+	heading = regexp.MustCompile(`(?im)^[^\p{L}\p{Nd}\n]{0,12}(?:the )?(?:final |correct )?answer[ \t*_:]{0,8}$`)
+	// clause is a sentence that says the answer: "that Tom has 18".
+	clause = regexp.MustCompile(`^[ *_]{1,3}(?:that |[A-Z])[^=+*×]*$`)
 	// final is what stands before "answer" where the whole line is the answer and no solution.
 	final = regexp.MustCompile(`(?i:final )$`)
 	bold  = regexp.MustCompile(`(?:^|\n)[ \t#>]{0,8}\*\*(?:The )?(?:[Ff]inal )?$`)
@@ -165,15 +240,24 @@ func findStated(text string) (last Answer, found bool) {
 	for _, m := range announced.FindAllStringSubmatchIndex(text, -1) {
 		head := text[max(0, m[0]-before):m[0]]
 		if m[2] < 0 {
-			keep(statedAt(text, m[1]))
+			n, ok := statedAt(text, m[1])
+			if rest := sentence(text, m[1], false); !ok && clause.MatchString(rest) {
+				n, ok = onlyNumber(rest)
+				n.start, n.end = n.start+m[1], n.end+m[1]
+			}
+			keep(n, ok)
 			continue
 		}
 		// What follows "Answer:" is often the whole solution: a number that opens a sentence or a calculation is part of that.
 		n, ok := valueAt(text, m[1])
 		if ok = ok && (endsLine(text, n.end) || endsSentence(text, n.end)); !ok && (final.MatchString(head) || bold.MatchString(head)) {
 			closed := strings.HasPrefix(text[m[1]:], "**")
-			n, ok = onlyNumber(sentence(text, m[1], !closed && bold.MatchString(head)))
-			n.start, n.end = n.start+m[1], n.end+m[1]
+			from := m[1]
+			if closed {
+				from += len("**")
+			}
+			n, ok = onlyNumber(sentence(text, from, !closed && bold.MatchString(head)))
+			n.start, n.end = n.start+from, n.end+from
 		}
 		keep(n, ok)
 	}
@@ -255,7 +339,12 @@ func numbersIn(s string, i int) (first number, count int) {
 }
 
 // tagged is an answer in tags of its own; the last one may lack its end.
-var tagged = regexp.MustCompile(`(?is)[<\[](?:(?:final_?)?answer|ans|final|result)[>\]](.{0,400}?)(?:[<\[]/(?:(?:final_?)?answer|ans|final|result)[>\]]|$)`)
+var tagged = compiled(
+	`(?is)(?:[<\[]`+tagNames+`[>\]]|<\|begin_of_box\|>)`,
+	`(.{0,400}?)(?:[<\[]/`+tagNames+`[>\]]|<\|end_of_box\|>|$)`,
+)
+
+const tagNames = `(?:(?:final_?)?answer|ans|final|result|solution|output)`
 
 // findTagged reads <answer>18</answer>.
 func findTagged(text string) (last Answer, found bool) {
@@ -272,7 +361,7 @@ const maxBox = 256
 
 // boxes are the commands whose argument is the answer. A model's \b may have
 // become a backspace on the way.
-var boxes = []string{`\boxed`, `\fbox`, `\framebox`, "\boxed"}
+var boxes = []string{"boxed", `\fbox`, `\framebox`, "\boxed"}
 
 // bareBox is a box around what stands there without braces.
 var bareBox = regexp.MustCompile(`\\f?box(?:ed)?( {0,2}\$?-?[0-9])`)
@@ -327,7 +416,7 @@ var (
 	// wordy is a text of words, or an equation, whose last number may be its answer.
 	wordy = regexp.MustCompile(`\\text|=|\p{L}{3}[^\p{L}{\\]`)
 	// scaled is a value with a word that is no unit.
-	scaled = regexp.MustCompile(`(?i)hundred|thousand|[mb]illion|trillion|lakh|crore|[0-9][km]\b`)
+	scaled = regexp.MustCompile(`(?i)hundred|thousand|[mb]illion|trillion|lakh|crore|[0-9][km]\b|\{ ?(?-i:[kM]) ?\}`)
 	// command is a command of LaTeX, which is no word.
 	command = regexp.MustCompile(`\\[a-zA-Z]+`)
 )
@@ -343,8 +432,9 @@ func readBox(content string) (Answer, bool) {
 		}
 		return Answer{Value: formatRat(r), Start: start, End: start + len(trimmed)}, true
 	}
-	if n, ok := statedAt(content, 0); ok {
-		rest := content[n.end:min(n.end+32, len(content))]
+	if first, ok := valueAt(content, 0); ok {
+		n, end := equationAt(content, first)
+		rest := content[end:min(end+32, len(content))]
 		if n.value == "" || goesOn.MatchString(rest) && !notRaised.MatchString(rest) {
 			return Answer{End: len(content)}, true
 		}
@@ -396,11 +486,16 @@ func findLastNumber(text string) (last Answer, found bool) {
 			continue
 		}
 		value, end := equationAt(text, n)
-		last, found = value.answer(), true
+		if value.value != "" || last.Value == "" || !restates.MatchString(text[last.End:value.start]) {
+			last, found = value.answer(), true
+		}
 		i = end
 	}
 	return last, found
 }
+
+// restates stands between a value and what says it again in units of several sizes.
+var restates = regexp.MustCompile(`^[^.;\n\p{Nd}]{0,24}?(?:\bor|which is|that is|i\.e\.,?|\bequals|\bis equal to|\()\s{1,2}(?:about )?$|^ \p{L}{1,12} \($`)
 
 func (n number) answer() Answer {
 	return Answer{Value: n.value, Start: n.start, End: n.end}
@@ -440,9 +535,15 @@ func statedAt(t string, i int) (number, bool) {
 	if !ok {
 		return number{}, false
 	}
-	n, _ := equationAt(t, first)
+	n, end := equationAt(t, first)
+	if amid.MatchString(t[end:min(end+48, len(t))]) {
+		n.value = "" // a part of what is stated
+	}
 	return n, true
 }
+
+// amid is what goes on in words behind a value that is not the whole of it.
+var amid = regexp.MustCompile(`^ (?:(?:\p{L}{1,12} )?(?:plus|minus|times|multiplied by|divided by)|to|or) \\?\$?[0-9]`)
 
 // valueAt reads the number that follows byte i, past white space, emphasis,
 // currency, LaTeX commands and "x =".
@@ -467,6 +568,9 @@ var htmlTag = regexp.MustCompile(`^<[a-zA-Z]{1,6}>`)
 // leadWord is a word that may stand before the number of an answer.
 var leadWord = regexp.MustCompile(`^(?i:the|an?|minus|negative|approximately|about|around|roughly|exactly|only|just|usd|eur|rs\.?|a total of)[*_]{0,2} `)
 
+// choice is the letter of an answer among several.
+var choice = regexp.MustCompile(`^\([A-E]\)\s{0,2}`)
+
 // skipLead returns where the number begins that follows i, if nothing but
 // decoration lies between.
 func skipLead(t string, i int) (int, bool) {
@@ -486,6 +590,8 @@ func skipLead(t string, i int) (int, bool) {
 		}
 		r, size := utf8.DecodeRuneInString(t[i:])
 		switch {
+		case choice.MatchString(t[i:limit]):
+			i += len(choice.FindString(t[i:limit]))
 		case r == '\\' && formula.MatchString(t[i:limit]):
 			return i, false
 		case r == '\\':
@@ -679,7 +785,7 @@ func isListItem(t string, n number) bool {
 var listItem = regexp.MustCompile(`^[*_]{0,3}[.)][*_]{0,3}[ \t]{1,3}[*_]{0,3}\p{L}`)
 
 // lineEnd is the rest of a line after an answer: a unit of a few words.
-var lineEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n]{0,16}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{1,4}){0,3}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{0,8})?(?:\n|$)`)
+var lineEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n]{0,16}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{1,4}){0,3}(?:\p{L}[\p{L}'’/-]{0,20}[^\p{L}\p{Nd}\n]{0,8})?(?:\([^()\n=]{1,80}\)[^\p{L}\p{Nd}\n]{0,8})?(?:\n|$)`)
 
 // sentenceEnd is the end of a sentence after an answer, and the rest of its line, which is no calculation.
 var sentenceEnd = regexp.MustCompile(`^[^\p{L}\p{Nd}\n.]{0,4}(?:\p{L}[\p{L}'’/-]{0,20} ?){0,3}[.!]\*{0,2} {1,2}[A-Z(][^=\n]{0,200}(?:\n|$)`)

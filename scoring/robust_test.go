@@ -336,3 +336,31 @@ func FuzzLadders(f *testing.F) {
 		}
 	})
 }
+
+// What the prompt puts before its questions ends a text like "Question:" does.
+func TestRunOnByThePrompt(t *testing.T) {
+	t.Parallel()
+	for form, want := range map[string]string{
+		"Solve this.\n\nDenkaufgabe: {question}\nAntwort:": "Denkaufgabe:", "Denkaufgabe:\n{question}": "Denkaufgabe:", "{question}\nThink.": "",
+		"Solve {question}": "", "<<Puzzle>> {question}": "<<Puzzle>>", "Riddle.": "", ": {question}": "",
+		"Solve this math problem step by step:\n{question}": "Solve this math problem step by step:",
+	} {
+		if got := AskedBy(form); got != want {
+			t.Errorf("%q: %q, want %q", form, got, want)
+		}
+	}
+	robust := ladder(t, "robust")
+	const again = "\n\n**Denkaufgabe: Ann hat 2 Stifte.\n#### 2"
+	for _, tc := range []struct{ text, asks, want string }{
+		{"#### 30" + again, "Denkaufgabe:", "30"},
+		{"#### 30" + again, "", "2"},
+		{"She makes 30." + again[:len(again)-7], "Denkaufgabe:", "30"},
+		{"Denkaufgabe: How many?\n#### 30", "Denkaufgabe:", "30"}, // it repeats its question first
+		{"The next Denkaufgabe: #### 30", "Denkaufgabe:", "30"},
+		{"#### 30. The Denkaufgabe: was that.\n#### 2", "Denkaufgabe:", "2"}, // not at the start of a line
+	} {
+		if v := robust.Score(Text{Text: tc.text, Asks: tc.asks}, tc.want); !v.Correct {
+			t.Errorf("%q after %q: read %q, want %s", tc.text, tc.asks, v.Answer.Value, tc.want)
+		}
+	}
+}

@@ -97,6 +97,9 @@ type Text struct {
 	// Question is what was asked, if it is known: a model that recites its prompt
 	// comes to it again, and reading starts there.
 	Question string
+	// Asks is the line that comes before a question in the prompt, of AskedBy: where
+	// the model writes it after an answer, it asks itself a new question.
+	Asks string
 	// InThink says that the prompt itself opened a thought, so that the text
 	// begins inside it.
 	InThink  bool

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Lets lm-evaluation-harness and inspect_ai evaluate a model that answers from a list, for what `gsmeval score` reads.
+"""Lets lm-evaluation-harness, inspect_ai and lighteval evaluate a model that answers from a list, for what `gsmeval score` reads.
 
     pip install -r scripts/requirements-exports.txt
     python scripts/make_imports.py DATA.jsonl ANSWERS.jsonl OUT
+    pip install -r scripts/requirements-lighteval.txt                     # in an environment of its own; it needs torch
+    python scripts/make_imports.py DATA.jsonl ANSWERS.jsonl OUT lighteval
 
 DATA.jsonl has question and answer, ANSWERS.jsonl an object a line with id, the row's number, and text; two lines of one id are two
-tries. OUT gets lm-eval/samples_*.jsonl and inspect/*.json as the tools themselves write them.
+tries. OUT gets lm-eval/samples_*.jsonl, inspect/*.json and lighteval/.../details_*.parquet as the tools themselves write them.
 """
 import json
 import pathlib
@@ -87,14 +89,74 @@ def inspect(questions, answers, out):
          model=get_model("mockllm/model"), log_dir=str(pathlib.Path(out) / "inspect"), log_format="json", display="none")
 
 
+def lighteval(questions, answers, out):
+    import os
+    import types
+
+    os.environ["HF_HOME"] = str(pathlib.Path(out).resolve() / "cache")  # of answers too: a second run would get those of the first
+    from lighteval.logging.evaluation_tracker import EvaluationTracker
+    from lighteval.metrics.metrics import Metrics
+    from lighteval.models.abstract_model import LightevalModel, ModelConfig
+    from lighteval.models.model_output import ModelResponse
+    from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
+    from lighteval.tasks.lighteval_task import LightevalTaskConfig
+    from lighteval.tasks.registry import Registry
+    from lighteval.tasks.requests import Doc
+    from lighteval.utils.cache_management import SampleCache
+
+    # The built-in tasks ask the hub for models and for files while they are loaded, and none of them is run here.
+    Registry._load_from_files = Registry._load_from_subdirs = staticmethod(lambda *_: {})
+    data = pathlib.Path(out) / "data"
+    data.mkdir(exist_ok=True)
+    (data / "test.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
+
+    def prompt(line, task_name=None):  # as lighteval's own gsm8k
+        return Doc(task_name=task_name, query=f"Question: {line['question']}\nAnswer:", choices=[f" {line['answer']}"], gold_index=0)
+
+    tasks = types.ModuleType("listed_tasks")
+    tasks.TASKS_TABLE = [LightevalTaskConfig(
+        name="listed_gsm8k", prompt_function=prompt, hf_repo=str(data), hf_subset="default", hf_avail_splits=["test"],
+        evaluation_splits=["test"], few_shots_split=None, few_shots_select=None, generation_size=256, stop_sequence=["Question:"],
+        metrics=[Metrics.avg_at_n(sample_params={"n": max(map(len, answers))})])]
+
+    class Listed(LightevalModel):
+        tokenizer = property(lambda self: None)
+        add_special_tokens = property(lambda self: False)
+        max_length = property(lambda self: 2048)
+
+        def __init__(self):
+            self.config = ModelConfig(model_name="listed")
+            self._cache = SampleCache(self.config)
+
+        def greedy_until(self, docs):
+            responses = []
+            for doc in docs:
+                tries = answers[int(doc.id)]
+                texts = [tries[n % len(tries)] for n in range(doc.num_samples)]
+                tokens = [[len(word) for word in t.split()] for t in texts]
+                responses.append(ModelResponse(input=doc.query, text=texts, output_tokens=tokens))
+            return responses
+
+        def loglikelihood(self, docs):
+            raise NotImplementedError
+
+        loglikelihood_rolling = loglikelihood
+
+    pipeline = Pipeline(
+        tasks="listed_gsm8k|0", evaluation_tracker=EvaluationTracker(output_dir=str(pathlib.Path(out) / "lighteval")), model=Listed(),
+        pipeline_parameters=PipelineParameters(launcher_type=ParallelismManager.NONE, custom_tasks_directory=tasks, bootstrap_iters=0))
+    pipeline.evaluate()
+    pipeline.save_and_push_results()
+
+
 def main():
     questions = read(sys.argv[1])
     answers = [[] for _ in questions]
     for a in read(sys.argv[2]):
         answers[a["id"]].append(a["text"])
     pathlib.Path(sys.argv[3]).mkdir(parents=True, exist_ok=True)
-    lm_eval(questions, answers, sys.argv[3])
-    inspect(questions, answers, sys.argv[3])
+    for tool in sys.argv[4:] or ["lm_eval", "inspect"]:
+        {"lm_eval": lm_eval, "inspect": inspect, "lighteval": lighteval}[tool](questions, answers, sys.argv[3])
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ func compareCommand(a *app) *cobra.Command {
 		Short: "Tell whether differences in accuracy are real",
 		Long: `Compare pairs samples of the same question and noise seed. Of one run it compares every two temperatures under each noise;
 of several runs, equal conditions. The difference is B minus A: gained samples are wrong in A and right in B. It also takes table.json
-files, whose samples cannot be paired any more; such rows say so. Files of lm-evaluation-harness and inspect_ai are scored by --ladder
-and compared as runs are.`,
+files, whose samples cannot be paired any more; such rows say so. Files of lm-evaluation-harness, inspect_ai and lighteval are scored by
+--ladder and compared as runs are.`,
 		Example: `  gsmeval compare runs/dyn_tstar
   gsmeval compare runs/a runs/b --format csv --out diff.csv
   gsmeval compare runs/a runs/b --allow-different max_new_tokens

@@ -30,6 +30,7 @@ type tally struct {
 	ByStatus map[scoring.Status]int `json:"by_status"`
 	// Questions are what the texts answer. The standard error is clustered by them, or by the data set's clusters.
 	Questions int              `json:"questions"`
+	Clusters  int              `json:"clusters,omitempty"` // that the questions form, where the data set has some
 	SE        results.Float    `json:"se"`
 	CI        results.Interval `json:"ci95"`
 	// Repeated are the questions that more than one text answers.
@@ -38,6 +39,8 @@ type tally struct {
 	seen   map[int]int // texts of each row
 	most   int         // a row with the most of them
 	groups map[string]*stats.Cluster
+
+	clustered bool
 }
 
 func newTally() *tally {
@@ -56,7 +59,7 @@ func (t *tally) add(row int, cluster string, v scoring.Verdict) {
 	if cluster == "" {
 		cluster = fmt.Sprint("row ", row)
 	} else {
-		cluster = "cluster " + cluster
+		cluster, t.clustered = "cluster "+cluster, true
 	}
 	g := t.groups[cluster]
 	if g == nil {
@@ -78,6 +81,9 @@ func (t *tally) finish() {
 		clusters = append(clusters, *t.groups[name])
 	}
 	t.Questions = len(t.seen)
+	if t.clustered {
+		t.Clusters = len(t.groups)
+	}
 	if t.N > 0 {
 		t.Accuracy = float64(t.Correct) / float64(t.N)
 	}
@@ -101,8 +107,8 @@ func scoreCommand(a *app) *cobra.Command {
 		Long: `Score reads texts, one JSON object a line with "id" (the row number in the data set) and "text", maybe "finish" ("stop" or
 "length"), extracts their answers with a ladder and compares them with the data set's. A run's samples.jsonl is such a file.
 
-It also reads what other evaluators have kept: samples_*.jsonl of lm-evaluation-harness and logs of inspect_ai in .json. They have gold
-answers of their own, so that --dataset is not needed.`,
+It also reads what other evaluators have kept: samples_*.jsonl of lm-evaluation-harness, logs of inspect_ai in .json and details_*.parquet
+of lighteval. They have gold answers of their own, so that --dataset is not needed.`,
 		Example: `  gsmeval score runs/first_light/samples.jsonl --dataset data/gsm-synth --ladder robust
   gsmeval score solutions.jsonl --dataset gsm8k --split test --ladder seed --json --out verdicts.jsonl
   gsmeval score samples_gsm8k_2026-11-23T10-00-00.000000.jsonl --ladder robust`,
@@ -146,7 +152,7 @@ answers of their own, so that --dataset is not needed.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet or .jsonl file, a glob, or a hub id (org/name or org/name@revision)")
+	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet, .jsonl or .json file, a glob, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&spec.Split, "split", "test", "split of a data set directory")
 	f.StringVar(&spec.Config, "config", "main", "subset of a data set directory: main or socratic")
 	f.StringVar(&spec.Columns.Question, "question", "", "the column of the question, or a template such as '{Body} {Question}'")
@@ -248,7 +254,11 @@ func (a *app) scoreImported(ctx context.Context, path string, spec datasets.Spec
 func (t *tally) String() string {
 	s := fmt.Sprintf("%d of %d right: %.2f %%", t.Correct, t.N, 100*t.Accuracy)
 	if t.CI.Valid() && t.SE.Finite() {
-		s += fmt.Sprintf(" (SE %.2f, 95 %% CI %.1f to %.1f)", 100*t.SE, 100*t.CI[0], 100*t.CI[1])
+		s += fmt.Sprintf(" (SE %.2f, 95 %% CI %.1f to %.1f", 100*t.SE, 100*t.CI[0], 100*t.CI[1])
+		if t.clustered {
+			s += fmt.Sprintf(", over %d clusters", t.Clusters)
+		}
+		s += ")"
 	}
 	for _, st := range []scoring.Status{scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusTruncated, scoring.StatusNonfinite, scoring.StatusError} {
 		if n := t.ByStatus[st]; n > 0 {

@@ -104,7 +104,7 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 	example, prompt := r.Data.Examples[k.Order], r.prompts[k.Order]
 	verdict := r.ladder.Score(scoring.Text{
 		Text: res.Text, Finish: res.Finish, FewShot: r.cfg.Prompt.FewShot > 0, Question: example.Question,
-		InThink: prompt.InThink,
+		Asks: scoring.AskedBy(r.cfg.Prompt.Instruction), InThink: prompt.InThink,
 	}, example.Gold)
 	out := results.Record{
 		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate, Sample: k.Sample,

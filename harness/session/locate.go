@@ -91,7 +91,7 @@ func (l *Locator) Load(ctx context.Context, spec datasets.Spec, revision string)
 		preset, _ := datasets.PresetOf(ref.ID)
 		spec = spec.Preset(preset)
 		spec.Path, err = l.fetch(ctx, ref, func(names []string, _ func(string) ([]byte, error)) ([]string, error) {
-			spec.Split = preset.SplitOf(names, spec.Split, spec.Config)
+			spec.Split, spec.Config = preset.Where(names, spec.Split, spec.Config)
 			return datasets.SplitFiles(names, spec.Split, spec.Config)
 		})
 		if err != nil {

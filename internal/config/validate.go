@@ -124,7 +124,7 @@ func (s *source) devices(c *Config) {
 }
 
 func (s *source) dataset(d Dataset) {
-	s.needed("dataset.path", d.Path, "a directory, a .parquet or .jsonl file, or a hub id")
+	s.needed("dataset.path", d.Path, "a directory, a .parquet, .jsonl or .json file, or a hub id")
 	s.needed("dataset.split", d.Split, "the name of a split, such as test")
 	s.whole("dataset.limit", d.Limit, 0, maxCount)
 	s.oneOf("dataset.gold", d.Gold, "auto", "hash", "bare")

@@ -12,31 +12,40 @@ type Mark struct {
 	Close string `yaml:"close"`
 }
 
-// known lists the marks that models write. A model's channel for its analysis ends where that for its answer begins.
-var known = []Mark{
-	{"<think>", "</think>"},
-	{"<thinking>", "</thinking>"},
-	{"<thought>", "</thought>"},
-	{"<thoughts>", "</thoughts>"},
-	{"<thought_process>", "</thought_process>"},
-	{"<inner_thoughts>", "</inner_thoughts>"},
-	{"<reasoning>", "</reasoning>"},
-	{"<reason>", "</reason>"},
-	{"<reflection>", "</reflection>"},
-	{"<analysis>", "</analysis>"},
-	{"<scratchpad>", "</scratchpad>"},
-	{"<seed:think>", "</seed:think>"},
-	{"<longcat_think>", "</longcat_think>"},
-	{"<|think|>", "<|/think|>"},
-	{"<|thinking|>", "<|/thinking|>"},
-	{"<|start_thinking|>", "<|end_thinking|>"},
-	{"<|begin_of_thought|>", "<|end_of_thought|>"},
-	{"<|channel|>analysis", "<|channel|>final"},
+// known lists the marks that models write.
+var known = append(tags(
+	"think", "thinking", "thinking_process", "thought", "thoughts", "thought_process", "chain_of_thought", "cot",
+	"reasoning", "reasoning_process", "reasoning_content", "reason", "rationale", "reflection", "analysis",
+	"scratchpad", "scratch_pad", "inner_thought", "inner_thoughts", "inner_monologue", "internal_monologue", "internal",
+	"seed:think", "mm:think", "longcat_think", "antthinking",
+), []Mark{
 	{"[think]", "[/think]"},
 	{"[thinking]", "[/thinking]"},
+	{"[thought]", "[/thought]"},
 	{"[reasoning]", "[/reasoning]"},
+	{"<|think|>", "<|/think|>"},
+	{"<|thinking|>", "<|/thinking|>"},
+	{"<|thought|>", "<|/thought|>"},
+	{"<|start_thinking|>", "<|end_thinking|>"},
+	{"<|begin_of_thought|>", "<|end_of_thought|>"},
+	{"<|begin_of_reasoning|>", "<|end_of_reasoning|>"},
+	{"<|startofthought|>", "<|endofthought|>"},
+	{"<|inner_prefix|>", "<|inner_suffix|>"},
+	{"<|channel>thought", "<channel|>"},
 	{"◁think▷", "◁/think▷"},
 	{"<unused94>thought", "<unused95>"},
+	// A model's channel for its analysis ends where that for its answer begins, also where the control tokens are lost.
+	{"<|channel|>analysis", "<|channel|>final"},
+	{"", "assistantfinal"},
+}...)
+
+// tags are pairs such as <think> and </think>.
+func tags(names ...string) []Mark {
+	var pairs []Mark
+	for _, name := range names {
+		pairs = append(pairs, Mark{"<" + name + ">", "</" + name + ">"})
+	}
+	return pairs
 }
 
 // Marks finds thoughts in texts.
@@ -72,6 +81,9 @@ func (m *Marks) Tokens() []string {
 	var out []string
 	for _, p := range m.pairs {
 		for _, s := range []string{p.Open, p.Close} {
+			if s == "" {
+				continue
+			}
 			out = append(out, s)
 			if part := controlToken.FindString(s); part != "" && part != s {
 				out = append(out, part)

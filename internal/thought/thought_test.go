@@ -22,6 +22,8 @@ func TestAnswer(t *testing.T) {
 		{"<|begin_of_thought|>5<|end_of_thought|>18", false, "18", false},
 		{"<|channel|>analysis<|message|>5<|end|><|start|>assistant<|channel|>final<|message|>18", false, "<|message|>18", false},
 		{"<|channel|>analysis<|message|>5", false, "", true},
+		{"analysis5assistantfinal18", false, "18", false},
+		{"<chain_of_thought>5</chain_of_thought>18", false, "18", false},
 		{"◁think▷5◁/think▷18", false, "18", false},
 		{"<reasoning>5</reasoning>18<reasoning>6</reasoning>20", false, "20", false},
 		{"so 18 <think>or 5", false, "so 18 ", true},
@@ -65,6 +67,9 @@ func TestInside(t *testing.T) {
 func TestEveryMark(t *testing.T) {
 	t.Parallel()
 	for _, p := range known {
+		if p.Open == "" {
+			continue // it ends a thought whose beginning is lost
+		}
 		text := p.Open + " 5 " + p.Close + "18"
 		if start, end, unfinished := Known.Answer(text, false); text[start:end] != "18" || unfinished {
 			t.Errorf("%q: %q", text, text[start:end])

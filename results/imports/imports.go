@@ -1,5 +1,5 @@
-// Package imports reads the answers that other evaluators have kept: lm-evaluation-harness' samples_*.jsonl and inspect_ai's
-// logs in JSON. Their samples become records of a run, so that scores, tables and comparisons are ours.
+// Package imports reads the answers that other evaluators have kept: lm-evaluation-harness' samples_*.jsonl, inspect_ai's logs in
+// JSON and lighteval's details in parquet. Their samples become records of a run, so that scores, tables and comparisons are ours.
 package imports
 
 import (
@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
@@ -41,65 +42,64 @@ type Sample struct {
 // File is a file of another evaluator.
 type File struct {
 	Path    string
-	Tool    string // lm-eval, inspect
+	Tool    string // lm-eval, inspect, lighteval
 	Task    string
 	Model   string
 	Samples []Sample // in the order of their rows, then of their replicates
 	Twice   int      // samples left out because another of the same row and replicate is there
 }
 
-// tools are the evaluators whose files are known, by what the first bytes of a file hold.
+// tools are the evaluators whose files are known, by the ending of a file and the keys of its first object, or its columns.
 var tools = []struct {
-	name string
-	// is tells the tool's files by their name and the keys of the first object; read reads one.
-	is   func(ext string, keys map[string]json.RawMessage) bool
-	read func(f *File, data []byte) error
+	name, ext string
+	keys      []string
+	read      func(f *File, data []byte) error
 }{
-	{"lm-eval", func(ext string, keys map[string]json.RawMessage) bool {
-		return ext == ".jsonl" && has(keys, "doc_id", "resps")
-	}, readLMEval},
-	{"inspect", func(ext string, keys map[string]json.RawMessage) bool {
-		return ext == ".json" && has(keys, "version", "eval")
-	}, readInspect},
+	{"lm-eval", ".jsonl", []string{"doc_id", "resps"}, readLMEval},
+	{"inspect", ".json", []string{"version", "eval"}, readInspect},
+	{"lighteval", ".parquet", []string{"doc", "model_response"}, readLighteval},
 }
 
-func has(keys map[string]json.RawMessage, names ...string) bool {
-	return !slices.ContainsFunc(names, func(n string) bool { _, ok := keys[n]; return !ok })
-}
-
-// Is reports whether a file is one that another evaluator wrote.
+// Is reports whether a file is one that another evaluator wrote. Parquet is nothing else: what is wrong with it, Read says.
 func Is(path string) bool {
 	_, _, err := open(path)
-	return err == nil
+	return err == nil || filepath.Ext(path) == ".parquet"
 }
 
-var errUnknown = errors.New("not a file that lm-evaluation-harness (samples_*.jsonl) or inspect_ai (a log in .json) wrote")
+var errUnknown = errors.New("not a file that lm-evaluation-harness (samples_*.jsonl), inspect_ai (a log in .json) or lighteval (details_*.parquet, since 0.11) wrote")
 
 // open reads a file and finds the tool that wrote it.
 func open(path string) (tool int, data []byte, err error) {
 	ext := filepath.Ext(path)
-	if ext != ".jsonl" && ext != ".json" {
+	if ext != ".jsonl" && ext != ".json" && ext != ".parquet" {
 		return 0, nil, errUnknown
 	}
 	if data, err = files.Read(path, maxFileBytes); err != nil {
 		return 0, nil, err
 	}
-	first := data
-	if ext == ".jsonl" {
-		first, _, _ = bytes.Cut(data, []byte("\n"))
+	var keys []string
+	switch ext {
+	case ".parquet":
+		if keys, err = datasets.TopColumns(data); err != nil {
+			return 0, nil, err
+		}
+	case ".jsonl":
+		first, _, _ := bytes.Cut(data, []byte("\n"))
+		keys = topKeys(first)
+	default:
+		keys = topKeys(data)
 	}
-	keys := topKeys(first)
 	for i, t := range tools {
-		if t.is(ext, keys) {
+		missing := func(key string) bool { return !slices.Contains(keys, key) }
+		if t.ext == ext && !slices.ContainsFunc(t.keys, missing) {
 			return i, data, nil
 		}
 	}
 	return 0, nil, errUnknown
 }
 
-// topKeys are the keys of an object; what is no object has none.
-func topKeys(data []byte) map[string]json.RawMessage {
-	keys := map[string]json.RawMessage{}
+// topKeys are the keys of an object, as far as it can be read; what is no object has none.
+func topKeys(data []byte) (keys []string) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil
@@ -114,7 +114,7 @@ func topKeys(data []byte) map[string]json.RawMessage {
 		if err := d.Decode(&value); err != nil {
 			return keys
 		}
-		keys[name] = value
+		keys = append(keys, name)
 	}
 	return keys
 }

@@ -2,6 +2,7 @@ package imports
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,21 +16,25 @@ import (
 	"github.com/gsmeval/gsmeval/scoring"
 )
 
-// made returns the files of both tools in a folder that scripts/make_imports.py has filled.
-func made(t *testing.T, dir string) (lmEval, inspect string) {
+// patterns are the names of the tools' files.
+var patterns = map[string]string{"lm-eval": "samples_*.jsonl", "inspect": "*.json", "lighteval": "details_*.parquet"}
+
+// made returns the files of the tools in a folder that scripts/make_imports.py has filled.
+func made(t testing.TB, dir string, tools ...string) map[string]string {
 	t.Helper()
-	for pattern, to := range map[string]*string{"samples_*.jsonl": &lmEval, "*.json": &inspect} {
+	paths := map[string]string{}
+	for _, tool := range tools {
 		err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-			if ok, _ := filepath.Match(pattern, filepath.Base(path)); ok && !strings.HasPrefix(filepath.Base(path), "results_") {
-				*to = path
+			if ok, _ := filepath.Match(patterns[tool], filepath.Base(path)); ok && !strings.HasPrefix(filepath.Base(path), "results_") {
+				paths[tool] = path
 			}
 			return err
 		})
-		if err != nil || *to == "" {
-			t.Fatalf("no %s in %s: %v", pattern, dir, err)
+		if err != nil || paths[tool] == "" {
+			t.Fatalf("no %s in %s: %v", patterns[tool], dir, err)
 		}
 	}
-	return lmEval, inspect
+	return paths
 }
 
 // answers are the texts that the tools' model gave, by row, each with its number among them.
@@ -58,15 +63,15 @@ func answers(t *testing.T) []Sample {
 	return list
 }
 
-// checkFiles reads the files of both tools: what the model answered is there, and the two compare as equal.
-func checkFiles(t *testing.T, lmEval, inspect string) {
+// checkFiles reads the files of the tools: what the model answered is there, and any two compare as equal.
+func checkFiles(t *testing.T, paths map[string]string) {
 	t.Helper()
 	robust, err := scoring.LadderByName("robust")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var sources []results.Source
-	for tool, path := range map[string]string{"lm-eval": lmEval, "inspect": inspect} {
+	for tool, path := range paths {
 		f, err := Read(path)
 		if err != nil {
 			t.Fatal(err)
@@ -97,57 +102,78 @@ func checkFiles(t *testing.T, lmEval, inspect string) {
 		}
 		sources = append(sources, results.Source{Name: tool, Set: set})
 	}
-	c, err := results.Compare(sources, results.CompareOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p := c.Pairs[0]; p.N != 6 || p.Diff != 0 {
-		t.Errorf("%+v", p)
+	for i := range len(sources) - 1 {
+		c, err := results.Compare(sources[i:i+2], results.CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := c.Pairs[0]; p.N != 6 || p.Diff != 0 {
+			t.Errorf("%s and %s: %+v", sources[i].Name, sources[i+1].Name, p)
+		}
 	}
 }
 
-// Files that lm-evaluation-harness 0.4.13 and inspect_ai 0.3.285 wrote.
+// Files that lm-evaluation-harness 0.4.13, inspect_ai 0.3.285 and lighteval 0.13.0 wrote.
 func TestFilesOfOthers(t *testing.T) {
 	t.Parallel()
-	lmEval, inspect := made(t, "testdata")
-	checkFiles(t, lmEval, inspect)
+	checkFiles(t, made(t, "testdata", "lm-eval", "inspect", "lighteval"))
 }
 
-// Files that they write now.
+// Files that they write now. lighteval needs torch, and so an environment of its own.
 func TestOtherToolsWrite(t *testing.T) {
 	t.Parallel()
-	python := os.Getenv("GSMEVAL_TEST_EXPORT_PYTHON")
-	if python == "" {
-		t.Skip("GSMEVAL_TEST_EXPORT_PYTHON is not set: there is no Python with lm_eval and inspect_ai")
+	exports, lighteval := os.Getenv("GSMEVAL_TEST_EXPORT_PYTHON"), os.Getenv("GSMEVAL_TEST_LIGHTEVAL_PYTHON")
+	if exports == "" && lighteval == "" {
+		t.Skip("neither GSMEVAL_TEST_EXPORT_PYTHON nor GSMEVAL_TEST_LIGHTEVAL_PYTHON is set: there is no Python with these tools")
 	}
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), python, "../../scripts/make_imports.py", "testdata/data.jsonl", "testdata/answers.jsonl", dir)
-	cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "HF_HOME="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	paths := map[string]string{}
+	write := func(python string, arguments, tools []string) {
+		if python == "" {
+			return
+		}
+		arguments = append([]string{"../../scripts/make_imports.py", "testdata/data.jsonl", "testdata/answers.jsonl", dir}, arguments...)
+		cmd := exec.CommandContext(t.Context(), python, arguments...)
+		cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "HF_HOME="+dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		maps.Copy(paths, made(t, dir, tools...))
 	}
-	lmEval, inspect := made(t, dir)
-	checkFiles(t, lmEval, inspect)
+	write(exports, nil, []string{"lm-eval", "inspect"})
+	write(lighteval, []string{"lighteval"}, []string{"lighteval"})
+	checkFiles(t, paths)
 }
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	const line = `{"doc_id": 0, "doc": {"question": "q"}, "target": "#### 5", "resps": [["5"]], "filter": "none"}`
+	whole, err := os.ReadFile(made(t, "testdata", "lighteval")["lighteval"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.ReadFile("../../datasets/testdata/parquet/default.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		file, text string
 		words      []string
 	}{
-		"our own texts":  {"a.jsonl", `{"id": 0, "text": "5"}`, []string{"not a file that"}},
-		"another ending": {"a.csv", "id,text", []string{"not a file that"}},
-		"empty":          {"a.jsonl", "", []string{"not a file that"}},
-		"choices":        {"a.jsonl", `{"doc_id": 0, "target": "5", "resps": [[[-1.5, true]]]}`, []string{"line 1", "only tasks that generate"}},
-		"no answers":     {"a.jsonl", `{"doc_id": 0, "target": "5", "resps": []}`, []string{"line 1", "empty"}},
-		"cut":            {"a.jsonl", line + "\n" + line[:40], []string{"line 2"}},
-		"no gold":        {"a.jsonl", `{"doc_id": 0, "target": "#### 3:30", "resps": [["5"]]}`, []string{"line 1", "target", "3:30"}},
-		"negative":       {"a.jsonl", `{"doc_id": -1, "target": "5", "resps": [["5"]]}`, []string{"line 1", "row -1"}},
-		"no samples":     {"a.json", `{"version": 2, "eval": {"task": "t"}}`, []string{"no samples"}},
-		"cut log":        {"a.json", `{"version": 2, "eval": {"task": "t"}, "samples": [`, []string{"not JSON"}},
-		"mixed ids":      {"a.json", `{"version": 2, "eval": {}, "samples": [{"id": "a", "target": "5"}, {"id": 1, "target": "5"}]}`, []string{"some ids are numbers"}},
+		"our own texts":   {"a.jsonl", `{"id": 0, "text": "5"}`, []string{"not a file that"}},
+		"another ending":  {"a.csv", "id,text", []string{"not a file that"}},
+		"empty":           {"a.jsonl", "", []string{"not a file that"}},
+		"choices":         {"a.jsonl", `{"doc_id": 0, "target": "5", "resps": [[[-1.5, true]]]}`, []string{"line 1", "only tasks that generate"}},
+		"no answers":      {"a.jsonl", `{"doc_id": 0, "target": "5", "resps": []}`, []string{"line 1", "empty"}},
+		"cut":             {"a.jsonl", line + "\n" + line[:40], []string{"line 2"}},
+		"no gold":         {"a.jsonl", `{"doc_id": 0, "target": "#### 3:30", "resps": [["5"]]}`, []string{"line 1", "target", "3:30"}},
+		"negative":        {"a.jsonl", `{"doc_id": -1, "target": "5", "resps": [["5"]]}`, []string{"line 1", "row -1"}},
+		"no samples":      {"a.json", `{"version": 2, "eval": {"task": "t"}}`, []string{"no samples"}},
+		"cut log":         {"a.json", `{"version": 2, "eval": {"task": "t"}, "samples": [`, []string{"not JSON"}},
+		"cut details":     {"a.parquet", string(whole[:len(whole)-9]), []string{"parquet"}},
+		"damaged details": {"a.parquet", strings.Replace(string(whole), "540", "54\xff", 1), []string{"a file of lighteval"}},
+		"other columns":   {"a.parquet", string(other), []string{"not a file that", "lighteval"}},
+		"mixed ids":       {"a.json", `{"version": 2, "eval": {}, "samples": [{"id": "a", "target": "5"}, {"id": 1, "target": "5"}]}`, []string{"some ids are numbers"}},
 	} {
 		path := filepath.Join(t.TempDir(), tc.file)
 		if err := os.WriteFile(path, []byte(tc.text), 0o600); err != nil {
@@ -169,10 +195,15 @@ func FuzzRead(f *testing.F) {
 	} {
 		f.Add([]byte(tc))
 	}
+	whole, err := os.ReadFile(made(f, "testdata", "lighteval")["lighteval"])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, tool := range tools {
 			file := &File{Path: "samples_x_2026-11-28T09.jsonl"}
-			if err := tool.read(file, data); err == nil && len(file.Samples) > len(data) {
+			if err := tool.read(file, data); err == nil && tool.ext != ".parquet" && len(file.Samples) > len(data) { // parquet may repeat
 				t.Errorf("%d samples in %d bytes", len(file.Samples), len(data))
 			}
 		}

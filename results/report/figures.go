@@ -27,8 +27,12 @@ func dodge(i, n int) float64 { return 0.7 * (float64(i) - float64(n-1)/2) / floa
 func accuracyFigure(runs []*Run) *plots.Figure {
 	f := &plots.Figure{
 		Title: "Accuracy by condition", Columns: 1, Same: true,
-		Note: "95 % intervals: Wilson's, with the effective number of samples (clustered by question)",
 	}
+	by := "question"
+	if slices.ContainsFunc(runs, func(r *Run) bool { return r.Table.Clusters > 0 }) {
+		by = "the data set's clusters"
+	}
+	f.Note = "95 % intervals: Wilson's, with the effective number of samples (clustered by " + by + ")"
 	for _, r := range runs {
 		p := plots.Panel{Title: "accuracy, 95 % intervals", X: "accuracy in %"}
 		if len(runs) > 1 {
@@ -320,7 +324,7 @@ const mostPairs = 3
 func differencesFigure(c *results.Comparison, title string) *plots.Figure {
 	f := &plots.Figure{
 		Title: "Paired differences",
-		Note:  "right of 0 the second is better; 95 % intervals from a bootstrap of questions", Columns: 1,
+		Note:  "right of 0 the second is better; 95 % intervals from a bootstrap of questions (of clusters where the data set has them)", Columns: 1,
 	}
 	p := plots.Panel{Title: title, X: "difference in accuracy, percentage points"}
 	reference := map[string]bool{}

@@ -1,6 +1,8 @@
 package latex
 
 import (
+	"math/big"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -62,6 +64,25 @@ var wordy = map[string]bool{
 	"text": true, "textbf": true, "textit": true, "textrm": true, "texttt": true, "textsf": true, "textnormal": true, "mbox": true, "hbox": true, "mathrm": true, "mathtt": true,
 }
 
+// repeating is a decimal fraction whose last digits repeat.
+var repeating = regexp.MustCompile(`^([0-9]{1,9})\.(?:([0-9]{0,9})\\(?:overline|bar|dot)\s?(?:\{\s?([0-9]{1,9})\s?\}|([0-9]))|\(([0-9]{1,9})\))`)
+
+// Repeating is how many bytes a decimal fraction whose last digits repeat takes
+// at the start of s, such as 0.1\overline{6} or 3.(3); 0 where there is none.
+func Repeating(s string) int {
+	const longest = 64
+	return len(repeating.FindString(s[:min(len(s), longest)]))
+}
+
+// repeated writes such a fraction as a quotient of whole numbers.
+func repeated(s string) string {
+	m := repeating.FindStringSubmatch(s)
+	once, again := m[1]+m[2], m[3]+m[4]+m[5]
+	whole, _ := new(big.Int).SetString(once+again, 10)
+	part, _ := new(big.Int).SetString(once, 10)
+	return `\frac{` + whole.Sub(whole, part).String() + `}{` + strings.Repeat("9", len(again)) + strings.Repeat("0", len(m[2])) + `}`
+}
+
 // lex splits a formula. Braces, which group, are marks; set braces are the commands { and }.
 func lex(s string) []token {
 	var out []token
@@ -94,6 +115,12 @@ func lex(s string) []token {
 		case unicode.IsSpace(r) || r == '~' || r == '$':
 			gap = true
 			i += size
+		case isDigit(r) && Repeating(s[i:]) > 0:
+			n := Repeating(s[i:])
+			for _, t := range lex(repeated(s[i : i+n])) {
+				add(t)
+			}
+			i += n
 		case isDigit(r) || r == '.' && i+1 < len(s) && isDigit(rune(s[i+1])):
 			n := numberLen(s[i:])
 			add(token{kind: number, text: clean(s[i : i+n])})

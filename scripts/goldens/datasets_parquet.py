@@ -97,7 +97,21 @@ def main():
     }
     # A data set whose answers and ids are numbers.
     write("numbers", pa.table({"ID": pa.array([7, 8], pa.int32()), "Problem": ["1+1?", "Half?"], "Answer": pa.array([204, -3], pa.int64()), "x": [0.5, 2.0]}))
-    golden = {"made": datetime.date.today().isoformat(), "pyarrow": pa.__version__, "rows": data, "good": good, "bad": bad}
+    # Columns in groups and lists, as evaluators keep their samples: absent, empty, and with absent values.
+    lists = [None if i % 11 == 0 else [r["answer"] if (i + k) % 5 else None for k in range(i % 4)] for i, r in enumerate(data)]
+    groups = [None if i % 13 == 12 else {"id": str(i), "choices": lists[i], "steps": [[i], []]} for i in range(len(data))]
+    nested = pa.table({"doc": groups, "text": pa.array(lists[::-1], pa.list_(pa.string())), "number": list(range(len(data)))})
+    nested_files = [
+        write("nested_default", nested),
+        write("nested_v2", nested, compression="zstd", data_page_version="2.0", row_group_size=25),
+        write("nested_small_pages", nested, data_page_size=64, write_batch_size=3, use_dictionary=False),
+        write("nested_old_names", nested, use_compliant_nested_type=False),
+    ]
+    write("nested_empty_page", nested, data_page_size=64, write_batch_size=3, data_page_version="2.0")
+    cells = [[[g["id"]] if g else [], [c for c in g["choices"] or [] if c] if g else [], [c for c in t or [] if c], [str(i)]]
+             for i, (g, t) in enumerate(zip(groups, lists[::-1]))]
+    golden = {"made": datetime.date.today().isoformat(), "pyarrow": pa.__version__, "rows": data, "good": good, "bad": bad,
+              "nested": nested_files, "nested_rows": cells}
     (OUT / "golden.json").write_text(json.dumps(golden, ensure_ascii=False, indent=0) + "\n")
     print(f"{OUT}: {sum(f.stat().st_size for f in OUT.iterdir())} bytes")
 
