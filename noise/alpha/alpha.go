@@ -12,7 +12,13 @@ type Moments struct {
 	Alpha float64 // Var(noisy - clean) / Var(clean)
 	Beta  float64 // Cov(noisy, clean) / Var(clean): 1 if the noise is uncorrelated with the logits
 	VarE  float64 // Var(noisy - clean)
-	VarP  float64 // variance of the clean logits, weighted by softmax(clean/base)
+	VarP  float64 // variance of the clean logits, weighted by p = softmax(clean/base)
+
+	VarN    float64 // variance of the noisy logits, weighted by p
+	CovP    float64 // covariance of clean and noisy logits, weighted by p
+	Pair    float64 // e1 - e2, the noise of the most likely token less that of the next
+	Weight  float64 // p1 p2: how undecided the model is between the two
+	Entropy float64 // of softmax(noisy), in nats
 }
 
 // Measure computes the moments at one position; base is the temperature of the weights of VarP.
@@ -45,23 +51,63 @@ func Measure(clean, noisy []float32, base float64) Moments {
 	}
 	mean := sumP / mass
 	m.VarP = max(sumP2/mass-mean*mean, 0)
+	m.weighted(clean, noisy, base, mass)
+	m.Entropy = Entropy(noisy)
 	return m
 }
 
-// Form is a formula for the temperature under noise.
-type Form string
+// weighted fills in what is weighted by p, whose largest term is 1/mass. Logits are taken from those of the most likely token:
+// where the model is sure, the variances are small numbers, and no small difference of large ones.
+func (m *Moments) weighted(clean, noisy []float32, base, mass float64) {
+	first, second := topTwo(clean)
+	var meanC, meanN, varN, cov float64
+	each := func(f func(p, c, n float64)) {
+		for i, v := range clean {
+			c := float64(v) - float64(clean[first])
+			if p := math.Exp(c/base) / mass; p > 0 {
+				f(p, c, float64(noisy[i])-float64(noisy[first]))
+			}
+		}
+	}
+	each(func(p, c, n float64) { meanC, meanN = meanC+p*c, meanN+p*n })
+	each(func(p, c, n float64) {
+		varN += p * (n - meanN) * (n - meanN)
+		cov += p * (c - meanC) * (n - meanN)
+	})
+	m.VarN, m.CovP = varN, cov
+	gap := float64(clean[first]) - float64(clean[second])
+	m.Pair = float64(noisy[first]) - float64(noisy[second]) - gap
+	m.Weight = math.Exp(-gap/base) / (mass * mass)
+}
 
-// The forms. Sqrt matches variances; linear and exact are what later public work on the same idea replaced it by; fitted
-// asks the logits themselves.
-const (
-	Sqrt   Form = "sqrt"   // sqrt(1 + alpha)
-	Linear Form = "linear" // 1 + alpha
-	Exact  Form = "exact"  // 1 + Var(e)/Var_p(z), Var_p weighted by the clean softmax
-	Fitted Form = "fitted" // the T of least KL(softmax(clean/base) || softmax(noisy/T))
-)
+// topTwo are the indices of the largest logit and of the next; of a single one, it twice.
+func topTwo(z []float32) (first, second int) {
+	for i, v := range z {
+		switch {
+		case v > z[first]:
+			first, second = i, first
+		case i > 0 && (second == first || v > z[second]):
+			second = i
+		}
+	}
+	return first, second
+}
 
-// Forms lists them.
-var Forms = []Form{Sqrt, Linear, Exact, Fitted}
+// Entropy is that of softmax(z), in nats. Probabilities count as 1e-10 at least within the logarithm.
+func Entropy(z []float32) float64 {
+	lse, _ := logNormalizer(z, 1)
+	h := 0.0
+	for _, v := range z {
+		l := float64(v) - lse
+		if l > -60 { // less likely tokens together count for less than the last bit
+			h -= math.Exp(l) * max(l, leastLog)
+		}
+	}
+	return h
+}
+
+// leastLog is log 1e-10.
+var leastLog = math.Log(1e-10)
 
 // Divergence compares softmax(clean/base) with softmax(noisy/T), in nats.
 type Divergence struct {

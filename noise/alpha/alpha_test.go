@@ -273,7 +273,7 @@ func TestCrossedCoversNewChips(t *testing.T) {
 // TestCurveHasAnIntervalForNewChips checks where the second interval stands and what it is of.
 func TestCurveHasAnIntervalForNewChips(t *testing.T) {
 	t.Parallel()
-	c, _ := collected(t, []int{2, 2, 2, 2}, false)
+	c, _ := collected(t, []int{2, 2, 2, 2}, Needs{})
 	if p := c.Curve().Points[0]; p.NewChips != nil {
 		t.Errorf("draws that are no chips have an interval for new ones: %v", p.NewChips)
 	}
@@ -307,10 +307,10 @@ func TestRatioAgreesWithTheJackknife(t *testing.T) {
 }
 
 // collected is a collector of three prompts of different lengths and four draws, from the golden's logits.
-func collected(t *testing.T, lengths []int, fit bool) (*Collector, [][]float32) {
+func collected(t *testing.T, lengths []int, needs Needs) (*Collector, [][]float32) {
 	t.Helper()
 	g := readGolden(t).Pooled
-	c := NewCollector(lengths, 4, 1, fit)
+	c := NewCollector(lengths, 4, 1, needs)
 	for prompt, n := range lengths {
 		for draw := range 4 {
 			for at := range n {
@@ -329,7 +329,7 @@ func collected(t *testing.T, lengths []int, fit bool) (*Collector, [][]float32) 
 func TestCurveAveragesPromptsThatAreAlive(t *testing.T) {
 	t.Parallel()
 	lengths := []int{3, 5, 5, 4, 2}
-	c, _ := collected(t, lengths, true)
+	c, _ := collected(t, lengths, Needs{Fit: true})
 	curve := c.Curve()
 	if len(curve.Points) != 3 { // four prompts of five are alive up to position 2
 		t.Fatalf("%d positions, want 3", len(curve.Points))
@@ -361,7 +361,7 @@ func TestCurveAveragesPromptsThatAreAlive(t *testing.T) {
 
 func TestCurveOfOnePromptIsOverItsDraws(t *testing.T) {
 	t.Parallel()
-	c, _ := collected(t, []int{3}, false)
+	c, _ := collected(t, []int{3}, Needs{})
 	for at, p := range c.Curve().Points {
 		var draws []float64
 		for d := range 4 {
@@ -375,10 +375,10 @@ func TestCurveOfOnePromptIsOverItsDraws(t *testing.T) {
 
 func TestTemperaturesOfTheForms(t *testing.T) {
 	t.Parallel()
-	curve := &Curve{Base: 0.5, Fit: 0.7, Points: []Point{
-		{Alpha: 0.44, VarE: 1, VarP: 4, Fit: 0.8},
-		{Alpha: 0.21, VarE: 1, VarP: 1, Fit: 0.6},
-		{Alpha: 0, VarE: 0, VarP: 0, Fit: 0.5},
+	curve := &Curve{Base: 0.5, Draws: 2, Fit: 0.7, Marginal: 0.4, Points: []Point{
+		{Alpha: 0.44, Beta: 0.9, VarE: 1, VarP: 4, VarN: 3, CovP: 2, VarPair: 0, Weight: 1, Fit: 0.8, Marginal: 0.4},
+		{Alpha: 0.21, Beta: 1, VarE: 1, VarP: 1, VarN: 4, CovP: 5, VarPair: 0.09 * 8 / math.Pi, Weight: 3, Fit: 0.6, Marginal: 0.5 / coldest},
+		{Alpha: 0, Beta: 0.5, VarE: 0, VarP: 0, VarN: 2, CovP: 2, VarPair: 8, Weight: 0, Fit: Grid[0], Marginal: 0.45},
 	}}
 	for _, c := range []struct {
 		form     Form
@@ -388,7 +388,11 @@ func TestTemperaturesOfTheForms(t *testing.T) {
 		{Sqrt, 0.5 * math.Sqrt(1+0.65/3), []float64{0.6, 0.55, 0.5}},
 		{Linear, 0.5 * (1 + 0.65/3), []float64{0.72, 0.605, 0.5}},
 		{Exact, 0.5 * (1 + 2.0/5), []float64{0.625, 1, 0.5}},
-		{Fitted, 0.7, []float64{0.8, 0.6, 0.5}},
+		{Fitted, 0.7, []float64{0.8, 0.6, 0}}, // an end of the range is no temperature
+		{StdRatio, 0.5 * math.Sqrt(1+(0.24+0.21-1)/3), []float64{0.5 * math.Sqrt(1.24), 0.55, 0}},
+		{Fisher, 0.5, []float64{0.75, 0.4, 0.5}},
+		{Marginal, 0.4, []float64{0.4, 0, 0.45}},
+		{Probit, math.Sqrt(0.25 - 0.09*3/4), []float64{0.5, 0.4, 0}},
 	} {
 		constant, err := curve.Constant(c.form)
 		if err != nil || !near(constant, c.constant, 1e-12) {
@@ -404,6 +408,9 @@ func TestTemperaturesOfTheForms(t *testing.T) {
 		"no positions, dynamic":  func() error { _, err := (&Curve{}).Dynamic(Sqrt, None, 1); return err },
 		"not fitted, constant":   func() error { _, err := (&Curve{Points: curve.Points}).Constant(Fitted); return err },
 		"not fitted, dynamic":    func() error { _, err := (&Curve{Points: curve.Points}).Dynamic(Fitted, None, 1); return err },
+		"no marginal, constant":  func() error { _, err := (&Curve{Points: curve.Points}).Constant(Marginal); return err },
+		"one draw, constant":     func() error { _, err := (&Curve{Points: curve.Points}).Constant(Probit); return err },
+		"no covariance, dynamic": func() error { _, err := (&Curve{Points: make([]Point, 1)}).Dynamic(Fisher, None, 1); return err },
 		"unknown, constant":      func() error { _, err := curve.Constant("cubic"); return err },
 		"unknown, dynamic":       func() error { _, err := curve.Dynamic("cubic", None, 1); return err },
 	} {

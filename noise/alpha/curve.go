@@ -1,8 +1,8 @@
 package alpha
 
 import (
-	"fmt"
-	"math"
+	"slices"
+	"sync"
 )
 
 // Point is the curve at one position.
@@ -15,7 +15,14 @@ type Point struct {
 	Beta  float64 `json:"beta"`
 	VarE  float64 `json:"var_e"`
 	VarP  float64 `json:"var_p"`
-	Fit   float64 `json:"fit,omitempty"` // T of least mean KL; 0 where it was not measured
+
+	VarN    float64 `json:"var_p_noisy"` // the softmax-weighted moments, see Moments
+	CovP    float64 `json:"cov_p"`
+	VarPair float64 `json:"var_pair"` // variance over draws of e1 - e2, prompts weighted by Weight; 0 for a single draw
+	Weight  float64 `json:"pair_weight"`
+
+	Fit      float64 `json:"fit,omitempty"`      // T of least mean KL; 0 where it was not measured
+	Marginal float64 `json:"marginal,omitempty"` // T of least marginal KL, likewise
 	// NewChips is the interval for new prompts and new chips, where all prompts share the draws of the weights. SE, Lo and Hi
 	// are then for new prompts on these chips.
 	NewChips *Interval `json:"new_chips,omitempty"`
@@ -23,16 +30,20 @@ type Point struct {
 
 // Curve is alpha(t), t the generated token from 0.
 type Curve struct {
-	Base   float64 `json:"base"` // temperature of VarP's weights and of Fit's target
+	Base   float64 `json:"base"` // T_base: temperature of the softmax-weighted moments and of Fit's target
+	Draws  int     `json:"draws"`
 	Points []Point `json:"points"`
-	Fit    float64 `json:"fit,omitempty"` // T of least KL, pooled over positions
+
+	Fit       float64 `json:"fit,omitempty"`      // T of least KL, pooled over positions
+	Marginal  float64 `json:"marginal,omitempty"` // T of least marginal KL, pooled over positions
+	Entropy80 float64 `json:"entropy_p80"`        // 80th percentile of the noisy logits' entropy
 }
 
 // Mean is the mean of alpha over the positions.
-func (c *Curve) Mean() float64 { return mean(c.column(func(p Point) float64 { return p.Alpha })) }
+func (c *Curve) Mean() float64 { return mean(c.Alphas()) }
 
 // Alphas is alpha by position.
-func (c *Curve) Alphas() []float64 { return c.column(func(p Point) float64 { return p.Alpha }) }
+func (c *Curve) Alphas() []float64 { return c.column(alphaOf) }
 
 func (c *Curve) column(of func(Point) float64) []float64 {
 	out := make([]float64, len(c.Points))
@@ -42,92 +53,39 @@ func (c *Curve) column(of func(Point) float64) []float64 {
 	return out
 }
 
-// signal is what a form's temperature is computed from, by position: alpha, or its softmax-weighted sibling.
-func (c *Curve) signal(f Form) ([]float64, error) {
-	switch f {
-	case Sqrt, Linear:
-		return c.Alphas(), nil
-	case Exact:
-		// A ratio of means: where the model is certain Var_p is nearly 0, and a mean of ratios has no meaning.
-		return c.column(func(p Point) float64 { return p.VarE / math.Max(p.VarP, 1e-12) }), nil
-	case Fitted: // no temperature of it is computed from a signal
+func (c *Curve) sum(of func(Point) float64) float64 {
+	sum := 0.0
+	for _, p := range c.Points {
+		sum += of(p)
 	}
-	return nil, fmt.Errorf("form %q is not sqrt, linear, exact or fitted", f)
-}
-
-// Temperature is base * f(alpha).
-func (f Form) Temperature(base, alpha float64) float64 {
-	if f == Sqrt {
-		return base * math.Sqrt(1+alpha)
-	}
-	return base * (1 + alpha)
-}
-
-// Constant is the one temperature T* of the curve.
-func (c *Curve) Constant(f Form) (float64, error) {
-	if len(c.Points) == 0 {
-		return 0, fmt.Errorf("the calibration has no positions")
-	}
-	if f == Fitted {
-		if c.Fit == 0 {
-			return 0, fmt.Errorf("the calibration was made without the fitted form")
-		}
-		return c.Fit, nil
-	}
-	if f == Exact {
-		var e, p float64
-		for _, q := range c.Points {
-			e, p = e+q.VarE, p+q.VarP
-		}
-		return f.Temperature(c.Base, e/math.Max(p, 1e-12)), nil
-	}
-	s, err := c.signal(f)
-	return f.Temperature(c.Base, mean(s)), err
-}
-
-// Dynamic is T*(t) for every measured position.
-func (c *Curve) Dynamic(f Form, how Smoothing, window int) ([]float64, error) {
-	if len(c.Points) == 0 {
-		return nil, fmt.Errorf("the calibration has no positions")
-	}
-	if f == Fitted {
-		if c.Fit == 0 {
-			return nil, fmt.Errorf("the calibration was made without the fitted form")
-		}
-		return Smooth(c.column(func(p Point) float64 { return p.Fit }), how, window), nil
-	}
-	s, err := c.signal(f)
-	if err != nil {
-		return nil, err
-	}
-	smoothed := Smooth(s, how, window)
-	t := make([]float64, len(smoothed))
-	for i, a := range smoothed {
-		t[i] = f.Temperature(c.Base, math.Max(a, 0)) // a fit may dip below 0, a variance ratio cannot
-	}
-	return t, nil
+	return sum
 }
 
 // Collector gathers the moments of every prompt, draw and position. Different (prompt, draw, position) may be added at
-// the same time.
+// the same time, but for draws of one position where the marginal form is measured.
 type Collector struct {
 	// Chips says that draw k is the same for all prompts, as a draw of the weights is.
 	Chips bool
 
 	base    float64
-	fit     bool
+	needs   Needs
 	lengths []int // positions of each prompt
 	draws   int
 	moments [][]Moments // [prompt][draw*length + t]
 	slopes  [][]Slopes
+	kls     [][]*kls // [prompt][t]
+
+	mu   sync.Mutex
+	open map[[2]int]*marginal // (prompt, t) some of whose draws are in
 }
 
-// NewCollector makes room; lengths is the number of positions of each prompt. With fit the fitted form is measured too.
-func NewCollector(lengths []int, draws int, base float64, fit bool) *Collector {
-	c := &Collector{base: base, fit: fit, lengths: lengths, draws: draws}
+// NewCollector makes room; lengths is the number of positions of each prompt.
+func NewCollector(lengths []int, draws int, base float64, needs Needs) *Collector {
+	c := &Collector{base: base, needs: needs, lengths: lengths, draws: draws, open: map[[2]int]*marginal{}}
 	for _, n := range lengths {
 		c.moments = append(c.moments, make([]Moments, n*draws))
 		c.slopes = append(c.slopes, make([]Slopes, n*draws))
+		c.kls = append(c.kls, make([]*kls, n))
 	}
 	return c
 }
@@ -136,9 +94,33 @@ func NewCollector(lengths []int, draws int, base float64, fit bool) *Collector {
 func (c *Collector) Add(prompt, draw, t int, clean, noisy []float32) {
 	at := draw*c.lengths[prompt] + t
 	c.moments[prompt][at] = Measure(clean, noisy, c.base)
-	if c.fit {
+	if c.needs.Fit {
 		c.slopes[prompt][at] = Slope(clean, noisy, c.base)
 	}
+	if c.needs.Marginal {
+		c.addMarginal(prompt, t, clean, noisy)
+	}
+}
+
+// addMarginal gathers the draws of a position, which come one after another. Their order does not matter, but what is open takes
+// memory: the draws of a position should be added together.
+func (c *Collector) addMarginal(prompt, t int, clean, noisy []float32) {
+	key := [2]int{prompt, t}
+	c.mu.Lock()
+	m := c.open[key]
+	c.mu.Unlock()
+	if m == nil {
+		m = newMarginal(clean, c.base)
+	}
+	m.add(noisy)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.draws < c.draws {
+		c.open[key] = m
+		return
+	}
+	delete(c.open, key)
+	c.kls[prompt][t] = m.divergences()
 }
 
 // Alphas is alpha by position of one draw on one prompt.
@@ -159,28 +141,35 @@ func (c *Collector) alive() int { return min(4, len(c.lengths)) }
 // With Chips there is a second interval, see Point.
 // The curve stops where fewer than four prompts, or all if there are fewer, are alive.
 func (c *Collector) Curve() *Curve {
-	curve := &Curve{Base: c.base}
-	pooled, pooledN := make(Slopes, len(Grid)), 0
+	curve := &Curve{Base: c.base, Draws: c.draws}
+	pooled, marginals := make(Slopes, len(Grid)), &kls{}
+	var entropies []float64
 	for t := 0; ; t++ {
 		var p Point
 		var means []float64
 		var crossed [][]float64
-		slopes, slopesN := make(Slopes, len(Grid)), 0
+		slopes, marginal := make(Slopes, len(Grid)), &kls{}
 		for i, n := range c.lengths {
 			if t >= n {
 				continue
 			}
 			p.N++
-			var values []float64
+			var values, pairs []float64
 			for d := range c.draws {
 				m := c.moments[i][d*n+t]
 				values = append(values, m.Alpha)
 				w := 1 / float64(c.draws)
 				p.Beta, p.VarE, p.VarP = p.Beta+w*m.Beta, p.VarE+w*m.VarE, p.VarP+w*m.VarP
-				if c.fit {
+				p.VarN, p.CovP = p.VarN+w*m.VarN, p.CovP+w*m.CovP
+				pairs, entropies = append(pairs, m.Pair), append(entropies, m.Entropy)
+				if c.needs.Fit {
 					slopes.add(c.slopes[i][d*n+t])
-					slopesN++
 				}
+			}
+			weight := c.moments[i][t].Weight
+			p.Weight, p.VarPair = p.Weight+weight, p.VarPair+weight*variance(pairs)
+			if c.needs.Marginal {
+				marginal.add(c.kls[i][t])
 			}
 			crossed = append(crossed, values)
 			if len(c.lengths) == 1 {
@@ -194,20 +183,51 @@ func (c *Collector) Curve() *Curve {
 		}
 		k := float64(p.N)
 		p.Beta, p.VarE, p.VarP = p.Beta/k, p.VarE/k, p.VarP/k
+		p.VarN, p.CovP = p.VarN/k, p.CovP/k
+		if p.Weight > 0 {
+			p.VarPair /= p.Weight
+		}
+		p.Weight /= k
 		at := Mean(means)
 		p.Alpha, p.SE, p.Lo, p.Hi = at.Mean, at.SE, at.Lo, at.Hi
 		if in, ok := Crossed(crossed); c.Chips && ok {
 			p.NewChips = &in
 		}
-		if c.fit {
+		if c.needs.Fit {
 			pooled.add(slopes)
-			pooledN += slopesN
 			p.Fit = slopes.Root()
+			curve.Fit = pooled.Root()
+		}
+		if c.needs.Marginal {
+			marginals.add(marginal)
+			p.Marginal = marginal.least(c.base)
+			curve.Marginal = marginals.least(c.base)
 		}
 		curve.Points = append(curve.Points, p)
 	}
-	if pooledN > 0 {
-		curve.Fit = pooled.Root()
-	}
+	curve.Entropy80 = percentile(entropies, 0.8)
 	return curve
+}
+
+// variance is the unbiased one; 0 of a single value.
+func variance(y []float64) float64 {
+	if len(y) < 2 {
+		return 0
+	}
+	m, sum := mean(y), 0.0
+	for _, v := range y {
+		sum += (v - m) * (v - m)
+	}
+	return sum / float64(len(y)-1)
+}
+
+// percentile is the value below which a share of the values lies, linear between them.
+func percentile(y []float64, share float64) float64 {
+	if len(y) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(y))
+	at := share * float64(len(y)-1)
+	i := int(at)
+	return sorted[i] + (at-float64(i))*(sorted[min(i+1, len(y)-1)]-sorted[i])
 }
