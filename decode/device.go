@@ -179,7 +179,7 @@ func (l *deviceLoop) begin(in *noise.Injector) {
 // onHost tells whether the host has to choose the request's tokens.
 func (r *Request) onHost() bool {
 	p := r.Filter.RepetitionPenalty
-	return r.Filter.narrows() || (p > 0 && p != 1) || r.Stops != nil || r.Logprobs || r.Schedule.Adaptive != nil
+	return r.filter().narrows() || (p > 0 && p != 1) || r.Stops != nil || r.Logprobs || r.Schedule.Adaptive != nil || r.Schedule.Twice
 }
 
 // started puts a new sequence into slot i, its first token chosen from the prompt.
@@ -207,9 +207,9 @@ func (l *deviceLoop) upload(s *torch.Scope) {
 	live := make([]int32, n)
 	for i := range l.e.slots {
 		if sl := &l.e.slots[i]; sl.live {
-			tokens[i], positions[i], counts[i], limits[i] = int64(sl.next), int64(sl.pos+1), int64(len(sl.res.IDs)), int64(sl.req.MaxNew)
+			tokens[i], positions[i], counts[i], limits[i] = int64(sl.next), int64(sl.pos+1), int64(len(sl.owner().res.IDs)), int64(sl.req.MaxNew)
 			keys[i], live[i] = int64(sl.req.SampleKey), 1
-			inputs[i], outputs[i] = int64(sl.req.Draws.Inputs), int64(sl.req.Draws.Outputs)
+			inputs[i], outputs[i] = int64(sl.draws().Inputs), int64(sl.draws().Outputs)
 		}
 	}
 	st := &l.state
@@ -311,8 +311,8 @@ func (l *deviceLoop) look(s *torch.Scope) error {
 		}
 		count := int(counts[i])
 		for t := len(sl.res.IDs); t < count; t++ {
-			if !sl.req.Schedule.IsGreedy() {
-				sl.addTemperature(sl.req.Schedule.At(t))
+			if at := sl.req.Schedule.At(t); at > 0 { // NaN where greedy
+				sl.addTemperature(at)
 			}
 			sl.next = int(out[i*long+t])
 			sl.res.IDs = append(sl.res.IDs, sl.next)
@@ -348,7 +348,7 @@ func (l *deviceLoop) gather(s *torch.Scope, passes []int) {
 	l.in.Gather(s, l.rows, passes)
 	for i, n := range passes {
 		if n > 0 {
-			l.e.slots[i].collect(l.rows, i, i+1)
+			l.e.slots[i].owner().collect(l.rows, i, i+1)
 		}
 	}
 }
@@ -370,9 +370,9 @@ func (l *deviceLoop) chooseOnHost(s *torch.Scope) error {
 	l.e.chooseAll(z)
 	passes := make([]int, len(l.e.slots))
 	for i := range l.e.slots {
-		if sl := &l.e.slots[i]; sl.live && sl.res.Finish != "" {
-			passes[i] = len(sl.res.IDs) - 1
-			if sl.res.Finish == finish.Nonfinite {
+		if sl := &l.e.slots[i]; sl.live && sl.owner().res.Finish != "" {
+			passes[i] = len(sl.owner().res.IDs) - 1
+			if sl.owner().res.Finish == finish.Nonfinite {
 				passes[i]++
 			}
 		}

@@ -31,6 +31,7 @@ type Request struct {
 	Filter    Filter
 	SampleKey philox.Key  // random numbers of the sampling
 	Draws     noise.Draws // random numbers of the noise on activations
+	Second    noise.Draws // those of the second row, where the schedule computes twice
 	Stops     *Stops      // strings that end the text too, or nil
 	InThink   bool        // the prompt ends inside a thought, where they do not
 	Logprobs  bool        // report the log probability of each token
@@ -74,6 +75,9 @@ type Engine struct {
 	device *deviceLoop // for decode steps that another device than the CPU computes
 	loop   *deviceLoop // what takes them under the noise at hand: device, or nil
 	prompt prefilled   // the last prompt that was computed, for others that are equal
+
+	held    *Request // waits in the slot holding until a second one is free
+	holding int
 }
 
 // prefilled is a prompt that stands in the cache, with what computing it gave.
@@ -92,6 +96,39 @@ type slot struct {
 	next    int               // token that the next step feeds
 	pos     int               // its position
 	sampled int               // tokens that were sampled at a temperature
+	filter  Filter
+
+	// Where the schedule computes twice, a second slot computes the same tokens under noise of its own. The first chooses.
+	second, first *slot
+}
+
+// draws are the random numbers of the slot's noise.
+func (sl *slot) draws() noise.Draws {
+	if sl.first != nil {
+		return sl.req.Second
+	}
+	return sl.req.Draws
+}
+
+// owner is the slot whose sequence this one computes.
+func (sl *slot) owner() *slot {
+	if sl.first != nil {
+		return sl.first
+	}
+	return sl
+}
+
+// chooses tells whether the slot's sequence is chosen here.
+func (sl *slot) chooses() bool { return sl.live && sl.first == nil }
+
+// filter is the request's, with what its schedule narrows.
+func (r *Request) filter() Filter {
+	f := r.Filter
+	f.TopNSigma = max(f.TopNSigma, r.Schedule.TopNSigma)
+	if r.Schedule.MinP > 0 {
+		f.MinP = r.Schedule.MinP
+	}
+	return f
 }
 
 // NewEngine takes the memory of the cache.
@@ -179,6 +216,7 @@ func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slo
 		e.slots[i] = slot{}
 	}
 	e.prompt = prefilled{} // the weights may be others now
+	e.held = nil
 	e.loop = e.device
 	if in.OnHost() {
 		e.loop = nil // an operation without a kernel needs the host at every Linear
@@ -193,42 +231,65 @@ func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slo
 	}
 	more := true
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := e.fill(ctx, in, &more, next, done); err != nil {
 			return err
 		}
 		live := 0
 		for i := range e.slots {
-			for more && !e.slots[i].live {
-				req, ok := next(i)
-				if !ok {
-					more = false
-					break
-				}
-				if err := e.start(i, req, in, done); err != nil {
-					return err
-				}
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-			}
 			if e.slots[i].live {
 				live++
 			}
 		}
-		if live == 0 {
+		switch {
+		case live > 0:
+			if err := e.step(in, done); err != nil {
+				return err
+			}
+			if e.opt.Stepped != nil {
+				e.opt.Stepped()
+			}
+		case e.held == nil:
 			return nil
-		}
-		if err := e.step(in, done); err != nil {
-			return err
-		}
-		if e.opt.Stepped != nil {
-			e.opt.Stepped()
 		}
 	}
 }
 
-// start prefills slot i and chooses the first token.
-func (e *Engine) start(i int, req *Request, in *noise.Injector, done finished) error {
+// fill starts requests in the slots that are free. A request that needs two is held until a second one is free, and nothing else is
+// started meanwhile; more is false from when there are no requests left.
+func (e *Engine) fill(ctx context.Context, in *noise.Injector, more *bool, next func(slot int) (*Request, bool), done finished) error {
+	for i := range e.slots {
+		for !e.slots[i].live && (*more || e.held != nil) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			first, second, req := i, -1, e.held
+			switch {
+			case req != nil && i == e.holding:
+			case req != nil:
+				first, second, e.held = e.holding, i, nil
+			default:
+				var ok bool
+				if req, ok = next(i); !ok {
+					*more = false
+				} else if req.Schedule.Twice && len(e.slots) < 2 {
+					return errors.New("computing every token twice takes two rows: set generation.batch_size to 2 or more")
+				} else if req.Schedule.Twice {
+					e.held, e.holding = req, i
+				}
+			}
+			if !*more && req == nil || e.held != nil {
+				break
+			}
+			if err := e.start(first, second, req, in, done); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// start prefills slot i, and a second one unless that is -1, and chooses the first token.
+func (e *Engine) start(i, second int, req *Request, in *noise.Injector, done finished) error {
 	n := len(req.Prompt)
 	if n == 0 {
 		return errors.New("a prompt without tokens cannot be continued")
@@ -245,7 +306,11 @@ func (e *Engine) start(i int, req *Request, in *noise.Injector, done finished) e
 		}
 	}
 	sl := &e.slots[i]
-	*sl = slot{live: true, req: req, pos: n - 1}
+	*sl = slot{live: true, req: req, pos: n - 1, filter: req.filter()}
+	if second >= 0 {
+		sl.second = &e.slots[second]
+		*sl.second = slot{live: true, req: req, pos: n - 1, first: sl}
+	}
 	if req.Schedule.Adaptive != nil {
 		sl.stepper = req.Schedule.Adaptive()
 	}
@@ -253,7 +318,7 @@ func (e *Engine) start(i int, req *Request, in *noise.Injector, done finished) e
 	if req.Schedule.IsGreedy() {
 		sl.res.TMin, sl.res.TMax, sl.res.TMean = math.NaN(), math.NaN(), math.NaN()
 	}
-	if from := e.holder(i, req.Prompt); from >= 0 {
+	if from := e.holder(i, req.Prompt); from >= 0 && second < 0 {
 		return e.repeat(i, from, done)
 	}
 	return e.prefix(i, req.Prompt, in, done)
@@ -286,7 +351,7 @@ func (e *Engine) repeat(i, from int, done finished) error {
 		if i != from {
 			e.cache.Copy(s, from, i, len(p.ids))
 		}
-		e.choose(sl, slices.Clone(p.logits))
+		e.choose(sl, slices.Clone(p.logits), nil)
 		if e.loop != nil && sl.res.Finish == "" {
 			e.loop.started(s, i)
 		}
@@ -300,34 +365,57 @@ func (e *Engine) repeat(i, from int, done finished) error {
 // prefix runs a whole prefix through the model in one pass and chooses the next token of slot i.
 func (e *Engine) prefix(i int, ids []int, in *noise.Injector, done finished) error {
 	sl := &e.slots[i]
-	n := len(ids)
+	err := e.worker.Do(func(s *torch.Scope) error {
+		z := e.whole(s, sl, i, ids, in)
+		var other []float32
+		second := -1
+		if sl.second != nil {
+			second = e.index(sl.second)
+			other = e.whole(s, sl.second, second, ids, in)
+		}
+		if s.Err() != nil {
+			return s.Err()
+		}
+		e.choose(sl, z, other)
+		if e.loop != nil && sl.res.Finish == "" {
+			e.loop.started(s, i)
+			if second >= 0 {
+				e.loop.started(s, second)
+			}
+		}
+		return s.Err()
+	})
+	if err != nil {
+		sl.fail(fmt.Errorf("computing %d tokens: %w", len(ids), err))
+	}
+	return e.flush(i, done)
+}
+
+// whole is the logits after a whole prefix, under the noise of slot i.
+func (e *Engine) whole(s *torch.Scope, sl *slot, i int, ids []int, in *noise.Injector) []float32 {
 	cacheSlot, step := int32(i), uint32(0)
 	if e.opt.Recompute {
-		cacheSlot, step = 0, uint32(len(sl.res.IDs))
+		cacheSlot, step = 0, uint32(len(sl.owner().res.IDs))
 	}
 	if i == e.prompt.slot {
 		e.prompt = prefilled{} // its keys and values go
 	}
 	b := Prefix(ids, cacheSlot)
-	b.Rows = NoiseRows(sl.req.Draws, n, step)
-	if err := e.worker.Do(func(s *torch.Scope) error {
-		z := s.FloatView(s.Host(e.model.Forward(s, b, e.cache, in)))
-		if s.Err() != nil {
-			return s.Err()
-		}
-		sl.collect(b.Rows, 0, n)
-		if !e.opt.Recompute && !in.Random() {
-			e.prompt = prefilled{slices.Clone(ids), i, slices.Clone(z), sl.res.Effect}
-		}
-		e.choose(sl, z)
-		if e.loop != nil && sl.res.Finish == "" {
-			e.loop.started(s, i)
-		}
-		return s.Err()
-	}); err != nil {
-		sl.fail(fmt.Errorf("computing %d tokens: %w", n, err))
+	b.Rows = NoiseRows(sl.draws(), len(ids), step)
+	z := s.FloatView(s.Host(e.model.Forward(s, b, e.cache, in)))
+	if s.Err() != nil {
+		return nil
 	}
-	return e.flush(i, done)
+	sl.owner().collect(b.Rows, 0, len(ids))
+	if !e.opt.Recompute && !in.Random() && sl.second == nil && sl.first == nil {
+		e.prompt = prefilled{slices.Clone(ids), i, slices.Clone(z), sl.res.Effect}
+	}
+	return z
+}
+
+// index is that of a slot.
+func (e *Engine) index(sl *slot) int {
+	return slices.IndexFunc(e.batch.Slots, func(i int32) bool { return &e.slots[i] == sl })
 }
 
 // Prefix is the batch of one sequence's tokens from position 0 on, with the logits of the last.
@@ -355,7 +443,7 @@ func NoiseRows(d noise.Draws, n int, step uint32) *noise.Rows {
 func (e *Engine) step(in *noise.Injector, done finished) error {
 	if e.opt.Recompute {
 		for i := range e.slots {
-			if sl := &e.slots[i]; sl.live {
+			if sl := &e.slots[i]; sl.chooses() {
 				ids := append(append([]int{}, sl.req.Prompt...), sl.res.IDs...)
 				if err := e.prefix(i, ids, in, done); err != nil {
 					return err
@@ -376,7 +464,7 @@ func (e *Engine) step(in *noise.Injector, done finished) error {
 		if sl.live {
 			sl.pos++
 			b.Tokens[i], b.Positions[i] = int64(sl.next), int32(sl.pos)
-			e.rows.Keys.Set(i, sl.req.Draws)
+			e.rows.Keys.Set(i, sl.draws())
 			e.rows.Positions[i] = uint32(sl.pos)
 		}
 	}
@@ -388,7 +476,7 @@ func (e *Engine) step(in *noise.Injector, done finished) error {
 		}
 		for i := range e.slots {
 			if sl := &e.slots[i]; sl.live {
-				sl.collect(e.rows, i, i+1)
+				sl.owner().collect(e.rows, i, i+1)
 			}
 		}
 		e.chooseAll(z)
@@ -402,8 +490,13 @@ func (e *Engine) chooseAll(z []float32) {
 	v := e.model.Config.VocabSize
 	var wg sync.WaitGroup
 	for i := range e.slots {
-		if sl := &e.slots[i]; sl.live {
-			wg.Go(func() { e.choose(sl, z[i*v:(i+1)*v]) })
+		if sl := &e.slots[i]; sl.chooses() {
+			var other []float32
+			if sl.second != nil {
+				k := e.index(sl.second)
+				other = z[k*v : (k+1)*v]
+			}
+			wg.Go(func() { e.choose(sl, z[i*v:(i+1)*v], other) })
 		}
 	}
 	wg.Wait()
@@ -412,7 +505,7 @@ func (e *Engine) chooseAll(z []float32) {
 // flushAll hands over what a step has finished; its error is that of every live sequence.
 func (e *Engine) flushAll(err error, done finished) error {
 	for i := range e.slots {
-		if sl := &e.slots[i]; err != nil && sl.live {
+		if sl := &e.slots[i]; err != nil && sl.chooses() {
 			sl.fail(fmt.Errorf("a decode step: %w", err))
 		}
 		if err := e.flush(i, done); err != nil {
@@ -434,9 +527,15 @@ func (sl *slot) collect(rows *noise.Rows, from, to int) {
 	}
 }
 
-// choose picks the slot's next token from its logits z [V], and ends the sequence where it must.
-func (e *Engine) choose(sl *slot, z []float32) {
+// choose picks the slot's next token from its logits z [V], and ends the sequence where it must. other are the logits of its second
+// row, or nil.
+func (e *Engine) choose(sl *slot, z, other []float32) {
 	r, req := &sl.res, sl.req
+	if req.Schedule.Average && other != nil {
+		for i, v := range other {
+			z[i] = (z[i] + v) / 2
+		}
+	}
 	if p := req.Filter.RepetitionPenalty; p > 0 && p != 1 {
 		penalize(z, p, append(append([]int{}, req.Prompt...), r.IDs...))
 	}
@@ -446,10 +545,10 @@ func (e *Engine) choose(sl *slot, z []float32) {
 		return
 	}
 	id, t := top, len(r.IDs)
-	if temperature, sampled := sl.temperature(z); sampled {
+	if temperature, sampled := sl.temperature(condition.Step{IDs: r.IDs, Logits: z, Second: other, Text: e.text}); sampled {
 		sl.addTemperature(temperature)
-		if req.Filter.narrows() {
-			id = filteredMax(z, temperature, req.Filter, uint32(t), req.SampleKey)
+		if sl.filter.narrows() {
+			id = filteredMax(z, temperature, sl.filter, uint32(t), req.SampleKey)
 		} else {
 			id = gumbelMax(z, top, temperature, uint32(t), req.SampleKey)
 		}
@@ -467,25 +566,37 @@ func (e *Engine) choose(sl *slot, z []float32) {
 		r.Finish = finish.Length
 	default:
 		sl.next = id
+		if sl.second != nil {
+			sl.second.next = id
+		}
 	}
 }
 
-// temperature is that of the slot's next token, whose logits are z; sampled is false where the most likely token is taken.
-func (sl *slot) temperature(z []float32) (t float64, sampled bool) {
+// text is what tokens say, as far as the engine was told.
+func (e *Engine) text(ids []int) string {
+	if e.opt.Text == nil {
+		return ""
+	}
+	return e.opt.Text(ids)
+}
+
+// temperature is that of the slot's next token; sampled is false where the most likely token is taken.
+func (sl *slot) temperature(s condition.Step) (t float64, sampled bool) {
 	switch {
 	case sl.req.Schedule.IsGreedy():
 		return 0, false
 	case sl.stepper != nil:
-		t = sl.stepper.Temperature(condition.Step{IDs: sl.res.IDs, Logits: z})
+		t = sl.stepper.Temperature(s)
 		return t, t > 0
 	}
-	return sl.req.Schedule.At(len(sl.res.IDs)), true
+	t = sl.req.Schedule.At(len(sl.res.IDs))
+	return t, t > 0
 }
 
 // flush hands a finished sequence over and frees its slot.
 func (e *Engine) flush(i int, done finished) error {
 	sl := &e.slots[i]
-	if !sl.live || sl.res.Finish == "" {
+	if !sl.chooses() || sl.res.Finish == "" {
 		return nil
 	}
 	if n := sl.sampled; n > 0 {
@@ -497,6 +608,9 @@ func (e *Engine) flush(i int, done finished) error {
 		sl.res.Text, _ = sl.req.Stops.Cut(e.opt.Text(sl.res.IDs), sl.req.InThink)
 	}
 	res := sl.res
+	if sl.second != nil {
+		*sl.second = slot{}
+	}
 	*sl = slot{}
 	return done(i, res)
 }

@@ -11,15 +11,19 @@ import (
 )
 
 // Filter narrows the tokens that may be sampled, in transformers' order: repetition penalty on the logits, temperature,
-// top-k, top-p, min-p. The zero Filter keeps all. It does not apply to greedy decoding, but for the penalty.
+// top-n-sigma (which transformers lacks), top-k, top-p, min-p. The zero Filter keeps all. It does not apply to greedy decoding, but
+// for the penalty.
 type Filter struct {
+	TopNSigma         float64 // 0: off
 	TopK              int     // 0: off
 	TopP              float64 // 0 or 1: off
 	MinP              float64 // 0: off
 	RepetitionPenalty float64 // 0 or 1: off
 }
 
-func (f Filter) narrows() bool { return f.TopK > 0 || (f.TopP > 0 && f.TopP < 1) || f.MinP > 0 }
+func (f Filter) narrows() bool {
+	return f.TopNSigma > 0 || f.TopK > 0 || (f.TopP > 0 && f.TopP < 1) || f.MinP > 0
+}
 
 // maxGumbel bounds the Gumbel variate of any 32-bit word: -ln(-ln(1 - 2^-33)) = 22.874.
 const maxGumbel = 22.88
@@ -89,9 +93,15 @@ func filteredMax(z []float32, temperature float64, f Filter, step uint32, key ph
 
 // survivors returns the tokens that may be sampled, the likeliest first.
 func survivors(z []float32, temperature float64, f Filter) []int {
-	order := make([]int, len(z))
-	for i := range order {
-		order[i] = i
+	order := make([]int, 0, len(z))
+	least := math.Inf(-1)
+	if f.TopNSigma > 0 {
+		least = belowTop(z, f.TopNSigma)
+	}
+	for i, v := range z {
+		if float64(v) >= least {
+			order = append(order, i)
+		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(z[b], z[a]) })
 	if f.TopK > 0 && f.TopK < len(order) {
@@ -121,6 +131,18 @@ func survivors(z []float32, temperature float64, f Filter) []int {
 		order = order[:n]
 	}
 	return order
+}
+
+// belowTop is n standard deviations (n - 1, over the vocabulary) below the largest logit.
+func belowTop(z []float32, n float64) float64 {
+	top, mean, square := math.Inf(-1), 0.0, 0.0
+	for _, v := range z {
+		top, mean = max(top, float64(v)), mean+float64(v)/float64(len(z))
+	}
+	for _, v := range z {
+		square += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return top - n*math.Sqrt(square/max(float64(len(z)-1), 1))
 }
 
 // softmax returns softmax(z[order]/T); order is by falling z.

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/runner"
 	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 )
 
@@ -49,6 +51,8 @@ type PlannedCondition struct {
 	Samples     int    `json:"samples"`              // 0 where another condition's are used
 	SamplesOf   string `json:"samples_of,omitempty"` // the temperature whose samples it shares
 	Calibrated  bool   `json:"calibrated"`           // its temperature follows from a measured alpha
+
+	Notes []string `json:"notes,omitempty"` // what is special about it
 }
 
 // PlannedCalibrations is what measuring alpha takes, if it is not found on disk.
@@ -165,6 +169,7 @@ func (f *Forecast) layOut(cfg *config.Config, p *runner.Plan) {
 			pc.Calibrated = true
 			sources[cal.Noise.Label()] = true
 		}
+		pc.Notes = t.Notes(cfg.Under(c.Noise), condition.ConstantT(1))
 		if c.SamplesOf >= 0 {
 			pc.SamplesOf = cfg.Temperature[c.SamplesOf].Label()
 		} else {
@@ -221,6 +226,14 @@ func (f *Forecast) Markdown() string {
 		}
 		line("| %s | %s | %d | %s |", c.Noise, label, c.Replicates, samples)
 	}
+	if f.noted() {
+		line("")
+	}
+	for _, c := range f.Conditions {
+		for _, note := range c.Notes {
+			line("%s, %s: %s", c.Noise, c.Temperature, note)
+		}
+	}
 	line("\nSamples     %d in %s, %d new tokens at most", f.Samples, session.Count(len(f.Conditions), "condition"), f.TokensMost)
 	if c := f.Calibration; c != nil {
 		line("Calibration %s, %s, %s: %d tokens at most, where it is not found on disk", session.Count(c.Noises, "noise"), session.Count(c.Prompts, "prompt"), session.Count(c.Draws, "draw"), c.TokensAtMost)
@@ -238,6 +251,10 @@ func (f *Forecast) Markdown() string {
 		line("Time        not estimated: %s", f.NoTime)
 	}
 	return b.String()
+}
+
+func (f *Forecast) noted() bool {
+	return slices.ContainsFunc(f.Conditions, func(c PlannedCondition) bool { return len(c.Notes) > 0 })
 }
 
 // spell is a time with three digits or so.

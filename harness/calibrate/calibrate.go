@@ -32,7 +32,7 @@ import (
 )
 
 // calibrationSchema is the version of a calibration file; it changes when a key changes meaning.
-const calibrationSchema = 1
+const calibrationSchema = 2
 
 // Calibration is a measured alpha(t): a file with its own fingerprint, found again by other runs.
 type Calibration struct {
@@ -135,8 +135,9 @@ func (c *Calibrator) parts(of condition.Calibration) map[string]string {
 	parts := map[string]string{
 		"noise": of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
 		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws), "prompts": session.ShortSHA(fmt.Sprint(c.Prompts)),
-		"base": strconv.FormatFloat(of.Base, 'g', -1, 64), "fitted": strconv.FormatBool(of.Fit),
-		"dtype": c.cfg.Model.DType, "device": c.id.Device, "threads": strconv.Itoa(c.id.Threads),
+		"base": strconv.FormatFloat(of.Base, 'g', -1, 64), "fitted": strconv.FormatBool(of.Needs.Fit),
+		"marginal": strconv.FormatBool(of.Needs.Marginal),
+		"dtype":    c.cfg.Model.DType, "device": c.id.Device, "threads": strconv.Itoa(c.id.Threads),
 	}
 	for k, v := range c.id.Hashes {
 		if k != "data" {
@@ -161,8 +162,11 @@ func (c *Calibrator) paths(of condition.Calibration, fingerprint string) (run, s
 	if of.Base != 1 {
 		name += fmt.Sprintf("-base-%g", of.Base)
 	}
-	if of.Fit {
+	if of.Needs.Fit {
 		name += "-fitted"
+	}
+	if of.Needs.Marginal {
+		name += "-marginal"
 	}
 	return filepath.Join(c.cfg.Output, "calibration", name+".json"), filepath.Join(filepath.Dir(c.cfg.Output), "calibrations", fingerprint+".json")
 }
@@ -342,7 +346,7 @@ func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fing
 	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.Prompts), c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
 	curve, effect, err := AlphaCurve(ctx, c.lm, c.Prompts, clean, decode.Probing{
 		Noise: of.Noise, Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
-	}, c.cfg.Generation.KVCache, of.Base, of.Fit)
+	}, c.cfg.Generation.KVCache, of.Base, of.Needs)
 	if err != nil {
 		return nil, fmt.Errorf("calibrating under %q: %w", label, err)
 	}
@@ -357,9 +361,10 @@ func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fing
 }
 
 // AlphaCurve measures alpha(t) along the continuations of prompts.
-func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, fit bool) (*alpha.Curve, condition.Effect, error) {
-	collector := alpha.NewCollector(Lengths(continuations), p.Draws, base, fit)
+func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, needs alpha.Needs) (*alpha.Curve, condition.Effect, error) {
+	collector := alpha.NewCollector(Lengths(continuations), p.Draws, base, needs)
 	collector.Chips = p.Noise.Chips()
+	p.ByRow = needs.Marginal
 	var set ProbeSet
 	set.TeacherForcing(prompts, continuations, kvCache, collector.Add)
 	effect, err := set.Run(ctx, lm, p)

@@ -103,6 +103,7 @@ func (p *Plan) meta(fingerprint string, examples int, settings map[string]string
 		if c.Samples > 1 {
 			rc.Samples = c.Samples
 		}
+		rc.Notes = append(rc.Notes, t.Notes(p.cfg.Under(c.Noise), c.schedule)...)
 		if c.SamplesOf >= 0 {
 			of := c.SamplesOf
 			rc.SamplesOf = &of

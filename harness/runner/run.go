@@ -490,6 +490,7 @@ func (r *runner) request(t todo) *decode.Request {
 		Filter:    decode.Filter{TopK: g.TopK, TopP: g.TopP, MinP: g.MinP, RepetitionPenalty: g.RepetitionPenalty},
 		SampleKey: philox.NewKey(philox.Sample, r.cfg.Seed, t.key.Replicate, example),
 		Draws:     noise.RunDraws(r.cfg.Seed, t.key.Replicate, example),
+		Second:    noise.RunDraws(r.cfg.Seed, t.key.Replicate, example+" second row"),
 		Stops:     r.stops, InThink: r.prompts[t.key.Order].InThink,
 	}
 }

@@ -190,7 +190,7 @@ type alphaMeasurement struct {
 
 func (m *alphaMeasurement) measure(ctx context.Context, n condition.Noise) (*NoiseAlpha, error) {
 	var set, fixed calibrate.ProbeSet
-	collector := alpha.NewCollector(calibrate.Lengths(m.continuations), m.Draws, m.Base, false)
+	collector := alpha.NewCollector(calibrate.Lengths(m.continuations), m.Draws, m.Base, alpha.Needs{})
 	collector.Chips = n.Chips()
 	set.TeacherForcing(m.Prompts, m.continuations, m.KVCache, collector.Add)
 	var reference, contexts []*sample

@@ -92,7 +92,7 @@ func MeasureTemps(ctx context.Context, s *session.Session, temperatures []float6
 // the divergences at the temperatures that are then known.
 func (r *TempsReport) measure(ctx context.Context, lm *decode.LM, n condition.Noise, prompts, continuations [][]int, temperatures []float64) ([]TempsRow, error) {
 	p := decode.Probing{Noise: n, Draws: r.Draws, Seed: r.Seed}
-	curve, _, err := calibrate.AlphaCurve(ctx, lm, prompts, continuations, p, r.KVCache, r.Base, true)
+	curve, _, err := calibrate.AlphaCurve(ctx, lm, prompts, continuations, p, r.KVCache, r.Base, alpha.Needs{Fit: true})
 	if err != nil {
 		return nil, err
 	}

@@ -196,11 +196,11 @@ func TestSchedules(t *testing.T) {
 		{&Constant{Value: 0.7}, noisy, []float64{0.7}, math.NaN(), nil},
 		{&Constant{Values: []float64{0.7, 0.8}}, noisy, []float64{0.8}, math.NaN(), nil},
 		{&GreedyPolicy{}, noisy, nil, math.NaN(), nil},
-		{&ConstantTStar{Base: 0.5}, noisy, []float64{0.5 * math.Sqrt(2.5)}, 1.5, &Calibration{noisy, 0.5, false}},
-		{&DynamicTStar{Form: "linear", Base: 0.5}, noisy, []float64{2, 0.5}, 1.5, &Calibration{noisy, 0.5, false}},
+		{&ConstantTStar{Base: 0.5}, noisy, []float64{0.5 * math.Sqrt(2.5)}, 1.5, &Calibration{noisy, 0.5, alpha.Needs{}}},
+		{&DynamicTStar{Form: "linear", Base: 0.5}, noisy, []float64{2, 0.5}, 1.5, &Calibration{noisy, 0.5, alpha.Needs{}}},
 		{&ConstantTStar{Base: 0.5}, clean, []float64{0.5}, 0, nil},
 		{&DynamicTStar{}, clean, []float64{1}, 0, nil},
-		{&DynamicTStar{From: Noise{Kind: Weight, Scale: 2}}, clean, []float64{1, 0.5}, 1.5, &Calibration{Noise{Kind: Weight, Scale: 2}, 1, false}},
+		{&DynamicTStar{From: Noise{Kind: Weight, Scale: 2}}, clean, []float64{1, 0.5}, 1.5, &Calibration{Noise{Kind: Weight, Scale: 2}, 1, alpha.Needs{}}},
 	} {
 		var asked *Calibration
 		s, mean, err := NewTemperature(tc.policy).Resolve(Under{1, tc.under, th}, func(c Calibration) (*alpha.Curve, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gsmeval/gsmeval/internal/keys"
+	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
@@ -168,6 +169,17 @@ func (n Noise) Fresh() bool {
 
 // Chips tells whether a replicate is a random chip: a draw of the weights, which all questions share.
 func (n Noise) Chips() bool { return n.randomAt(operation.Weights) }
+
+// Law is the law that tokens are sampled from under the noise: that of one draw for the whole text, or the mean over draws.
+func (n Noise) Law() alpha.Law {
+	switch fresh := n.Fresh(); {
+	case fresh && n.Chips():
+		return alpha.Both
+	case fresh:
+		return alpha.MeanDraws
+	}
+	return alpha.OneDraw
+}
 
 func (n Noise) randomAt(p operation.Place) bool {
 	op := n.At(p)

@@ -32,6 +32,18 @@ type Calibrated interface {
 	Normalise(t Theory)
 }
 
+// Choosy is a policy that some noises are wrong for, which is known before anything is measured.
+type Choosy interface {
+	Policy
+	Suits(under Under) error
+}
+
+// Noted is a policy with something to say about a condition, which stands under its table.
+type Noted interface {
+	Policy
+	Notes(under Under, s Schedule) []string
+}
+
 // Under is the noise that a schedule is for, and the theory that holds where a policy says nothing else.
 type Under struct {
 	Index  int // of the noise in the grid
@@ -51,7 +63,7 @@ type Theory struct {
 type Calibration struct {
 	Noise Noise
 	Base  float64
-	Fit   bool // the T of least divergence too, at every position
+	Needs alpha.Needs // what beside the moments
 }
 
 // row is a policy of the table.
@@ -66,6 +78,12 @@ var policies = []row{
 	{"constant_tstar", func() Policy { return &ConstantTStar{} }},
 	{"dynamic_tstar", func() Policy { return &DynamicTStar{} }},
 	{"greedy", func() Policy { return &GreedyPolicy{} }},
+	{"reset", func() Policy { return &Reset{} }},
+	{"entropy", func() Policy { return &Entropy{} }},
+	{"top_n_sigma", func() Policy { return &TopNSigma{} }},
+	{"min_p", func() Policy { return &MinP{} }},
+	{"average", func() Policy { return &Average{} }},
+	{"online", func() Policy { return &Online{} }},
 }
 
 // Policies lists the policies.
@@ -162,17 +180,30 @@ func (t Temperature) IsCalibrated() bool {
 	return ok
 }
 
+// Notes say what is special about the temperatures under a noise.
+func (t Temperature) Notes(under Under, s Schedule) []string {
+	if p, ok := t.Policy.(Noted); ok {
+		return p.Notes(under, s)
+	}
+	return nil
+}
+
 // Resolve is the schedule under a noise and the mean alpha behind it, NaN where none was measured. measure is asked for what
 // Calibration needs.
 func (t Temperature) Resolve(under Under, measure func(Calibration) (*alpha.Curve, error)) (Schedule, float64, error) {
 	c, needed := t.Calibration(under)
 	if !needed {
 		mean := math.NaN()
-		if t.IsCalibrated() {
+		if t.IsCalibrated() && under.Noise.Empty() {
 			mean = 0 // without noise there is nothing to measure
 		}
 		s, err := t.Schedule(under, nil)
 		return s, mean, err
+	}
+	if p, ok := t.Policy.(Choosy); ok {
+		if err := p.Suits(under); err != nil {
+			return Schedule{}, 0, err
+		}
 	}
 	curve, err := measure(c)
 	if err != nil {

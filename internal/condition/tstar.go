@@ -2,6 +2,8 @@ package condition
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/internal/keys"
@@ -49,7 +51,7 @@ func checkTStar(r keys.Report, form string, base float64, from Noise) {
 }
 
 // CheckForm checks the name of a form of T*.
-func CheckForm(r keys.Report, key, form string) { r.OneOf(key, form, words(alpha.Forms)...) }
+func CheckForm(r keys.Report, key, form string) { r.OneOf(key, form, words(alpha.Forms())...) }
 
 // CheckSmooth checks the name of a smoothing.
 func CheckSmooth(r keys.Report, key, smooth string) { r.OneOf(key, smooth, words(alpha.Smoothings)...) }
@@ -112,11 +114,37 @@ func (p *DynamicTStar) Calibration(under Under) (c Calibration, needed bool) {
 }
 
 func tstarCalibration(t Theory, under Under, from Noise) (c Calibration, needed bool) {
-	source := under.Noise
-	if !from.isZero() {
-		source = from
+	source := source(under, from)
+	form, err := formFor(t.Form, source)
+	if err != nil {
+		form = t.Form // Schedule says what is wrong
 	}
-	return Calibration{source, t.Base, t.Form == alpha.Fitted}, !source.Empty()
+	return Calibration{source, t.Base, form.Needs()}, !source.Empty()
+}
+
+// source is the noise whose calibration counts.
+func source(under Under, from Noise) Noise {
+	if from.isZero() {
+		return under.Noise
+	}
+	return from
+}
+
+// formFor is the form that is taken under a noise. Where one draw holds for the whole text, the mean of the law over what is drawn
+// anew is that law itself, and marginal is fitted.
+func formFor(f alpha.Form, n Noise) (alpha.Form, error) {
+	law := n.Law()
+	switch {
+	case f.Law() != alpha.MeanDraws || law == alpha.MeanDraws || n.Empty():
+		return f, nil
+	case f == alpha.Marginal && law == alpha.OneDraw:
+		return alpha.Fitted, nil
+	case law == alpha.OneDraw:
+		return "", fmt.Errorf("form %s is for noise that is drawn anew at every token, which this one is not (%s); set form to fitted or fisher",
+			f, n.Label())
+	}
+	return "", fmt.Errorf("form %s would need several draws of the activations' noise on each chip, and a calibration takes one (%s); "+
+		"set form to fitted or fisher, or perturb either weights or activations", f, n.Label())
 }
 
 func (p *ConstantTStar) theory(under Under) Theory {
@@ -137,8 +165,12 @@ func (p *ConstantTStar) Schedule(under Under, curve *alpha.Curve) (Schedule, err
 	if curve == nil {
 		return ConstantT(t.Base), nil
 	}
-	constant, err := curve.Constant(t.Form)
-	return ConstantT(constant), err
+	form, err := formFor(t.Form, source(under, p.From))
+	if err != nil {
+		return Schedule{}, err
+	}
+	constant, err := curve.Constant(form)
+	return byPosition([]float64{constant}), err
 }
 
 // Schedule is the T*(t) of the curve; T_base where there is no noise to correct.
@@ -147,6 +179,87 @@ func (p *DynamicTStar) Schedule(under Under, curve *alpha.Curve) (Schedule, erro
 	if curve == nil {
 		return ConstantT(t.Base), nil
 	}
-	dynamic, err := curve.Dynamic(t.Form, t.Smooth, t.Window)
-	return Schedule{T: dynamic}, err
+	form, err := formFor(t.Form, source(under, p.From))
+	if err != nil {
+		return Schedule{}, err
+	}
+	dynamic, err := curve.Dynamic(form, t.Smooth, t.Window)
+	return byPosition(dynamic), err
+}
+
+// byPosition is a temperature for each position; 0 takes the most likely token.
+func byPosition(t []float64) Schedule {
+	if !slices.ContainsFunc(t, func(v float64) bool { return v != 0 }) {
+		return Greedy()
+	}
+	return Schedule{T: t}
+}
+
+// Suits is an error where the form has no meaning under the noise.
+func (p *ConstantTStar) Suits(under Under) error {
+	_, err := formFor(p.theory(under).Form, source(under, p.From))
+	return err
+}
+
+// Suits is an error where the form has no meaning under the noise.
+func (p *DynamicTStar) Suits(under Under) error {
+	_, err := formFor(p.theory(under).Form, source(under, p.From))
+	return err
+}
+
+// Notes say whether the form is right for the noise, and where it has no temperature.
+func (p *ConstantTStar) Notes(under Under, s Schedule) []string {
+	return tstarNotes(p.theory(under).Form, source(under, p.From), s)
+}
+
+// Notes say whether the form is right for the noise, and where it has no temperature.
+func (p *DynamicTStar) Notes(under Under, s Schedule) []string {
+	return tstarNotes(p.theory(under).Form, source(under, p.From), s)
+}
+
+func tstarNotes(f alpha.Form, n Noise, s Schedule) (notes []string) {
+	if n.Empty() {
+		return nil
+	}
+	if note := FormNote(f, n); note != "" {
+		notes = append(notes, note)
+	}
+	none := 0
+	for _, t := range s.T {
+		if t == 0 {
+			none++
+		}
+	}
+	switch {
+	case s.IsGreedy():
+		notes = append(notes, fmt.Sprintf("%s has no temperature under this noise: the most likely token is taken.", f))
+	case none > 0:
+		notes = append(notes, fmt.Sprintf("%s has no temperature at %d of %d positions: the most likely token is taken there.", f, none, len(s.T)))
+	}
+	return notes
+}
+
+// FormNote says what a form is for where that is not the noise at hand; "" where it is.
+func FormNote(f alpha.Form, n Noise) string {
+	law := n.Law()
+	if f.Law() == law {
+		return ""
+	}
+	says := "matches spreads and brings no distribution closest"
+	switch f.Law() {
+	case alpha.OneDraw:
+		says = "is for noise of which one draw holds for a text"
+	case alpha.MeanDraws:
+		says = "is for noise that is drawn anew for every token"
+	case alpha.Both:
+	}
+	switch {
+	case f == alpha.Marginal && law == alpha.OneDraw:
+		return "one draw of this noise holds for a text, under which marginal is fitted."
+	case law == alpha.OneDraw:
+		return fmt.Sprintf("the form %s %s; one draw of this noise holds for a text, and fitted or fisher are for that.", f, says)
+	case law == alpha.MeanDraws:
+		return fmt.Sprintf("the form %s %s; this one is drawn anew for every token, and marginal is for that.", f, says)
+	}
+	return fmt.Sprintf("the form %s %s; of this noise a part holds for a text and a part is drawn anew, and no form is for both.", f, says)
 }

@@ -1,6 +1,7 @@
 package alpha
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
@@ -36,7 +37,15 @@ type Curve struct {
 
 	Fit       float64 `json:"fit,omitempty"`      // T of least KL, pooled over positions
 	Marginal  float64 `json:"marginal,omitempty"` // T of least marginal KL, pooled over positions
-	Entropy80 float64 `json:"entropy_p80"`        // 80th percentile of the noisy logits' entropy
+	Bins      []Bin   `json:"bins,omitempty"`
+	Entropy80 float64 `json:"entropy_p80"` // 80th percentile of the noisy logits' entropy
+}
+
+// Bin is a temperature for a range of the noisy logits' entropy, up to where the next bin begins.
+type Bin struct {
+	From float64 `json:"from"` // nats
+	N    int     `json:"n"`    // positions of prompts that it was fitted on
+	T    float64 `json:"t"`    // of least divergence; 0 where that has no temperature
 }
 
 // Mean is the mean of alpha over the positions.
@@ -144,6 +153,7 @@ func (c *Collector) Curve() *Curve {
 	curve := &Curve{Base: c.base, Draws: c.draws}
 	pooled, marginals := make(Slopes, len(Grid)), &kls{}
 	var entropies []float64
+	var seen []position
 	for t := 0; ; t++ {
 		var p Point
 		var means []float64
@@ -166,6 +176,7 @@ func (c *Collector) Curve() *Curve {
 					slopes.add(c.slopes[i][d*n+t])
 				}
 			}
+			seen = append(seen, position{i, t, mean(entropies[len(entropies)-c.draws:])})
 			weight := c.moments[i][t].Weight
 			p.Weight, p.VarPair = p.Weight+weight, p.VarPair+weight*variance(pairs)
 			if c.needs.Marginal {
@@ -206,7 +217,54 @@ func (c *Collector) Curve() *Curve {
 		curve.Points = append(curve.Points, p)
 	}
 	curve.Entropy80 = percentile(entropies, 0.8)
+	curve.Bins = c.bins(seen)
 	return curve
+}
+
+// position is one of a prompt, with the mean entropy of its noisy logits.
+type position struct {
+	prompt, t int
+	entropy   float64
+}
+
+// binCount is how many temperatures a calibration fits by entropy.
+const binCount = 5
+
+// bins cuts positions into bins of equal size by entropy and finds the temperature of least divergence in each. A bin is of one
+// temperature, and a position is in one bin: that of its mean entropy, though its draws may differ.
+func (c *Collector) bins(seen []position) []Bin {
+	if !c.needs.Fit && !c.needs.Marginal {
+		return nil
+	}
+	slices.SortStableFunc(seen, func(a, b position) int { return cmp.Compare(a.entropy, b.entropy) })
+	var list []Bin
+	for k := range binCount {
+		part := seen[k*len(seen)/binCount : (k+1)*len(seen)/binCount]
+		if len(part) == 0 || k > 0 && part[0].entropy == list[len(list)-1].From {
+			continue // fewer positions than bins, or all alike
+		}
+		b := Bin{From: part[0].entropy, N: len(part)}
+		if len(list) == 0 {
+			b.From = 0
+		}
+		slopes, marginal := make(Slopes, len(Grid)), &kls{}
+		for _, at := range part {
+			if c.needs.Marginal {
+				marginal.add(c.kls[at.prompt][at.t])
+				continue
+			}
+			for d := range c.draws {
+				slopes.add(c.slopes[at.prompt][d*c.lengths[at.prompt]+at.t])
+			}
+		}
+		if c.needs.Marginal {
+			b.T = within(marginal.least(c.base), c.base/coldest, c.base/hottest)
+		} else {
+			b.T = within(slopes.Root(), Grid[len(Grid)-1], Grid[0])
+		}
+		list = append(list, b)
+	}
+	return list
 }
 
 // variance is the unbiased one; 0 of a single value.

@@ -28,6 +28,7 @@ type Law string
 const (
 	OneDraw   Law = "one_draw"   // softmax(z'/T) of one e for the whole text: a chip, a quantised model
 	MeanDraws Law = "mean_draws" // the mean of softmax(z'/T) over e, which is drawn anew for every token
+	Both      Law = "both"       // on each chip, the mean over what is drawn anew: no form is for that
 )
 
 // Needs says what a calibration measures beside the moments.
