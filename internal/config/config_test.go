@@ -286,7 +286,7 @@ func TestRefused(t *testing.T) {
 		{"no values", "temperature: [{policy: constant, values: []}]", Options{}, []string{"temperature[0].values: expected a temperature for each noise, 1 in the order", "found 0"}},
 		{"a value of 0", "temperature: [{policy: constant, values: [0]}]", Options{}, []string{"temperature[0].values[0]: expected a number above 0"}},
 		{"values of no number", "temperature: [{policy: constant, values: [hot]}]", Options{}, []string{"temperature[0].values[0]: expected a finite number", "hot"}},
-		{"values of greedy", "temperature: [{policy: greedy, values: [1]}]", Options{}, []string{"temperature[0].values: only constant has this key, and this is greedy"}},
+		{"values of greedy", "temperature: [{policy: greedy, values: [1]}]", Options{}, []string{"temperature[0].values: only constant and entropy have this key, and this is greedy"}},
 		{"null for text", "name:", Options{}, []string{"name: expected text, found nothing"}},
 		{"null for a section", "generation:", Options{}, []string{"generation: expected a mapping", "found nothing"}},
 		{"text for a section", "generation: fast", Options{}, []string{"generation: expected a mapping", "fast"}},
