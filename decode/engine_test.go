@@ -436,7 +436,7 @@ func BenchmarkDecodeStep(b *testing.B) {
 			e := engine(b, f, Options{Slots: c.slots, Capacity: 50 + length})
 			for i := range c.slots {
 				req := &Request{Prompt: prompt(f, 50, i), MaxNew: length, Schedule: condition.ConstantT(1), SampleKey: 1}
-				if err := e.start(i, req, c.in, nil); err != nil {
+				if err := e.start(i, -1, req, c.in, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

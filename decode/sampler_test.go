@@ -433,3 +433,39 @@ func BenchmarkGumbelMax(b *testing.B) {
 		})
 	}
 }
+
+// TestTopNSigma keeps what is within n standard deviations of the largest logit, whatever the temperature, before any other filter.
+func TestTopNSigma(t *testing.T) {
+	t.Parallel()
+	r := random(9)
+	for range 50 {
+		z := gaussian(r, 200, 3)
+		mean, square, top := 0.0, 0.0, math.Inf(-1)
+		for _, v := range z {
+			mean += float64(v) / 200
+		}
+		for _, v := range z {
+			square, top = square+(float64(v)-mean)*(float64(v)-mean), max(top, float64(v))
+		}
+		n := 0.5 + 2*r.Float64()
+		var want []int
+		for i, v := range z {
+			if float64(v) >= top-n*math.Sqrt(square/199) {
+				want = append(want, i)
+			}
+		}
+		for _, temperature := range []float64{0.3, 2} {
+			got := survivors(z, temperature, Filter{TopNSigma: n})
+			slices.Sort(got)
+			if !slices.Equal(want, got) {
+				t.Errorf("n = %g, T = %g: %v survive, want %v", n, temperature, got, want)
+			}
+		}
+		if got := survivors(z, 1, Filter{TopNSigma: n, TopK: 1}); len(got) != 1 {
+			t.Errorf("%d tokens survive top-k 1", len(got))
+		}
+	}
+	if got := survivors([]float32{1}, 1, Filter{TopNSigma: 1}); len(got) != 1 {
+		t.Errorf("of one token %d survive", len(got))
+	}
+}

@@ -54,7 +54,11 @@ alpha(t) with its 95 % interval to OUTPUT/calibration. A run of the config finds
 				if asJSON {
 					return a.printJSON(cals)
 				}
-				if err := a.println("| Noise | Positions | alpha(0) | alpha(end) | mean alpha | beta | T* sqrt | linear | exact |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"); err != nil {
+				head, rule := "| Noise | Positions | alpha(0) | alpha(end) | mean alpha | beta |", "|---|--:|--:|--:|--:|--:|"
+				for _, f := range alpha.Forms() {
+					head, rule = head+" T* "+string(f)+" |", rule+"--:|"
+				}
+				if err := a.println(head + "\n" + rule); err != nil {
 					return err
 				}
 				for _, m := range cals {
@@ -79,12 +83,15 @@ func calibrationRow(m *calibrate.Calibration) string {
 		beta += p.Beta / float64(len(points))
 	}
 	row := fmt.Sprintf("| %s | %d | %.4g | %.4g | %.4g | %.3f ", m.Noise, len(points), points[0].Alpha, points[len(points)-1].Alpha, m.MeanAlpha, beta)
-	for _, f := range []alpha.Form{alpha.Sqrt, alpha.Linear, alpha.Exact} {
-		t, err := m.Curve.Constant(f)
-		if err != nil {
-			return err.Error()
+	for _, f := range alpha.Forms() {
+		switch t, err := m.Curve.Constant(f); {
+		case err != nil: // not measured, or not possible
+			row += "| – "
+		case t == 0:
+			row += "| greedy "
+		default:
+			row += fmt.Sprintf("| %.4f ", t)
 		}
-		row += fmt.Sprintf("| %.4f ", t)
 	}
 	return row + "|"
 }

@@ -362,6 +362,9 @@ func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fing
 
 // AlphaCurve measures alpha(t) along the continuations of prompts.
 func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, needs alpha.Needs) (*alpha.Curve, condition.Effect, error) {
+	if needs.Marginal && p.Draws < 2 {
+		return nil, nil, fmt.Errorf("the mean law of the form %s needs several draws: set calibration.draws to 2 at least, and better to 16", alpha.Marginal)
+	}
 	collector := alpha.NewCollector(Lengths(continuations), p.Draws, base, needs)
 	collector.Chips = p.Noise.Chips()
 	p.ByRow = needs.Marginal

@@ -491,7 +491,7 @@ func MeasureAlphaCurve(ctx context.Context, lm *decode.LM, o AlphaOptions) (*Alp
 	}
 	curve, _, err := calibrate.AlphaCurve(ctx, lm, o.Prompts[:1], continuations, decode.Probing{
 		Noise: o.Noises[0], Draws: o.Draws, Seed: o.Seed,
-	}, o.KVCache, 1, false)
+	}, o.KVCache, 1, alpha.Needs{})
 	if err != nil {
 		return nil, fmt.Errorf("alpha under %q: %w", o.Noises[0].Label(), err)
 	}

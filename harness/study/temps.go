@@ -105,7 +105,9 @@ func (r *TempsReport) measure(ctx context.Context, lm *decode.LM, n condition.No
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, TempsRow{Noise: n.Label(), Temperature: t, TStar: form})
+		if t > 0 {
+			rows = append(rows, TempsRow{Noise: n.Label(), Temperature: t, TStar: form})
+		}
 	}
 	slices.SortStableFunc(rows, func(a, b TempsRow) int {
 		switch {

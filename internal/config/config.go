@@ -133,7 +133,7 @@ type Calibration struct {
 	Draws      int      `yaml:"draws"`     // noise draws for each prompt
 	Smooth     string   `yaml:"smooth"`    // none, moving_average, exponential
 	Window     int      `yaml:"window"`    // positions in the moving average
-	Form       string   `yaml:"form"`      // sqrt, linear, exact, fitted
+	Form       string   `yaml:"form"`      // alpha.Forms
 	Base       float64  `yaml:"base"`      // T_base
 	Split      string   `yaml:"split"`
 	Data       string   `yaml:"data"`        // data set to take prompts from, "" for dataset.path
