@@ -240,7 +240,7 @@ func (c *Collector) bins(seen []position) []Bin {
 	var list []Bin
 	for k := range binCount {
 		part := seen[k*len(seen)/binCount : (k+1)*len(seen)/binCount]
-		if len(part) == 0 || k > 0 && part[0].entropy == list[len(list)-1].From {
+		if len(part) == 0 || len(list) > 0 && part[0].entropy == list[len(list)-1].From {
 			continue // fewer positions than bins, or all alike
 		}
 		b := Bin{From: part[0].entropy, N: len(part)}

@@ -229,3 +229,32 @@ func closeTo(t *testing.T, g float64, form Form, got, want, tolerance float64) {
 		t.Errorf("g = %g: T of %s is %.4f, want %.4f", g, form, got, want)
 	}
 }
+
+// TestBins cuts positions by entropy: where the model is sure the two candidates' optimum is another than where it is not, and each
+// bin has its own.
+func TestBins(t *testing.T) {
+	t.Parallel()
+	const draws, sigma = 400, 0.6
+	gaps := []float64{0.5, 0.5, 4.6, 4.6, 3, 3, 2, 2, 1, 1}
+	c := NewCollector([]int{len(gaps)}, draws, 1, Needs{Fit: true, Marginal: true})
+	frozen := NewCollector([]int{len(gaps)}, draws, 1, Needs{Fit: true})
+	for at, g := range gaps {
+		for d := range draws {
+			e := sigma * math.Sqrt2 * normalAt(d, draws)
+			clean, noisy := []float32{float32(g), 0}, []float32{float32(g + e/2), float32(-e / 2)}
+			c.Add(0, d, at, clean, noisy)
+			frozen.Add(0, d, at, clean, noisy)
+		}
+	}
+	bins, ofDraws := c.Curve().Bins, frozen.Curve().Bins
+	if len(bins) != 5 || len(ofDraws) != 5 {
+		t.Fatalf("%d and %d bins", len(bins), len(ofDraws))
+	}
+	for i, want := range []struct{ g, marginal, fitted float64 }{{4.6, 0.920, 0.960}, {3, 0.885, 0.985}, {2, 0.855, 1.080}, {1, 0.830, 1.675}} {
+		closeTo(t, want.g, Marginal, bins[i].T, want.marginal, 0.01)
+		closeTo(t, want.g, Fitted, ofDraws[i].T, want.fitted, 0.01)
+		if bins[i].N != 2 || bins[i].From >= bins[i+1].From {
+			t.Errorf("bin %d: %+v, the next %+v", i, bins[i], bins[i+1])
+		}
+	}
+}
