@@ -29,10 +29,10 @@ type Forecast struct {
 	TooLong     int                  `json:"questions_too_long"` // with the new tokens, for the model's positions
 	Conditions  []PlannedCondition   `json:"conditions"`
 	Samples     int                  `json:"samples"`
-	TokensMost  int64                `json:"tokens_at_most"`
-	Calibration *PlannedCalibrations `json:"calibration"`   // null where none is needed
-	Memory      *session.Memory      `json:"memory"`        // null where the weights are not on this machine
-	Time        *TimeEstimate        `json:"time_estimate"` // null where nothing was measured
+	TokensMost  int64                `json:"tokens_at_most"` // that are computed: twice those of a sample that takes two rows
+	Calibration *PlannedCalibrations `json:"calibration"`    // null where none is needed
+	Memory      *session.Memory      `json:"memory"`         // null where the weights are not on this machine
+	Time        *TimeEstimate        `json:"time_estimate"`  // null where nothing was measured
 	NoTime      string               `json:"no_time_estimate,omitempty"`
 }
 
@@ -176,9 +176,9 @@ func (f *Forecast) layOut(cfg *config.Config, p *runner.Plan) {
 			pc.Samples = c.Replicates * c.Samples * f.Questions
 		}
 		f.Samples += pc.Samples
+		f.TokensMost += int64(pc.Samples) * int64(c.Rows()) * int64(cfg.Generation.MaxNewTokens)
 		f.Conditions = append(f.Conditions, pc)
 	}
-	f.TokensMost = int64(f.Samples) * int64(cfg.Generation.MaxNewTokens)
 	if len(sources) > 0 {
 		n := cfg.Calibration.Prompts
 		if list := len(cfg.Calibration.PromptList); list > 0 {

@@ -96,7 +96,8 @@ func (s stopwatch) decodeEqual(sequences int, prompt []int, maxNew int) (float64
 
 // seconds is the time of the whole run, were every text as long as the limit.
 func (f *Forecast) seconds(t *TimeEstimate, cfg *config.Config, slots int, promptTokens float64) float64 {
-	maxNew, samples := float64(cfg.Generation.MaxNewTokens), float64(f.Samples)
+	maxNew := float64(cfg.Generation.MaxNewTokens)
+	samples := float64(f.TokensMost) / maxNew   // two for one that takes two rows
 	perToken := t.PrefillSeconds / promptTokens // of a prefill
 	run := samples*t.PrefillSeconds + math.Ceil(samples/float64(slots))*maxNew*t.StepSeconds
 	if !cfg.Generation.KVCache { // a step computes the whole prefix, which grows to promptTokens + maxNew

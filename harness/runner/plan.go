@@ -22,6 +22,14 @@ type cell struct {
 	SamplesOf   int // temperature index whose samples are shared, or -1
 }
 
+// Rows is how many rows of the batch a sample takes.
+func (c *cell) Rows() int {
+	if c.schedule.Twice {
+		return 2
+	}
+	return 1
+}
+
 // Plan is the grid of a run, in canonical order: noise, then temperature.
 type Plan struct {
 	cfg   *config.Config

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gsmeval/gsmeval/internal/keys"
@@ -52,7 +53,7 @@ func (p *Entropy) Check(r keys.Report, _ int) {
 func (p *Entropy) Label() string {
 	switch {
 	case len(p.Values) > 0:
-		return "T(entropy) " + spellBins(p.bins())
+		return "T(entropy) " + spellBins(p.bins(), -1)
 	case p.Base != 0:
 		return "T(entropy) base=" + number(p.Base)
 	}
@@ -70,13 +71,14 @@ func (p *Entropy) bins() []alpha.Bin {
 	return bins
 }
 
-// spellBins writes "0.6 to 0.5, 0.8 to 1.2, 1".
-func spellBins(bins []alpha.Bin) string {
+// spellBins writes "0.6 to 0.5, 0.8 to 1.2, 1", with so many digits; -1 for all.
+func spellBins(bins []alpha.Bin, digits int) string {
+	spell := func(x float64) string { return strconv.FormatFloat(x, 'g', digits, 64) }
 	parts := make([]string, len(bins))
 	for i, b := range bins {
-		parts[i] = number(b.T)
+		parts[i] = spell(b.T)
 		if i+1 < len(bins) {
-			parts[i] += " to " + number(bins[i+1].From)
+			parts[i] += " to " + spell(bins[i+1].From)
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -103,10 +105,9 @@ func (p *Entropy) Notes(_ Under, s Schedule) []string {
 	if len(p.Values) > 0 || s.Adaptive == nil {
 		return nil
 	}
-	return []string{"temperatures by entropy, in nats: " + strings.TrimPrefix(s.Name, entropyName) + "."}
+	bins, _ := s.Adaptive().(byEntropy)
+	return []string{"temperatures, up to entropies in nats: " + spellBins(bins, 3) + "."}
 }
-
-const entropyName = "entropy "
 
 // Schedule takes the temperature of the range that the entropy of a step lies in; T_base where there is no noise to fit to.
 func (p *Entropy) Schedule(under Under, curve *alpha.Curve) (Schedule, error) {
@@ -120,7 +121,7 @@ func (p *Entropy) Schedule(under Under, curve *alpha.Curve) (Schedule, error) {
 	if len(bins) == 0 {
 		return Schedule{}, fmt.Errorf("the calibration has no temperatures by entropy")
 	}
-	return Schedule{Adaptive: func() Stepper { return byEntropy(bins) }, Name: entropyName + spellBins(bins)}, nil
+	return Schedule{Adaptive: func() Stepper { return byEntropy(bins) }, Name: "entropy " + spellBins(bins, -1)}, nil
 }
 
 // byEntropy has no state: the temperature of a step depends on its logits alone.

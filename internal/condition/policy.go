@@ -168,6 +168,15 @@ func (t Temperature) Calibration(under Under) (c Calibration, needed bool) {
 	return Calibration{}, false
 }
 
+// Twice tells whether the policy computes every token in two rows, where the noise has two draws.
+func (t Temperature) Twice() bool {
+	switch t.Policy.(type) {
+	case *Average, *Online:
+		return true
+	}
+	return false
+}
+
 // From is the noise that the policy takes its calibration from, whatever noise it is used under; ok is false where it names none.
 func (t Temperature) From() (n Noise, ok bool) {
 	c, ok := t.Calibration(Under{Noise: Noise{Kind: None}})

@@ -283,6 +283,9 @@ func (s *source) temperatures(c *Config) {
 		problems := len(s.problems)
 		s.line(path+".name", t.Name, 100)
 		t.Check(s.report(path), len(c.Noise))
+		if t.Twice() && c.Generation.BatchSize == 1 {
+			s.bad("generation.batch_size", "policy %s computes every token in two rows; set it to 2 or more", t.Kind)
+		}
 		if len(s.problems) > problems {
 			continue
 		}
