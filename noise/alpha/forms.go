@@ -48,8 +48,8 @@ type formula struct {
 	whole func(*Curve) float64
 	// temperature is that of a signal; 0 where there is none.
 	temperature func(base, signal float64) float64
-	// check is what makes a curve unfit for the form.
-	check func(*Curve) error
+	// check is what makes a curve unfit for the form: for one temperature, or for one of each position.
+	check func(c *Curve, each bool) error
 }
 
 // formulas is every form.
@@ -91,13 +91,13 @@ var formulas = []formula{
 		form: Fitted, law: OneDraw, text: "the T of least mean KL(p || softmax(z'/T))", needs: Needs{Fit: true},
 		at: func(p Point) float64 { return p.Fit }, whole: func(c *Curve) float64 { return c.Fit },
 		temperature: func(_, t float64) float64 { return within(t, Grid[len(Grid)-1], Grid[0]) },
-		check:       func(c *Curve) error { return c.measured(Fitted, c.Fit) },
+		check:       func(c *Curve, _ bool) error { return c.measured(Fitted, c.Fit) },
 	},
 	{
 		form: Marginal, law: MeanDraws, text: "the T of least KL(p || mean of softmax(z'/T) over draws)", needs: Needs{Marginal: true},
 		at: func(p Point) float64 { return p.Marginal }, whole: func(c *Curve) float64 { return c.Marginal },
 		temperature: func(base, t float64) float64 { return within(t, base/coldest, base/hottest) },
-		check:       func(c *Curve) error { return c.measured(Marginal, c.Marginal) },
+		check:       func(c *Curve, _ bool) error { return c.measured(Marginal, c.Marginal) },
 	},
 	{
 		form: Probit, law: MeanDraws, text: "sqrt(T_base^2 - pi Var(e1 - e2)/8) of the two top candidates",
@@ -107,7 +107,7 @@ var formulas = []formula{
 			return sum / math.Max(c.sum(func(p Point) float64 { return p.Weight }), math.SmallestNonzeroFloat64)
 		},
 		temperature: func(base, v float64) float64 { return root(base*base - math.Pi/8*v) },
-		check: func(c *Curve) error {
+		check: func(c *Curve, _ bool) error {
 			if c.Draws < 2 {
 				return fmt.Errorf("form %s needs the variance over draws: set calibration.draws to 2 or more", Probit)
 			}
@@ -180,13 +180,13 @@ func (f Form) Needs() Needs {
 }
 
 // usable finds the form's row and checks that the curve has what it needs.
-func (c *Curve) usable(f Form) (*formula, error) {
+func (c *Curve) usable(f Form, each bool) (*formula, error) {
 	if len(c.Points) == 0 {
 		return nil, fmt.Errorf("the calibration has no positions")
 	}
 	row, err := f.row()
 	if err == nil && row.check != nil {
-		err = row.check(c)
+		err = row.check(c, each)
 	}
 	return row, err
 }
@@ -198,8 +198,12 @@ func (c *Curve) measured(f Form, t float64) error {
 	return nil
 }
 
-// covaries is an error that names the first position where noisy logits do not go with the clean ones.
-func (c *Curve) covaries() error {
+// covaries is an error that names the first position where noisy logits do not go with the clean ones. Where one temperature is for all,
+// their sum over positions has to.
+func (c *Curve) covaries(each bool) error {
+	if !each && c.sum(func(p Point) float64 { return p.CovP }) > 0 {
+		return nil
+	}
 	for t, p := range c.Points {
 		if p.CovP <= 0 {
 			return fmt.Errorf("form %s: the covariance of clean and noisy logits at position %d is %.3g, and has to be above 0: "+
@@ -211,7 +215,7 @@ func (c *Curve) covaries() error {
 
 // Constant is the one temperature T* of the curve; 0 where the form has none, and the most likely token is to be taken.
 func (c *Curve) Constant(f Form) (float64, error) {
-	row, err := c.usable(f)
+	row, err := c.usable(f, false)
 	if err != nil {
 		return 0, err
 	}
@@ -220,7 +224,7 @@ func (c *Curve) Constant(f Form) (float64, error) {
 
 // Dynamic is T*(t) for every measured position; 0 where the form has none.
 func (c *Curve) Dynamic(f Form, how Smoothing, window int) ([]float64, error) {
-	row, err := c.usable(f)
+	row, err := c.usable(f, true)
 	if err != nil {
 		return nil, err
 	}

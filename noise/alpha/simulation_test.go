@@ -95,9 +95,12 @@ func TestNearCertain(t *testing.T) {
 	c := NewCollector([]int{2}, 1, 1, Needs{})
 	c.Add(0, 0, 0, []float32{2, 0}, []float32{1, 0})
 	c.Add(0, 0, 1, []float32{2, 0}, []float32{-1, 0}) // the noise turns the model's choice round
-	_, err := c.Curve().Constant(Fisher)
-	if err == nil || !strings.Contains(err.Error(), "position 1") {
+	if _, err := c.Curve().Dynamic(Fisher, None, 1); err == nil || !strings.Contains(err.Error(), "position 1") {
 		t.Errorf("a covariance below 0: error %v, want one that names position 1", err)
+	}
+	c.Add(0, 0, 0, []float32{2, 0}, []float32{0.5, 0}) // and now in the sum over positions too
+	if _, err := c.Curve().Constant(Fisher); err == nil || !strings.Contains(err.Error(), "position 1") {
+		t.Errorf("covariances below 0 in the sum: error %v, want one that names position 1", err)
 	}
 }
 
