@@ -1,6 +1,10 @@
 package alpha
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // The temperatures at which marginal divergences are taken are T_base/x for x from hottest to coldest in steps of xStep: even
 // in 1/T, so that each power of a token follows from the last by one product.
@@ -42,7 +46,7 @@ func (k *kls) least(base float64) float64 {
 // marginal gathers the draws of one position.
 type marginal struct {
 	base    float64
-	support []int     // tokens that hold all but a millionth of p
+	support []int     // tokens that hold all of p but 1e-7
 	p       []float64 // theirs
 	sum     []float64 // [support][xCount], sums of softmax(noisy/T) and of their squares
 	square  []float64
@@ -54,11 +58,21 @@ type marginal struct {
 func newMarginal(clean []float32, base float64) *marginal {
 	m := &marginal{base: base}
 	lc, _ := logNormalizer(clean, base)
-	least := math.Log(1e-6/float64(len(clean))) + lc
-	for i, v := range clean {
-		if l := float64(v) / base; l >= least {
-			m.support, m.p = append(m.support, i), append(m.p, math.Exp(l-lc))
+	order := make([]int, len(clean))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(clean[b], clean[a]) })
+	mass := 0.0
+	for n, i := range order {
+		if mass += math.Exp(float64(clean[i])/base - lc); mass >= 1-1e-7 || n == len(order)-1 {
+			m.support = order[:n+1]
+			break
 		}
+	}
+	slices.Sort(m.support)
+	for _, i := range m.support {
+		m.p = append(m.p, math.Exp(float64(clean[i])/base-lc))
 	}
 	m.sum, m.square = make([]float64, len(m.support)*xCount), make([]float64, len(m.support)*xCount)
 	m.row = make([]float64, len(m.support)*xCount)

@@ -108,7 +108,7 @@ func TestNearCertain(t *testing.T) {
 // they were calibrated on.
 func TestZipf(t *testing.T) {
 	t.Parallel()
-	const v, draws, sigma = 1000, 128, 0.8
+	const v, draws, sigma = 1000, 96, 0.8
 	rng := rand.New(rand.NewPCG(7, 18))
 	clean := make([]float32, v)
 	for i := range clean {
@@ -135,7 +135,7 @@ func TestZipf(t *testing.T) {
 	for k := range law {
 		law[k] = make([]float64, v)
 	}
-	const fresh = 400
+	const fresh = 240
 	for range fresh {
 		z := noisy()
 		for k, d := range Diverge(clean, z, 1, temps) {
