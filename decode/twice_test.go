@@ -15,7 +15,6 @@ import (
 	"github.com/gsmeval/gsmeval/internal/torch"
 	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/alpha"
-	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
@@ -208,7 +207,7 @@ func TestOnlineAgreesWithManyDraws(t *testing.T) {
 			at[[2]int{i, row}] = &sums{make([]float64, v), make([]float64, v)}
 		}
 	}
-	if _, err := lm.Probe(t.Context(), probes, Probing{Noise: activation, Draws: many, Seed: 9, ByRow: true}, func(probe, _, row int, clean, noisy []float32) {
+	if _, err := lm.Probe(t.Context(), probes, Probing{Noise: activation, Draws: many, Seed: 9}, func(probe, _, row int, clean, noisy []float32) {
 		s, mean := at[[2]int{probe, row}], 0.0
 		for i, z := range noisy {
 			mean += float64(z-clean[i]) / float64(v)
@@ -233,48 +232,5 @@ func TestOnlineAgreesWithManyDraws(t *testing.T) {
 	t.Logf("%d tokens: two rows show a variance of %.4f, %d draws one of %.4f about their mean; Var(E[e]) is %.4f", rows, online/n, many, about/n, ofMean/n)
 	if math.Abs(online/about-1) > 0.05 {
 		t.Errorf("two rows show a variance of %.4f, %d draws %.4f", online/n, many, about/n)
-	}
-}
-
-// TestDrawsOfARowTogether visits the same logits as draw by draw, a row's in order.
-func TestDrawsOfARowTogether(t *testing.T) {
-	lm, err := Load(filepath.Join("..", "models", "gsm-tiny"), LoadOptions{Device: "cpu", Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lm.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	probes := []Probe{{IDs: prompt(&fixture{model: lm.Model}, 30, 1), From: 20, Together: 21, Sample: "a"}, {IDs: prompt(&fixture{model: lm.Model}, 12, 2), From: 11, Together: 12, Sample: "b"}}
-	const many = 3
-	visit := func(p Probing) (z [2][10][many][]float32, clean [2][10][]float32, effect condition.Effect) {
-		next := [2][10]int{}
-		effect, err := lm.Probe(t.Context(), probes, p, func(probe, draw, row int, c, n []float32) {
-			if next[probe][row] != draw {
-				t.Errorf("draw %d of row %d comes as number %d", draw, row, next[probe][row])
-			}
-			next[probe][row]++
-			z[probe][row][draw], clean[probe][row] = slices.Clone(n), slices.Clone(c)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return z, clean, effect
-	}
-	for _, n := range []condition.Noise{activation, {Weights: condition.Part{Kind: "int", Operation: &operation.Int{Bits: 8}}, Activations: gaussianPart(0.1)}} {
-		p := Probing{Noise: n, Draws: many, Seed: 4}
-		z, clean, effect := visit(p)
-		p.ByRow = true
-		zr, cleanr, effectr := visit(p)
-		sameResults(t, "noisy logits under "+n.Label(), z, zr)
-		sameResults(t, "clean logits", clean, cleanr)
-		if a, b := effect.Total(), effectr.Total(); a.Elements != b.Elements || math.Abs(a.Noise2/b.Noise2-1) > 1e-9 {
-			t.Errorf("the effect is %+v draw by draw, %+v row by row", a, b)
-		}
-	}
-	if _, err := lm.Probe(t.Context(), probes, Probing{Noise: condition.Noise{Kind: condition.Weight, Scale: 0.1}, Draws: 2, ByRow: true}, nil); err == nil {
-		t.Error("chips are visited row by row")
 	}
 }

@@ -367,10 +367,13 @@ func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]i
 	}
 	collector := alpha.NewCollector(Lengths(continuations), p.Draws, base, needs)
 	collector.Chips = p.Noise.Chips()
-	p.ByRow = needs.Marginal
 	var set ProbeSet
 	set.TeacherForcing(prompts, continuations, kvCache, collector.Add)
-	effect, err := set.Run(ctx, lm, p)
+	run := set.Run
+	if needs.Marginal {
+		run = set.RunTogether
+	}
+	effect, err := run(ctx, lm, p)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -25,6 +25,15 @@ func (s *ProbeSet) Run(ctx context.Context, lm *decode.LM, p decode.Probing) (co
 	})
 }
 
+// RunTogether is Run with the draws of a row one after another, for noise whose weights are the same in every draw.
+func (s *ProbeSet) RunTogether(ctx context.Context, lm *decode.LM, p decode.Probing) (condition.Effect, error) {
+	return lm.ProbeDraws(ctx, s.Probes, p, func(probe, row int, clean []float32, noisy [][]float32) {
+		for draw, z := range noisy {
+			s.visits[probe](draw, row, clean, z)
+		}
+	})
+}
+
 // TeacherForcing adds every position along the continuations.
 func (s *ProbeSet) TeacherForcing(prompts, continuations [][]int, kvCache bool, visit func(prompt, draw, t int, clean, noisy []float32)) {
 	probes, at := Forced(prompts, continuations, kvCache)

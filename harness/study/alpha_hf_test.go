@@ -82,7 +82,7 @@ func (g alphaGolden) measure(t *testing.T, lm *decode.LM, c alphaCase, kvCache b
 	probing := decode.Probing{Noise: condition.Noise{Kind: c.Noise, Scale: g.Scale}, Draws: g.Draws, Seed: 7}
 	points := byPosition{}
 	curve := func(prompt, continuation []int, at int) {
-		got, _, err := calibrate.AlphaCurve(t.Context(), lm, [][]int{prompt}, [][]int{continuation}, probing, kvCache, 1, false)
+		got, _, err := calibrate.AlphaCurve(t.Context(), lm, [][]int{prompt}, [][]int{continuation}, probing, kvCache, 1, alpha.Needs{})
 		if err != nil {
 			t.Fatal(err)
 		}
