@@ -21,7 +21,8 @@ inside() {
 }
 fail() { echo "wheel-check: $*" >&2; exit 1; }
 pip() { inside pip --disable-pip-version-check --quiet "$@"; }
-files() { (cd "$tmp/venv" && find . -name __pycache__ -prune -o -print | sort); }
+# Empty folders stay behind: pip removes none of share/, where completions belong.
+files() { (cd "$tmp/venv" && find . -name __pycache__ -prune -o ! -type d -print | sort); }
 
 site=$(inside python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 pip install -r "$root/scripts/requirements-module.txt"

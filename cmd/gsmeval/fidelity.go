@@ -30,7 +30,7 @@ type fidelityFlags struct {
 	temperatures             []float64
 	base                     float64
 	seed                     uint64
-	noCache, asJSON          bool
+	noCache, forms, asJSON   bool
 	out, dtype, device       string
 	changed                  func(name string) bool
 	parsed                   []condition.Noise // of noises
@@ -50,6 +50,7 @@ for having few of them. It writes fidelity.json, fidelity.csv and the plot as PN
 With --model it measures one noise along one text, by token ids, and writes no files.`,
 		Example: `  gsmeval fidelity configs/dyn_tstar.yaml --draws 16
   gsmeval fidelity configs/dyn_tstar.yaml --temperatures 0.8,0.9,1,1.1 --noise '{kind: activation, scale: 0.2}' --out fidelity-02
+  gsmeval fidelity configs/study_fidelity.yaml --forms
   gsmeval fidelity --model models/gsm-tiny --ids "1,2,3" --continuation "4,5,6" --noise '{kind: activation, scale: 0.2}' --draws 24 --temperatures "0.8,1,1.2" --json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -76,6 +77,7 @@ With --model it measures one noise along one text, by token ids, and writes no f
 	fl.StringVar(&f.ids, "ids", "", "prompt of --model as token ids, for example \"1,2,3\"")
 	fl.StringVar(&f.continuation, "continuation", "", "text of --model that follows the prompt, as token ids")
 	noisesFlag(c, &f.noises)
+	fl.BoolVar(&f.forms, "forms", false, "compare the forms of T*, calibrated on the calibration prompts, along the evaluated questions")
 	fl.IntVar(&f.draws, "draws", 16, "draws of each random noise, for each text (default: the config's, or 16)")
 	fl.Float64SliceVar(&f.temperatures, "temperatures", nil, "temperatures to try; --temps is the same (default: ten from 0.7 to 1.4 times the base)")
 	fl.Float64Var(&f.base, "base", 1, "temperature of the clean distribution (default: calibration.base of the config, or 1)")
@@ -101,7 +103,7 @@ func (f *fidelityFlags) check(config bool) error {
 	}
 	wrong, where := []string{"ids", "continuation", "dtype", "device"}, "goes with --model"
 	if !config {
-		wrong, where = []string{"set", "out"}, "goes with a CONFIG"
+		wrong, where = []string{"set", "out", "forms"}, "goes with a CONFIG"
 	}
 	for _, n := range wrong {
 		if f.changed(n) {
@@ -109,6 +111,8 @@ func (f *fidelityFlags) check(config bool) error {
 		}
 	}
 	switch {
+	case f.forms && f.changed("temperatures"):
+		return errors.New("give either --forms, which has temperatures of its own, or --temperatures")
 	case !config && (f.ids == "" || f.continuation == ""):
 		return errors.New("--model needs a text: --ids and --continuation")
 	case !config && len(f.noises) != 1:
@@ -152,7 +156,11 @@ func (a *app) fidelityOfConfig(ctx context.Context, s *session.Session, f fideli
 	if f.changed("base") {
 		base = f.base
 	}
-	o, err := study.FidelityOf(ctx, s, base)
+	of := study.FidelityOf
+	if f.forms {
+		of = study.FidelityOfForms
+	}
+	o, err := of(ctx, s, base)
 	if err != nil {
 		return err
 	}

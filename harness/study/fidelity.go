@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gsmeval/gsmeval/decode"
 	"github.com/gsmeval/gsmeval/harness/calibrate"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
+	"github.com/gsmeval/gsmeval/noise/alpha"
 	"github.com/gsmeval/gsmeval/noise/fidelity"
 )
 
@@ -26,6 +28,14 @@ type FidelityOptions struct {
 	Seed         uint64
 	Base         float64 // the clean law is softmax(z/base)
 	Temperatures []float64
+	// Forms, if not nil, gives each noise temperatures of its own: those of the forms of T*, that of its law first.
+	Forms func(n condition.Noise) ([]FormTemperature, error)
+}
+
+// FormTemperature is the constant T* of a form, or the base where no form is named.
+type FormTemperature struct {
+	Form alpha.Form
+	T    float64
 }
 
 // Continuations are the clean model's texts of one kind, one for each prompt.
@@ -71,6 +81,56 @@ func FidelityOf(ctx context.Context, s *session.Session, base float64) (Fidelity
 	return o, err
 }
 
+// FidelityOfForms compares the forms of T*: each calibrated on the calibration prompts, and measured along sampled continuations of the
+// evaluated questions under other draws, so that no form is measured on what it was fitted to.
+func FidelityOfForms(ctx context.Context, s *session.Session, base float64) (FidelityOptions, error) {
+	cal := s.Cfg.Calibration
+	o := FidelityOptions{
+		Noises: noisesOf(s), Draws: cal.Draws, KVCache: s.Cfg.Generation.KVCache, Seed: s.Cfg.Seed + 1, Base: base,
+	}
+	prompts, err := s.Prompts()
+	if err != nil {
+		return o, err
+	}
+	for _, p := range prompts {
+		o.Prompts = append(o.Prompts, p.IDs)
+	}
+	sampled, err := s.LM.ContinueSampled(ctx, o.Prompts, cal.Positions, base, o.Seed)
+	if err != nil {
+		return o, fmt.Errorf("continuing the evaluated questions without noise: %w", err)
+	}
+	o.Texts = []Continuations{{Sampled, sampled}}
+	measure := calibrate.New(s).Measurer(ctx)
+	o.Forms = func(n condition.Noise) ([]FormTemperature, error) {
+		var first, rest []FormTemperature
+		for _, form := range alpha.Forms() {
+			if form == alpha.Probit && !marginal(n) || form == alpha.Marginal && !marginal(n) {
+				continue // they are of fresh noise
+			}
+			curve, err := measure(condition.Calibration{Noise: n, Base: base, Needs: form.Needs()})
+			if err != nil {
+				return nil, err
+			}
+			t, err := curve.Constant(form)
+			switch {
+			case err != nil:
+				return nil, fmt.Errorf("form %s: %w", form, err)
+			case t <= 0:
+				s.Logf("form %s has no temperature under %s", form, n.Label())
+			case form == alpha.Marginal || form == alpha.Fitted && !marginal(n):
+				first = append(first, FormTemperature{form, t})
+			default:
+				rest = append(rest, FormTemperature{form, t})
+			}
+		}
+		if len(first) == 0 {
+			return nil, fmt.Errorf("the form that is right for %s has no temperature there", n.Label())
+		}
+		return slices.Concat(first, []FormTemperature{{"", base}}, rest), nil
+	}
+	return o, nil
+}
+
 // FidelityReport tells how near noisy models are to the clean one.
 type FidelityReport struct {
 	Schema  int             `json:"schema"`
@@ -88,6 +148,10 @@ type FidelityRow struct {
 	Text      string `json:"text"` // sampled, greedy or given
 	Positions int    `json:"positions"`
 	Draws     int    `json:"draws"` // 1 for a noise that is not random
+	// Form is whose T* the temperature is, and FromFirst the paired difference of the divergence (the marginal one where there is one)
+	// from the first form's, with its 95 % interval over texts.
+	Form      alpha.Form      `json:"form,omitempty"`
+	FromFirst *alpha.Interval `json:"from_first,omitempty"`
 	fidelity.Row
 	fidelity.Spread
 }
@@ -127,9 +191,20 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf
 		if marginal(n) && draws == 1 {
 			logf("one draw says nothing of the law of fresh noise; see --draws")
 		}
+		var forms []FormTemperature
+		if o.Forms != nil {
+			var err error
+			if forms, err = o.Forms(n); err != nil {
+				return nil, fmt.Errorf("temperatures under %q: %w", n.Label(), err)
+			}
+			o.Temperatures = nil
+			for _, f := range forms {
+				o.Temperatures = append(o.Temperatures, f.T)
+			}
+		}
 		c, effect, err := measureFidelity(ctx, lm, n, draws, o, prompts, continuations)
 		if err == nil {
-			err = r.add(c, effect, n, draws, o)
+			err = r.add(c, effect, n, draws, o, forms)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("fidelity under %q: %w", n.Label(), err)
@@ -180,7 +255,7 @@ func measureFidelity(
 }
 
 // add reads the rows of one noise off what was collected.
-func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n condition.Noise, draws int, o FidelityOptions) error {
+func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n condition.Noise, draws int, o FidelityOptions, forms []FormTemperature) error {
 	nearest := 0
 	for k, t := range o.Temperatures {
 		if math.Abs(t-o.Base) < math.Abs(o.Temperatures[nearest]-o.Base) {
@@ -198,8 +273,13 @@ func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n c
 		if err != nil {
 			return err
 		}
+		differences := c.Differences(texts, 0)
 		for k, row := range rows {
-			r.Rows = append(r.Rows, FidelityRow{n.Label(), of.Kind, c.Positions(texts), draws, row, spreads[k]})
+			x := FidelityRow{Noise: n.Label(), Text: of.Kind, Positions: c.Positions(texts), Draws: draws, Row: row, Spread: spreads[k]}
+			if forms != nil {
+				x.Form, x.FromFirst = forms[k].Form, &differences[k]
+			}
+			r.Rows = append(r.Rows, x)
 		}
 		f := FidelityNoise{
 			Noise: n.Label(), Text: of.Kind, T: o.Temperatures[nearest],

@@ -108,6 +108,9 @@ func (r *FidelityReport) Markdown() string {
 				nats(q.Mean), r.half(row), nats(q.P50), nats(q.P90), nats(q.P99), nats(q.P999), nats(q.Max), marginalCells(row.Marginal),
 				100*row.SameTop, 100*row.RMSdP, 100*row.MeanDP, row.PPLRatio)
 		}
+		if g[0].FromFirst != nil {
+			formsTable(&b, g)
+		}
 		r.Noises[i].markdown(&b)
 	}
 	return b.String()
@@ -137,6 +140,22 @@ func (r *FidelityReport) summary(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %.1f %% | %.4f | %s | %s |\n",
 			n.Noise, n.Text, snr, nats(n.Alpha), nats(n.Beta), exactly(n.T), nats(row.KLD.Mean), mean, 100*row.SameTop, row.PPLRatio, exactly(g[draw].T), at)
+	}
+}
+
+// formsTable is the forms of T* under one noise, against the first.
+func formsTable(b *strings.Builder, g []FidelityRow) {
+	fmt.Fprintf(b, "\n| Form | T | KLD | Marginal | Difference from %s | 95 %% CI |\n|---|--:|--:|--:|--:|--:|\n", g[0].Form)
+	for _, row := range g {
+		mean, name := "–", string(row.Form)
+		if m := row.Marginal; m != nil {
+			mean = nats(m.Mean)
+		}
+		if name == "" {
+			name = "none: the base"
+		}
+		d := row.FromFirst
+		fmt.Fprintf(b, "| %s | %.4g | %s | %s | %+.4f | [%+.4f, %+.4f] |\n", name, row.T, nats(row.KLD.Mean), mean, d.Mean, d.Lo, d.Hi)
 	}
 }
 

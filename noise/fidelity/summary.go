@@ -190,6 +190,29 @@ func (c *Collector) spread(texts []int, k int) Spread {
 	return s
 }
 
+// Differences are the paired 95 % intervals, over texts, of the divergence at each temperature from that at temperature number ref: of
+// the law of fresh noise where there is one, else of single draws.
+func (c *Collector) Differences(texts []int, ref int) []alpha.Interval {
+	out := make([]alpha.Interval, len(c.temperatures))
+	for k := range out {
+		var sums, sizes []float64
+		for _, i := range texts {
+			x := &c.texts[i]
+			values := x.kl
+			if x.pseudo != nil {
+				values = x.pseudo
+			}
+			sum := 0.0
+			for at := range x.sameTop {
+				sum += values[at*len(c.temperatures)+k] - values[at*len(c.temperatures)+ref]
+			}
+			sums, sizes = append(sums, sum), append(sizes, float64(len(x.sameTop)))
+		}
+		out[k] = alpha.Ratio(sums, sizes)
+	}
+	return out
+}
+
 // pooled are the sums of every n values.
 func pooled(v []float64, n int) []float64 {
 	out := make([]float64, len(v)/n)
