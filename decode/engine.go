@@ -270,14 +270,14 @@ func (e *Engine) fill(ctx context.Context, in *noise.Injector, more *bool, next 
 			default:
 				var ok bool
 				if req, ok = next(i); !ok {
-					*more = false
+					req, *more = nil, false
 				} else if req.Schedule.Twice && len(e.slots) < 2 {
 					return errors.New("computing every token twice takes two rows: set generation.batch_size to 2 or more")
 				} else if req.Schedule.Twice {
 					e.held, e.holding = req, i
 				}
 			}
-			if !*more && req == nil || e.held != nil {
+			if req == nil || e.held != nil {
 				break
 			}
 			if err := e.start(first, second, req, in, done); err != nil {

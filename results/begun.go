@@ -27,6 +27,7 @@ type Begun struct {
 	Shard   string          `json:"shard,omitempty"`
 	Config  json.RawMessage `json:"config"`
 	Started time.Time       `json:"started"`
+	made    []string        // folders that had to be made for it, the deepest first
 }
 
 // BegunError is what reading a run comes to that has no run.json yet. It is an fs.ErrNotExist.
@@ -55,6 +56,12 @@ func (e *BegunError) Progress(now time.Time) *Progress {
 
 // Write puts begun.json into dir, which is made where it is missing.
 func (b *Begun) Write(dir string) error {
+	for missing := dir; ; missing = filepath.Dir(missing) {
+		if _, err := os.Stat(missing); err == nil {
+			break
+		}
+		b.made = append(b.made, missing)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the run directory: %w", err)
 	}
@@ -66,12 +73,16 @@ func (b *Begun) Write(dir string) error {
 	return writeBytes(osFS{}, filepath.Join(dir, BegunFile), buf.Bytes())
 }
 
-// Ended takes begun.json away: run.json has taken over, or there is nothing to tell. A directory that is empty then goes too.
+// Ended takes begun.json away: run.json has taken over, or there is nothing to tell. Folders that were made for it go too, if they are empty then.
 func (b *Begun) Ended(dir string) error {
 	if err := os.Remove(filepath.Join(dir, BegunFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing %s: %w", BegunFile, err)
 	}
-	_ = os.Remove(dir) // fails where it holds anything
+	for _, made := range b.made {
+		if os.Remove(made) != nil {
+			break // it holds something
+		}
+	}
 	return nil
 }
 

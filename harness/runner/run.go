@@ -65,6 +65,10 @@ func (r *runner) begin(doing string) error {
 	if _, err := os.Stat(filepath.Join(r.dir, results.RunFile)); err == nil {
 		return nil
 	}
+	if r.begun != nil {
+		r.begun.Doing = doing
+		return r.begun.Write(r.dir)
+	}
 	config, err := r.cfg.JSON()
 	if err != nil {
 		return err
