@@ -77,7 +77,10 @@ func (c Columns) layout() (layout, error) {
 		template, usual, key string
 		pieces               *[]piece
 	}{
-		{c.Question, "question", "question", &l.question}, {c.Answer, "answer", "answer", &l.answer}, {c.ID, "", "id", &l.id}, {c.Cluster, "", "cluster", &l.cluster},
+		{c.Question, "question", "question", &l.question},
+		{c.Answer, "answer", "answer", &l.answer},
+		{c.ID, "", "id", &l.id},
+		{c.Cluster, "", "cluster", &l.cluster},
 	} {
 		template := part.template
 		if template == "" {
@@ -122,13 +125,25 @@ type Preset struct {
 var presets = map[string]Preset{
 	"openai/gsm8k":            {Gold: GoldHash},
 	"madrylab/gsm8k-platinum": {Gold: GoldHash},
-	"apple/gsm-symbolic":      {Gold: GoldHash, Columns: Columns{ID: "{original_id}-{instance}", Cluster: "original_id"}},
-	"qintongli/gsm-plus":      {Gold: GoldBare, Columns: Columns{Cluster: "seed_question"}},
-	"chilled/svamp":           {Gold: GoldBare, Columns: Columns{Question: "{Body} {Question}", Answer: "Answer", ID: "ID"}},
-	"chilled/multiarith":      {Gold: GoldBare, Columns: Columns{Answer: "final_ans"}},
-	"eleutherai/asdiv":        {Gold: GoldBare, Columns: Columns{Question: "{body} {question}"}, Splits: []string{"validation"}, Config: "asdiv"},
-	"huggingfaceh4/math-500":  {Gold: GoldBare, Columns: Columns{Question: "problem", ID: "unique_id"}},
-	"maxwell-jia/aime_2024":   {Gold: GoldBare, Columns: Columns{Question: "Problem", Answer: "Answer", ID: "ID"}, Splits: []string{"train", "aime_2024_problems"}},
+	"apple/gsm-symbolic": {Gold: GoldHash, Columns: Columns{
+		ID:      "{original_id}-{instance}",
+		Cluster: "original_id",
+	}},
+	"qintongli/gsm-plus": {Gold: GoldBare, Columns: Columns{Cluster: "seed_question"}},
+	"chilled/svamp": {Gold: GoldBare, Columns: Columns{
+		Question: "{Body} {Question}", Answer: "Answer",
+		ID: "ID",
+	}},
+	"chilled/multiarith": {Gold: GoldBare, Columns: Columns{Answer: "final_ans"}},
+	"eleutherai/asdiv": {
+		Gold: GoldBare, Columns: Columns{Question: "{body} {question}"},
+		Splits: []string{"validation"}, Config: "asdiv",
+	},
+	"huggingfaceh4/math-500": {Gold: GoldBare, Columns: Columns{Question: "problem", ID: "unique_id"}},
+	"maxwell-jia/aime_2024": {
+		Gold: GoldBare, Columns: Columns{Question: "Problem", Answer: "Answer", ID: "ID"},
+		Splits: []string{"train", "aime_2024_problems"},
+	},
 	"huggingfaceh4/aime_2024": {Gold: GoldBare, Columns: Columns{Question: "problem"}, Splits: []string{"train"}},
 	"yentinglin/aime_2025":    {Gold: GoldBare, Columns: Columns{Question: "problem"}, Splits: []string{"train"}},
 }

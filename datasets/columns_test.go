@@ -23,18 +23,23 @@ func TestPresets(t *testing.T) {
 			[]Example{{Question: "1+1?", Answer: "It is 1+1=2.\n#### 2", Gold: "2"}},
 		},
 		{
-			"madrylab/gsm8k-platinum@main", "main/test-00000-of-00001.jsonl", `{"question": "1+1?", "answer": "#### 1,002", "cleaning_status": "consensus"}`,
+			"madrylab/gsm8k-platinum@main", "main/test-00000-of-00001.jsonl",
+			`{"question": "1+1?", "answer": "#### 1,002", "cleaning_status": "consensus"}`,
 			[]Example{{Question: "1+1?", Answer: "#### 1,002", Gold: "1002"}},
 		},
 		{
-			"apple/GSM-Symbolic", "p1/test.jsonl", `{"id": 3, "instance": 7, "question": "1+1?", "answer": "#### 2", "original_id": 51, "original_question": "1?", "canary": "x"}`,
+			"apple/GSM-Symbolic", "p1/test.jsonl",
+			`{"id": 3, "instance": 7, "question": "1+1?", "answer": "#### 2", "original_id": 51, "original_question": "1?", "canary": "x"}`,
 			[]Example{{Question: "1+1?", Answer: "#### 2", Gold: "2", Label: "51-7", Cluster: "51"}},
 		},
 		{
 			"qintongli/GSM-Plus", "data/test-00000-of-00001.jsonl",
 			`{"question": "1+1?", "solution": "It is 2", "answer": "2.0", "perturbation_type": "critical thinking", "seed_question": "1?"}` + "\n" +
 				`{"question": "1+?", "solution": "Not known", "answer": "None", "perturbation_type": "critical thinking", "seed_question": "1?"}`,
-			[]Example{{Question: "1+1?", Answer: "2.0", Gold: "2", Cluster: "1?"}, {ID: 1, Question: "1+?", Answer: "None", Gold: "None", Cluster: "1?"}},
+			[]Example{
+				{Question: "1+1?", Answer: "2.0", Gold: "2", Cluster: "1?"},
+				{ID: 1, Question: "1+?", Answer: "None", Gold: "None", Cluster: "1?"},
+			},
 		},
 		{
 			"ChilleD/SVAMP", "data/test.jsonl",
@@ -56,15 +61,18 @@ func TestPresets(t *testing.T) {
 			[]Example{{Question: "Half?", Answer: `\frac{1}{2}`, Gold: `\frac{1}{2}`, Label: "test/a/1.json"}},
 		},
 		{
-			"Maxwell-Jia/AIME_2024", "aime_2024_problems.jsonl", `{"ID": "2024-I-1", "Problem": "1+1?", "Solution": "It is 2", "Answer": 204}`,
+			"Maxwell-Jia/AIME_2024", "aime_2024_problems.jsonl",
+			`{"ID": "2024-I-1", "Problem": "1+1?", "Solution": "It is 2", "Answer": 204}`,
 			[]Example{{Question: "1+1?", Answer: "204", Gold: "204", Label: "2024-I-1"}},
 		},
 		{
-			"HuggingFaceH4/aime_2024", "data/train-00000-of-00001.jsonl", `{"id": 60, "problem": "1+1?", "solution": "It is 2", "answer": "204", "url": "x", "year": "2024"}`,
+			"HuggingFaceH4/aime_2024", "data/train-00000-of-00001.jsonl",
+			`{"id": 60, "problem": "1+1?", "solution": "It is 2", "answer": "204", "url": "x", "year": "2024"}`,
 			[]Example{{Question: "1+1?", Answer: "204", Gold: "204"}},
 		},
 		{
-			"yentinglin/aime_2025", "data/train-00000-of-00001.jsonl", `{"problem": "1+1?", "answer": "070", "solution": "It is 70", "id": "0"}`,
+			"yentinglin/aime_2025", "data/train-00000-of-00001.jsonl",
+			`{"problem": "1+1?", "answer": "070", "solution": "It is 70", "id": "0"}`,
 			[]Example{{Question: "1+1?", Answer: "070", Gold: "70"}},
 		},
 	} {
@@ -103,7 +111,8 @@ func TestPresetYields(t *testing.T) {
 	t.Parallel()
 	preset, _ := PresetOf("ChilleD/SVAMP")
 	got := Spec{Columns: Columns{Question: "Question", ID: "Type"}, Gold: GoldHash}.Preset(preset)
-	if want := (Columns{Question: "Question", Answer: "Answer", ID: "Type"}); got.Columns != want || got.Gold != GoldHash {
+	if want := (Columns{Question: "Question", Answer: "Answer", ID: "Type"}); got.Columns != want ||
+		got.Gold != GoldHash {
 		t.Errorf("%+v", got)
 	}
 	if split, config := preset.Where([]string{"train.jsonl"}, "train", "main"); split != "train" || config != "main" {
@@ -114,7 +123,10 @@ func TestPresetYields(t *testing.T) {
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	cells := []string{"b", "q"}
-	for template, want := range map[string]string{"{Body} {Question}": "b q", "Body": "b", "x {Question}{Question}.": "x qq.", "{Body}": "b", "": ""} {
+	for template, want := range map[string]string{
+		"{Body} {Question}": "b q", "Body": "b",
+		"x {Question}{Question}.": "x qq.", "{Body}": "b", "": "",
+	} {
 		l := layout{columns: []string{"Body", "Question"}}
 		pieces, err := parseTemplate(template)
 		if err != nil {
@@ -141,10 +153,22 @@ func TestGoldForms(t *testing.T) {
 	}{
 		{"auto, hash", `{"question": "q", "answer": "#### 5"}`, "", "5", nil},
 		{"auto, bare", `{"question": "q", "answer": "5 apples"}`, "", "5", nil},
-		{"auto, a long text", `{"question": "q", "answer": "First we add 2 and 3, which makes 5, and then we are done with all of it."}`, GoldAuto, "", []string{"record 0", "####"}},
-		{"auto, mixed", `{"question": "q", "answer": "#### 5"}` + "\n" + `{"question": "q", "answer": "5"}`, GoldAuto, "", []string{"record 1", "####"}},
+		{
+			"auto, a long text",
+			`{"question": "q", "answer": "First we add 2 and 3, which makes 5, and then we are done with all of it."}`,
+			GoldAuto, "",
+			[]string{"record 0", "####"},
+		},
+		{
+			"auto, mixed", `{"question": "q", "answer": "#### 5"}` + "\n" + `{"question": "q", "answer": "5"}`, GoldAuto,
+			"",
+			[]string{"record 1", "####"},
+		},
 		{"hash", `{"question": "q", "answer": "5"}`, GoldHash, "", []string{"record 0", "####"}},
-		{"a part", `{"question": "q", "answer": "#### 3:30"}`, GoldAuto, "", []string{"record 0", `"3:30"`, "dataset.gold"}},
+		{
+			"a part", `{"question": "q", "answer": "#### 3:30"}`, GoldAuto, "",
+			[]string{"record 0", `"3:30"`, "dataset.gold"},
+		},
 		{"bare text", `{"question": "q", "answer": "#### 3:30"}`, GoldBare, "#### 3:30", nil},
 		{"empty", `{"question": "q", "answer": " "}`, GoldBare, "", []string{"record 0", "empty"}},
 		{"unknown", `{"question": "q", "answer": "5"}`, "boxed", "", []string{"auto, hash or bare"}},

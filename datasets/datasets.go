@@ -133,7 +133,8 @@ func (set *Set) add(ctx context.Context, path string, l layout) error {
 	}
 	for i, r := range rows {
 		e := Example{
-			ID: len(set.Examples), Question: l.fill(l.question, r), Answer: l.fill(l.answer, r), Label: l.fill(l.id, r), Cluster: l.fill(l.cluster, r),
+			ID: len(set.Examples), Question: l.fill(l.question, r), Answer: l.fill(l.answer, r), Label: l.fill(l.id, r),
+			Cluster: l.fill(l.cluster, r),
 		}
 		if strings.TrimSpace(e.Question) == "" {
 			return fmt.Errorf("%s %d: the question is empty", place(path), i)

@@ -51,7 +51,9 @@ func TestGSM8K(t *testing.T) {
 		}
 		questions[e.Question] = true
 	}
-	if commas != 14 || len(questions) != 1319 || nonASCII != 60 || single != 253 || percent != 28 || len(negative) != 2 || negative[489] != "-10" || negative[1113] != "-3" {
-		t.Errorf("commas %d, questions %d, non-ASCII %d, one digit %d, percent %d, negative %v", commas, len(questions), nonASCII, single, percent, negative)
+	if commas != 14 || len(questions) != 1319 || nonASCII != 60 || single != 253 || percent != 28 ||
+		len(negative) != 2 || negative[489] != "-10" || negative[1113] != "-3" {
+		t.Errorf("commas %d, questions %d, non-ASCII %d, one digit %d, percent %d, negative %v", commas, len(questions),
+			nonASCII, single, percent, negative)
 	}
 }

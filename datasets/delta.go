@@ -70,7 +70,8 @@ func deltas(data []byte, n int) (values []int32, rest []byte, err error) {
 		return int64(v>>1) ^ -int64(v&1)
 	}
 	block, miniblocks, count, value := number(), number(), number(), signed()
-	if err != nil || count != uint64(n) || block == 0 || block > mostBlock || block%128 != 0 || miniblocks == 0 || block%miniblocks != 0 || (block/miniblocks)%32 != 0 {
+	if err != nil || count != uint64(n) || block == 0 || block > mostBlock || block%128 != 0 || miniblocks == 0 ||
+		block%miniblocks != 0 || (block/miniblocks)%32 != 0 {
 		return nil, nil, errDelta
 	}
 	values = make([]int32, 0, n)

@@ -69,7 +69,10 @@ func checkColumns(file []byte, pick func(leaves []leaf) ([]int, error)) ([]int, 
 			continue // never read
 		}
 		for _, i := range columns {
-			c := chunkCheck{file: file[:footerStart], meta: &group.Columns[i].MetaData, leaf: leaves[i], rows: group.NumRows, budget: &budget}
+			c := chunkCheck{
+				file: file[:footerStart], meta: &group.Columns[i].MetaData, leaf: leaves[i],
+				rows: group.NumRows, budget: &budget,
+			}
 			if err := c.check(&group.Columns[i], &meta.RowGroups[0].Columns[i]); err != nil {
 				return nil, fmt.Errorf("row group %d, column %q: %w", g, leaves[i].path(), err)
 			}
@@ -92,7 +95,8 @@ func readFooter(file []byte) (meta *format.FileMetaData, footerStart int, err er
 	n := uint64(binary.LittleEndian.Uint32(file[len(file)-tail:]))
 	room := uint64(len(file) - len(parquetMagic) - tail)
 	if n > room {
-		return nil, 0, fmt.Errorf("damaged parquet file: a footer of %d bytes is claimed, there is room for %d", n, room)
+		return nil, 0, fmt.Errorf("damaged parquet file: a footer of %d bytes is claimed, there is room for %d", n,
+			room)
 	}
 	if n > maxFooterBytes {
 		return nil, 0, fmt.Errorf("a parquet footer of %d bytes is more than the %d that are read", n, maxFooterBytes)
@@ -124,7 +128,8 @@ func decodeThrift(b []byte, v any) (err error) {
 type leaf struct {
 	names   []string // its own behind those of the groups that it is in
 	element *format.SchemaElement
-	// maxDefinition counts what may be absent on the way to a value, the value included, maxRepetition the lists it is in.
+	// maxDefinition counts what may be absent on the way to a value, the value included, maxRepetition the lists it is
+	// in.
 	maxDefinition, maxRepetition int
 }
 
@@ -136,7 +141,8 @@ func schemaLeaves(schema []format.SchemaElement) ([]leaf, error) {
 		return nil, errors.New("damaged parquet schema: no root")
 	}
 	if len(schema) > maxSchemaElements {
-		return nil, fmt.Errorf("a parquet schema of %d elements is more than the %d that are read", len(schema), maxSchemaElements)
+		return nil, fmt.Errorf("a parquet schema of %d elements is more than the %d that are read", len(schema),
+			maxSchemaElements)
 	}
 	var leaves []leaf
 	next := 1
@@ -217,7 +223,8 @@ func checkRowCounts(meta *format.FileMetaData, leaves int) error {
 	var total int64
 	for i, g := range meta.RowGroups {
 		if len(g.Columns) != leaves {
-			return fmt.Errorf("damaged parquet file: row group %d has %d columns, the schema has %d", i, len(g.Columns), leaves)
+			return fmt.Errorf("damaged parquet file: row group %d has %d columns, the schema has %d", i, len(g.Columns),
+				leaves)
 		}
 		if g.NumRows < 0 || g.NumRows > maxRows-total {
 			return fmt.Errorf("row group %d brings the file to more than the %d rows that are read", i, maxRows)

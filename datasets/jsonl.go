@@ -115,7 +115,11 @@ func stringKey(keys map[string]json.RawMessage, name string) (string, error) {
 // line. Other keys are ignored.
 func readJSONL(ctx context.Context, file []byte, columns []string) ([][]string, error) {
 	rows := newRows(columns)
-	err := eachLine(ctx, bytes.NewReader(file), func(_ []byte, keys map[string]json.RawMessage) error { return rows.add(keys) })
+	err := eachLine(ctx, bytes.NewReader(file), func(_ []byte,
+		keys map[string]json.RawMessage,
+	) error {
+		return rows.add(keys)
+	})
 	return rows.cells, err
 }
 

@@ -24,8 +24,16 @@ func TestJSONL(t *testing.T) {
 	}{
 		{"a row", goodLine + "\n", [][]string{{"q", "#### 1"}}, nil},
 		{"no newline at the end", goodLine, [][]string{{"q", "#### 1"}}, nil},
-		{"Windows lines, a mark and blank lines", "\ufeff" + goodLine + "\r\n\r\n" + goodLine + "\r\n \n", [][]string{{"q", "#### 1"}, {"q", "#### 1"}}, nil},
-		{"other keys", `{"id": 3, "answer": "#### \u0031", "question": "\u00e9\n", "Answer": [1, {"answer": 2}]}`, [][]string{{"é\n", "#### 1"}}, nil},
+		{
+			"Windows lines, a mark and blank lines", "\ufeff" + goodLine + "\r\n\r\n" + goodLine + "\r\n \n",
+			[][]string{{"q", "#### 1"}, {"q", "#### 1"}},
+			nil,
+		},
+		{
+			"other keys", `{"id": 3, "answer": "#### \u0031", "question": "\u00e9\n", "Answer": [1, {"answer": 2}]}`,
+			[][]string{{"é\n", "#### 1"}},
+			nil,
+		},
 		{"nothing", "", nil, nil},
 
 		{"not JSON", goodLine + "\nquestion\n", nil, []string{"line 2", "not a JSON object"}},
@@ -39,9 +47,18 @@ func TestJSONL(t *testing.T) {
 		{"a number", `{"question": "q", "answer": 145.0}`, [][]string{{"q", "145.0"}}, nil},
 		{"null", `{"question": null, "answer": "#### 1"}`, nil, []string{"line 1", `"question" is not a string`}},
 		{"an object", `{"question": "q", "answer": {"value": 1}}`, nil, []string{"line 1", `"answer" is not a string`}},
-		{"a key twice", `{"question": "q", "answer": "#### 1", "answer": "#### 2"}`, nil, []string{"line 1", `"answer" is there twice`}},
-		{"not UTF-8", goodLine + "\n{\"question\": \"\xff\", \"answer\": \"#### 1\"}", nil, []string{"line 2", "not UTF-8"}},
-		{"a long line", goodLine + "\n" + strings.Repeat(" ", maxLineBytes+1), nil, []string{"line 2", "more than 10485760 bytes"}},
+		{
+			"a key twice", `{"question": "q", "answer": "#### 1", "answer": "#### 2"}`, nil,
+			[]string{"line 1", `"answer" is there twice`},
+		},
+		{
+			"not UTF-8", goodLine + "\n{\"question\": \"\xff\", \"answer\": \"#### 1\"}", nil,
+			[]string{"line 2", "not UTF-8"},
+		},
+		{
+			"a long line", goodLine + "\n" + strings.Repeat(" ", maxLineBytes+1), nil,
+			[]string{"line 2", "more than 10485760 bytes"},
+		},
 		{"deep", `{"x": ` + strings.Repeat("[", 1<<16), nil, []string{"line 1", "not JSON"}},
 	} {
 		got, err := readJSONL(t.Context(), []byte(tc.text), usual)
@@ -65,7 +82,11 @@ func TestJSON(t *testing.T) {
 		want       [][]string
 		words      []string
 	}{
-		{"a list", "\ufeff[\n  " + goodLine + ",\n" + strings.ReplaceAll(goodLine, "1", "2") + "]\n", [][]string{{"q", "#### 1"}, {"q", "#### 2"}}, nil},
+		{
+			"a list", "\ufeff[\n  " + goodLine + ",\n" + strings.ReplaceAll(goodLine, "1", "2") + "]\n",
+			[][]string{{"q", "#### 1"}, {"q", "#### 2"}},
+			nil,
+		},
 		{"lines", goodLine + "\n" + goodLine, [][]string{{"q", "#### 1"}, {"q", "#### 1"}}, nil},
 		{"an empty list", "[]", nil, nil},
 		{"not closed", "[" + goodLine, nil, []string{"list is not closed"}},
@@ -73,7 +94,10 @@ func TestJSON(t *testing.T) {
 		{"rest", "[" + goodLine + "]" + goodLine, nil, []string{"something follows"}},
 		{"no objects", "[1]", nil, []string{"record 0", "not a JSON object"}},
 		{"no answer", `[{"question": "q"}]`, nil, []string{"record 0", `no key "answer"`}},
-		{"an object of lists", `{"question": ["q"], "answer": ["#### 1"]}`, nil, []string{"line 1", `"question" is not a string`}},
+		{
+			"an object of lists", `{"question": ["q"], "answer": ["#### 1"]}`, nil,
+			[]string{"line 1", `"question" is not a string`},
+		},
 	} {
 		got, err := readJSON(t.Context(), []byte(tc.text), usual)
 		if tc.words != nil {
@@ -171,13 +195,14 @@ func FuzzJSONL(f *testing.F) {
 		if rows, err := readJSON(context.Background(), data, usual); err == nil && len(rows) > len(data) {
 			t.Errorf("%d rows in %q", len(rows), data)
 		}
-		err = eachLine(context.Background(), bytes.NewReader(data), func(_ []byte, keys map[string]json.RawMessage) error {
-			text, err := parseText(keys)
-			if err == nil && (text.ID < 0 || (text.Finish != "stop" && text.Finish != "length")) {
-				t.Errorf("%+v", text)
-			}
-			return err
-		})
+		err = eachLine(context.Background(), bytes.NewReader(data),
+			func(_ []byte, keys map[string]json.RawMessage) error {
+				text, err := parseText(keys)
+				if err == nil && (text.ID < 0 || (text.Finish != "stop" && text.Finish != "length")) {
+					t.Errorf("%+v", text)
+				}
+				return err
+			})
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("error %q has several lines", err)
 		}

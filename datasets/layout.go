@@ -171,8 +171,10 @@ func SplitFiles(files []string, split, config string) ([]string, error) {
 	var names []string
 	for i, s := range found {
 		first := found[0]
-		if path.Dir(s.path) != path.Dir(first.path) || path.Ext(s.path) != path.Ext(first.path) || s.of != first.of || (i > 0 && s.number == found[i-1].number) {
-			return nil, fmt.Errorf("split %q is there twice, as %s and %s: name the file instead of the directory", split, first.path, s.path)
+		if path.Dir(s.path) != path.Dir(first.path) || path.Ext(s.path) != path.Ext(first.path) || s.of != first.of ||
+			(i > 0 && s.number == found[i-1].number) {
+			return nil, fmt.Errorf("split %q is there twice, as %s and %s: name the file instead of the directory",
+				split, first.path, s.path)
 		}
 		if s.of > 0 && s.number != i {
 			return nil, fmt.Errorf("split %q has no shard %d of %d", split, i, s.of)
@@ -202,7 +204,8 @@ func noSplit(files []string, split, config string) error {
 	if configs := configsOf(files); len(configs) > 0 {
 		return fmt.Errorf("no subset %q: it has %s", config, strings.Join(configs, ", "))
 	}
-	return fmt.Errorf("no split %q, nor any other file in %s there, in %s/ or in data/", split, anyOf(extensions), config)
+	return fmt.Errorf("no split %q, nor any other file in %s there, in %s/ or in data/", split, anyOf(extensions),
+		config)
 }
 
 // configsOf lists the directories that hold files with rows: the subsets there are.
@@ -217,8 +220,8 @@ func configsOf(files []string) []string {
 	return slices.Compact(names)
 }
 
-// list lists the files in the places that a data set's directory keeps them in, and in the other directories there and in
-// the subset's, which a message may name. None of the places need exist.
+// list lists the files in the places that a data set's directory keeps them in, and in the other directories there and
+// in the subset's, which a message may name. None of the places need exist.
 func list(dir, config, split string) ([]string, error) {
 	top, err := os.ReadDir(dir)
 	if err != nil {

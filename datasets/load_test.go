@@ -55,38 +55,113 @@ func TestLayouts(t *testing.T) {
 		rows  int
 		words []string // of the error
 	}{
-		{name: "split.parquet", files: map[string][]byte{"test.parquet": parquet, "train.jsonl": jsonl(1, 1)}, rows: 40},
+		{
+			name: "split.parquet", files: map[string][]byte{"test.parquet": parquet, "train.jsonl": jsonl(1, 1)},
+			rows: 40,
+		},
 		{name: "split.jsonl", files: map[string][]byte{"test.jsonl": jsonl(1, 2)}, want: []string{"1", "2"}},
-		{name: "another split", files: map[string][]byte{"test.jsonl": jsonl(1, 2), "train.jsonl": jsonl(3, 1)}, spec: Spec{Split: "train"}, want: []string{"3"}},
-		{name: "shards at the top", files: map[string][]byte{"test-00000-of-00002.jsonl": jsonl(1, 1), "test-00001-of-00002.jsonl": jsonl(2, 1)}, want: []string{"1", "2"}},
-		{name: "subset main", files: map[string][]byte{"main/test-00000-of-00001.parquet": parquet, "socratic/test-00000-of-00001.jsonl": jsonl(1, 1)}, rows: 40},
-		{name: "subset socratic", files: map[string][]byte{"main/test-00000-of-00001.parquet": parquet, "socratic/test-00000-of-00001.jsonl": jsonl(1, 1)}, spec: Spec{Config: "socratic"}, want: []string{"1"}},
-		{name: "data", files: map[string][]byte{"data/test-00000-of-00001-0123456789abcdef.jsonl": jsonl(1, 1)}, want: []string{"1"}},
-		{name: "a subset named data", files: map[string][]byte{"data/test.jsonl": jsonl(1, 1)}, spec: Spec{Config: "data"}, want: []string{"1"}},
-		{name: "the hub's conversions", files: map[string][]byte{"main/test/0001.jsonl": jsonl(2, 1), "main/test/0000.jsonl": jsonl(1, 1), "main/train/0000.jsonl": jsonl(3, 1)}, want: []string{"1", "2"}},
-		{name: "no such split of the hub's conversions", files: map[string][]byte{"main/dev/0000.jsonl": jsonl(1, 1), "main/train/0000.jsonl": jsonl(3, 1)}, words: []string{`no split "test"`, "dev, train"}},
+		{
+			name: "another split", files: map[string][]byte{"test.jsonl": jsonl(1, 2), "train.jsonl": jsonl(3, 1)},
+			spec: Spec{Split: "train"}, want: []string{"3"},
+		},
+		{name: "shards at the top", files: map[string][]byte{
+			"test-00000-of-00002.jsonl": jsonl(1, 1),
+			"test-00001-of-00002.jsonl": jsonl(2, 1),
+		}, want: []string{"1", "2"}},
+		{name: "subset main", files: map[string][]byte{
+			"main/test-00000-of-00001.parquet":   parquet,
+			"socratic/test-00000-of-00001.jsonl": jsonl(1, 1),
+		}, rows: 40},
+		{name: "subset socratic", files: map[string][]byte{
+			"main/test-00000-of-00001.parquet":   parquet,
+			"socratic/test-00000-of-00001.jsonl": jsonl(1, 1),
+		}, spec: Spec{Config: "socratic"}, want: []string{"1"}},
+		{
+			name: "data", files: map[string][]byte{"data/test-00000-of-00001-0123456789abcdef.jsonl": jsonl(1, 1)},
+			want: []string{"1"},
+		},
+		{
+			name: "a subset named data", files: map[string][]byte{"data/test.jsonl": jsonl(1, 1)},
+			spec: Spec{Config: "data"}, want: []string{"1"},
+		},
+		{name: "the hub's conversions", files: map[string][]byte{
+			"main/test/0001.jsonl": jsonl(2, 1),
+			"main/test/0000.jsonl": jsonl(1, 1), "main/train/0000.jsonl": jsonl(3, 1),
+		}, want: []string{"1", "2"}},
+		{name: "no such split of the hub's conversions", files: map[string][]byte{
+			"main/dev/0000.jsonl":   jsonl(1, 1),
+			"main/train/0000.jsonl": jsonl(3, 1),
+		}, words: []string{`no split "test"`, "dev, train"}},
 		{name: "split outside", spec: Spec{Split: "../x"}, words: []string{"../x", "split"}},
-		{name: "shards beyond ten without zeros", files: map[string][]byte{"test-2.jsonl": jsonl(2, 1), "test-10.jsonl": jsonl(10, 1)}, want: []string{"2", "10"}},
-		{name: "a file, whatever its split", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl", spec: Spec{Split: "train"}, want: []string{"1"}},
-		{name: "a glob", files: map[string][]byte{"b.jsonl": jsonl(2, 1), "a.jsonl": jsonl(1, 1), "c.txt": nil}, path: "*.jsonl", want: []string{"1", "2"}},
-		{name: "a glob of parquet files", files: map[string][]byte{"main/test-00001-of-00002.parquet": parquet, "main/test-00000-of-00002.parquet": parquet, "main/train.jsonl": nil}, path: "main/*.parquet", rows: 80},
-		{name: "a file whose name looks like a glob", files: map[string][]byte{"a[1].jsonl": jsonl(1, 1)}, path: "a[1].jsonl", want: []string{"1"}},
+		{name: "shards beyond ten without zeros", files: map[string][]byte{
+			"test-2.jsonl":  jsonl(2, 1),
+			"test-10.jsonl": jsonl(10, 1),
+		}, want: []string{"2", "10"}},
+		{
+			name: "a file, whatever its split", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl",
+			spec: Spec{Split: "train"}, want: []string{"1"},
+		},
+		{
+			name: "a glob", files: map[string][]byte{"b.jsonl": jsonl(2, 1), "a.jsonl": jsonl(1, 1), "c.txt": nil},
+			path: "*.jsonl", want: []string{"1", "2"},
+		},
+		{name: "a glob of parquet files", files: map[string][]byte{
+			"main/test-00001-of-00002.parquet": parquet,
+			"main/test-00000-of-00002.parquet": parquet, "main/train.jsonl": nil,
+		}, path: "main/*.parquet", rows: 80},
+		{
+			name: "a file whose name looks like a glob", files: map[string][]byte{"a[1].jsonl": jsonl(1, 1)},
+			path: "a[1].jsonl", want: []string{"1"},
+		},
 
-		{name: "no such split", files: map[string][]byte{"train.jsonl": jsonl(1, 1), "data/dev-0.jsonl": jsonl(1, 1)}, words: []string{`no split "test"`, "dev, train"}},
-		{name: "no such subset", files: map[string][]byte{"main/test.jsonl": jsonl(1, 1)}, spec: Spec{Config: "socratic"}, words: []string{`no subset "socratic"`, "it has main"}},
+		{
+			name: "no such split", files: map[string][]byte{"train.jsonl": jsonl(1, 1), "data/dev-0.jsonl": jsonl(1, 1)},
+			words: []string{`no split "test"`, "dev, train"},
+		},
+		{
+			name: "no such subset", files: map[string][]byte{"main/test.jsonl": jsonl(1, 1)},
+			spec: Spec{Config: "socratic"}, words: []string{`no subset "socratic"`, "it has main"},
+		},
 		{name: "subset outside", files: nil, spec: Spec{Config: "../x"}, words: []string{"../x", "subset"}},
-		{name: "nothing there", files: map[string][]byte{"README.md": nil}, words: []string{`no split "test"`, ".parquet, .jsonl or .json"}},
-		{name: "two layouts", files: map[string][]byte{"test.jsonl": jsonl(1, 1), "data/test-0.jsonl": jsonl(1, 1)}, words: []string{"twice", "test.jsonl", "test-0.jsonl"}},
-		{name: "two formats", files: map[string][]byte{"test.jsonl": jsonl(1, 1), "test.parquet": parquet}, words: []string{"twice"}},
-		{name: "first shard missing", files: map[string][]byte{"test-00001-of-00002.jsonl": jsonl(2, 1)}, words: []string{"no shard 0 of 2"}},
-		{name: "last shard missing", files: map[string][]byte{"test-00000-of-00002.jsonl": jsonl(1, 1)}, words: []string{"1 of its 2 shards"}},
-		{name: "a shard twice", files: map[string][]byte{"test-00000-of-00001.jsonl": jsonl(1, 1), "test-00000-of-00001-0123456789abcdef.jsonl": jsonl(1, 1)}, words: []string{"twice"}},
+		{
+			name: "nothing there", files: map[string][]byte{"README.md": nil},
+			words: []string{`no split "test"`, ".parquet, .jsonl or .json"},
+		},
+		{
+			name: "two layouts", files: map[string][]byte{"test.jsonl": jsonl(1, 1), "data/test-0.jsonl": jsonl(1, 1)},
+			words: []string{"twice", "test.jsonl", "test-0.jsonl"},
+		},
+		{
+			name: "two formats", files: map[string][]byte{"test.jsonl": jsonl(1, 1), "test.parquet": parquet},
+			words: []string{"twice"},
+		},
+		{
+			name: "first shard missing", files: map[string][]byte{"test-00001-of-00002.jsonl": jsonl(2, 1)},
+			words: []string{"no shard 0 of 2"},
+		},
+		{
+			name: "last shard missing", files: map[string][]byte{"test-00000-of-00002.jsonl": jsonl(1, 1)},
+			words: []string{"1 of its 2 shards"},
+		},
+		{name: "a shard twice", files: map[string][]byte{
+			"test-00000-of-00001.jsonl":                  jsonl(1, 1),
+			"test-00000-of-00001-0123456789abcdef.jsonl": jsonl(1, 1),
+		}, words: []string{"twice"}},
 		{name: "no such file", path: "x.jsonl", words: []string{"x.jsonl", "no such file"}},
 		{name: "no such glob", path: "*.parquet", words: []string{"no file matches"}},
 		{name: "a bad glob", path: "[", words: []string{"["}},
-		{name: "another kind of file", files: map[string][]byte{"x.csv": nil}, path: "x.csv", words: []string{"x.csv", ".parquet, .jsonl or .json"}},
-		{name: "a glob of other kinds", files: map[string][]byte{"x.csv": nil}, path: "*", words: []string{"x.csv", ".parquet, .jsonl or .json"}},
-		{name: "a folder named like a file", files: map[string][]byte{"x.jsonl/y": nil}, path: "x.json*", words: []string{"x.jsonl", "not a regular file"}},
+		{
+			name: "another kind of file", files: map[string][]byte{"x.csv": nil}, path: "x.csv",
+			words: []string{"x.csv", ".parquet, .jsonl or .json"},
+		},
+		{
+			name: "a glob of other kinds", files: map[string][]byte{"x.csv": nil}, path: "*",
+			words: []string{"x.csv", ".parquet, .jsonl or .json"},
+		},
+		{
+			name: "a folder named like a file", files: map[string][]byte{"x.jsonl/y": nil}, path: "x.json*",
+			words: []string{"x.jsonl", "not a regular file"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -125,10 +200,16 @@ func TestLayouts(t *testing.T) {
 func TestSplits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, name := range []string{"validation.parquet", "main/test-00000-of-00001.parquet", "main/train-00000-of-00002.parquet", "main/train-00001-of-00002.parquet", "socratic/dev.jsonl", "README.md"} {
+	for _, name := range []string{
+		"validation.parquet", "main/test-00000-of-00001.parquet",
+		"main/train-00000-of-00002.parquet", "main/train-00001-of-00002.parquet", "socratic/dev.jsonl", "README.md",
+	} {
 		writeFile(t, dir, name, nil)
 	}
-	for config, want := range map[string][]string{"": {"test", "train", "validation"}, "socratic": {"dev", "validation"}} {
+	for config, want := range map[string][]string{
+		"":         {"test", "train", "validation"},
+		"socratic": {"dev", "validation"},
+	} {
 		got, err := Splits(dir, config)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%q: error %v, splits (-want +got):\n%s", config, err, diff)

@@ -55,7 +55,8 @@ func (c *chunkCheck) check(chunk, first *format.ColumnChunk) error {
 	case m.NumValues != c.rows && c.leaf.maxRepetition == 0, m.NumValues < c.rows, m.NumValues > maxValues:
 		return fmt.Errorf("damaged metadata: %d values for %d rows", m.NumValues, c.rows)
 	case m.Codec != first.MetaData.Codec:
-		return fmt.Errorf("it is compressed with %v, earlier row groups with %v: write the file with one codec", m.Codec, first.MetaData.Codec)
+		return fmt.Errorf("it is compressed with %v, earlier row groups with %v: write the file with one codec",
+			m.Codec, first.MetaData.Codec)
 	case start < int64(len(parquetMagic)) || start > m.DataPageOffset || start > int64(len(c.file)) ||
 		m.TotalCompressedSize < 0 || m.TotalCompressedSize > int64(len(c.file))-start:
 		return errors.New("damaged metadata: its pages lie outside the file")
@@ -75,7 +76,8 @@ func (c *chunkCheck) check(chunk, first *format.ColumnChunk) error {
 		pages = pages[size:]
 	}
 	if values != m.NumValues || c.begun != c.rows {
-		return fmt.Errorf("damaged: its pages hold %d values of %d rows, its metadata say %d of %d", values, c.begun, m.NumValues, c.rows)
+		return fmt.Errorf("damaged: its pages hold %d values of %d rows, its metadata say %d of %d", values, c.begun,
+			m.NumValues, c.rows)
 	}
 	return nil
 }
@@ -176,7 +178,8 @@ func (c *chunkCheck) dataPageV2(h *format.PageHeader, body []byte) error {
 	var levels [2][]byte // of repetition and of definition
 	rest := body
 	for i, n := range []int{int(d.RepetitionLevelsByteLength), int(d.DefinitionLevelsByteLength)} {
-		if n < 0 || n > len(rest) || len(body)-len(rest)+n > int(h.UncompressedPageSize) || (n != 0) != (c.most(i) > 0) {
+		if n < 0 || n > len(rest) || len(body)-len(rest)+n > int(h.UncompressedPageSize) ||
+			(n != 0) != (c.most(i) > 0) {
 			return errors.New("damaged header: wrong length of levels")
 		}
 		levels[i], rest = rest[:n], rest[n:]

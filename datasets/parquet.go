@@ -53,7 +53,8 @@ func ReadNested(ctx context.Context, file []byte, names ...string) ([][][]string
 			of := func(l leaf) bool { return strings.HasPrefix(l.path()+".", name+".") }
 			i := slices.IndexFunc(leaves, of)
 			if i < 0 || slices.ContainsFunc(leaves[i+1:], of) {
-				return nil, fmt.Errorf("no column %q with one value or a list of them: the file has %s", name, describeLeaves(leaves))
+				return nil, fmt.Errorf("no column %q with one value or a list of them: the file has %s", name,
+					describeLeaves(leaves))
 			}
 			if l := leaves[i]; !l.isText() || l.maxRepetition > 1 {
 				return nil, l.notText()
@@ -106,12 +107,15 @@ func TopColumns(file []byte) ([]string, error) {
 
 func openParquet(file []byte) (f *parquet.File, err error) {
 	defer recoverTo(&err)
-	return parquet.OpenFile(bytes.NewReader(file), int64(len(file)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	return parquet.OpenFile(bytes.NewReader(file), int64(len(file)), parquet.SkipPageIndex(true),
+		parquet.SkipBloomFilters(true))
 }
 
 // readColumn calls visit with the number of a row and a value of it: the value,
 // or each of its list.
-func readColumn(ctx context.Context, f *parquet.File, column int, name string, visit func(row int, v parquet.Value) error) (err error) {
+func readColumn(ctx context.Context, f *parquet.File, column int, name string,
+	visit func(row int, v parquet.Value) error,
+) (err error) {
 	defer recoverTo(&err)
 	// The library's assembly has bounds of its own; a fault there must be an
 	// error like any other.

@@ -73,7 +73,10 @@ func TestParquetOfPyarrow(t *testing.T) {
 			}
 			for i, e := range set.Examples {
 				_, number, _ := strings.Cut(golden.Rows[i].Answer, "#### ")
-				want := Example{ID: i, Question: golden.Rows[i].Question, Answer: golden.Rows[i].Answer, Gold: strings.ReplaceAll(number, ",", "")}
+				want := Example{
+					ID: i, Question: golden.Rows[i].Question, Answer: golden.Rows[i].Answer,
+					Gold: strings.ReplaceAll(number, ",", ""),
+				}
 				if diff := cmp.Diff(want, e); diff != "" {
 					t.Errorf("row %d (-want +got):\n%s", i, diff)
 				}
@@ -114,7 +117,8 @@ func TestNestedOfPyarrow(t *testing.T) {
 			t.Errorf("%s: columns %q, %v", name, columns, err)
 		}
 		for column, words := range map[string][]string{
-			"doc": {`no column "doc" with one value`, `"doc.id"`}, "te": {`no column "te"`}, "doc.steps": {"is not text"},
+			"doc": {`no column "doc" with one value`, `"doc.id"`}, "te": {`no column "te"`},
+			"doc.steps": {"is not text"},
 		} {
 			_, err := ReadNested(t.Context(), file, column)
 			checkError(t, err, words...)
@@ -192,7 +196,10 @@ func TestParquetCut(t *testing.T) {
 // A file with a damaged byte is read or refused, and never more than that.
 func TestParquetDamaged(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"default", "none_plain", "zstd_plain_v2", "dictionary_overflow", "delta", "lz4_raw", "brotli", "numbers"} {
+	for _, name := range []string{
+		"default", "none_plain", "zstd_plain_v2", "dictionary_overflow", "delta", "lz4_raw",
+		"brotli", "numbers",
+	} {
 		file := readTestFile(t, parquetFile(name))
 		for i := range file {
 			flip := byte(1) << (i % 8)
@@ -240,10 +247,16 @@ func TestParquetGuard(t *testing.T) {
 	}{
 		{"empty", nil, []string{"empty"}},
 		{"text", []byte("question,answer\n1,2\n"), []string{"not a parquet file"}},
-		{"a pointer to a large file", []byte("version https://git-lfs.github.com/spec/v1\n"), []string{"not a parquet file"}},
+		{
+			"a pointer to a large file", []byte("version https://git-lfs.github.com/spec/v1\n"),
+			[]string{"not a parquet file"},
+		},
 		{"magic alone", []byte("PAR1PAR1"), []string{"not a parquet file"}},
 		{"bytes after the end", append(bytes.Clone(good), 0), []string{"not a whole parquet file"}},
-		{"another end", changed(func(b []byte) []byte { return append(b[:len(b)-4], "PAR2"...) }), []string{"not a whole parquet file"}},
+		{
+			"another end", changed(func(b []byte) []byte { return append(b[:len(b)-4], "PAR2"...) }),
+			[]string{"not a whole parquet file"},
+		},
 		{"footer longer than the file", withLength([]byte{0}, 1000), []string{"1000 bytes", "room for 1"}},
 		{"footer of 4 GB", withLength([]byte{0}, 1<<32-1), []string{"4294967295 bytes"}},
 		{"no footer", withFooter(nil), []string{"footer", "middle of a value"}},
@@ -254,7 +267,10 @@ func TestParquetGuard(t *testing.T) {
 			binary.LittleEndian.PutUint32(b[len(b)-8:], binary.LittleEndian.Uint32(b[len(b)-8:])-1)
 			return b
 		}), []string{"damaged"}},
-		{"list of two thousand million", withFooter([]byte{0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0}), []string{"more list elements"}},
+		{
+			"list of two thousand million", withFooter([]byte{0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0}),
+			[]string{"more list elements"},
+		},
 		{"structs a million deep", withFooter(bytes.Repeat([]byte{0x1c}, 1<<20)), []string{"too deeply"}},
 		{"lists a million deep", withFooter(bytes.Repeat([]byte{0x19}, 1<<20)), []string{"too deeply"}},
 		{"string past the end", withFooter([]byte{0x18, 0xff, 0x01, 0}), []string{"middle of a value"}},
@@ -283,12 +299,22 @@ func TestRuns(t *testing.T) {
 	}{
 		{"nothing", nil, 1, 0, nil, ""},
 		{"a repeated value", []byte{8 << 1, 5}, 3, 8, []uint32{5, 5, 5, 5, 5, 5, 5, 5}, ""},
-		{"packed as in the format's document", []byte{1<<1 | 1, 0x88, 0xc6, 0xfa}, 3, 8, []uint32{0, 1, 2, 3, 4, 5, 6, 7}, ""},
+		{
+			"packed as in the format's document",
+			[]byte{1<<1 | 1, 0x88, 0xc6, 0xfa},
+			3, 8,
+			[]uint32{0, 1, 2, 3, 4, 5, 6, 7},
+			"",
+		},
 		{"padding of the last group", []byte{1<<1 | 1, 0x88, 0xc6, 0xfa}, 3, 3, []uint32{0, 1, 2}, ""},
 		{"two runs", []byte{1 << 1, 1, 1<<1 | 1, 0x02}, 1, 3, []uint32{1, 0, 1}, ""},
 		{"width 0", []byte{3 << 1}, 0, 3, []uint32{0, 0, 0}, ""},
 		{"width 12", []byte{1 << 1, 0x34, 0x02}, 12, 1, []uint32{0x234}, ""},
-		{"packed width 32", append([]byte{1<<1 | 1}, bytes.Repeat([]byte{0xff}, 32)...), 32, 1, []uint32{1<<32 - 1}, ""},
+		{
+			"packed width 32", append([]byte{1<<1 | 1}, bytes.Repeat([]byte{0xff}, 32)...), 32, 1,
+			[]uint32{1<<32 - 1},
+			"",
+		},
 		{"too few", []byte{1 << 1, 1}, 1, 2, nil, "missing"},
 		{"too many", []byte{3 << 1, 1}, 1, 2, nil, "longer"},
 		{"too many packed", []byte{2<<1 | 1, 0, 0}, 1, 8, nil, "longer"},
@@ -389,7 +415,11 @@ func FuzzParquet(f *testing.F) {
 // FuzzParquetPages keeps the metadata whole, which random changes seldom do, and
 // changes only the pages.
 func FuzzParquetPages(f *testing.F) {
-	names := []string{"default", "none_plain", "none_v2", "gzip_v2", "zstd_groups", "small_pages", "dictionary_overflow", "required_v2", "delta", "delta_v2", "lz4_raw", "brotli", "nested_v2", "nested_small_pages"}
+	names := []string{
+		"default", "none_plain", "none_v2", "gzip_v2", "zstd_groups", "small_pages",
+		"dictionary_overflow", "required_v2", "delta", "delta_v2", "lz4_raw", "brotli", "nested_v2",
+		"nested_small_pages",
+	}
 	for i := range names {
 		f.Add(uint8(i), uint16(100), []byte{0xff})
 		f.Add(uint8(i), uint16(4), []byte{0x15, 0x04, 0x15, 0xfe, 0xff, 0x07})
@@ -407,12 +437,16 @@ func FuzzParquetPages(f *testing.F) {
 // Columns of numbers are read as they would be written.
 func TestParquetNumbers(t *testing.T) {
 	t.Parallel()
-	set, err := Load(t.Context(), Spec{Path: parquetFile("numbers"), Columns: Columns{Question: "Problem", Answer: "Answer", ID: "ID", Cluster: "x"}})
+	set, err := Load(t.Context(), Spec{
+		Path:    parquetFile("numbers"),
+		Columns: Columns{Question: "Problem", Answer: "Answer", ID: "ID", Cluster: "x"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Example{
-		{Question: "1+1?", Answer: "204", Gold: "204", Label: "7", Cluster: "0.5"}, {ID: 1, Question: "Half?", Answer: "-3", Gold: "-3", Label: "8", Cluster: "2"},
+		{Question: "1+1?", Answer: "204", Gold: "204", Label: "7", Cluster: "0.5"},
+		{ID: 1, Question: "Half?", Answer: "-3", Gold: "-3", Label: "8", Cluster: "2"},
 	}
 	if diff := cmp.Diff(want, set.Examples); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

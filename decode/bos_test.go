@@ -11,8 +11,9 @@ import (
 	"github.com/gsmeval/gsmeval/decode/chat"
 )
 
-// TestBOS holds plain texts and chats against transformers (scripts/goldens/bos.py): the post-processor of tokenizer.json decides
-// for plain texts, whatever add_bos_token says, and the template alone for chats, so that no chat has two.
+// TestBOS holds plain texts and chats against transformers (scripts/goldens/bos.py): the post-processor of
+// tokenizer.json decides for plain texts, whatever add_bos_token says, and the template alone for chats, so that no
+// chat has two.
 func TestBOS(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join("testdata", "bos.json"))
 	if err != nil {
@@ -41,7 +42,10 @@ func TestBOS(t *testing.T) {
 		if c.Post {
 			tokenizer = g.Tokenizers["true"]
 		}
-		for name, content := range map[string][]byte{"config.json": []byte(config), "tokenizer_config.json": c.Config, "tokenizer.json": tokenizer} {
+		for name, content := range map[string][]byte{
+			"config.json": []byte(config), "tokenizer_config.json": c.Config,
+			"tokenizer.json": tokenizer,
+		} {
 			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 				t.Fatal(err)
 			}

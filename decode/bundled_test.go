@@ -14,8 +14,8 @@ import (
 	"github.com/gsmeval/gsmeval/decode/chat"
 )
 
-// TestBundledModelAgreesWithTransformers holds tokenizer, template, logits, greedy tokens and texts of the bundled model
-// against transformers (scripts/goldens/bundled.py).
+// TestBundledModelAgreesWithTransformers holds tokenizer, template, logits, greedy tokens and texts of the bundled
+// model against transformers (scripts/goldens/bundled.py).
 func TestBundledModelAgreesWithTransformers(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join("testdata", "bundled.json"))
 	if err != nil {
@@ -65,7 +65,8 @@ func TestBundledModelAgreesWithTransformers(t *testing.T) {
 	}
 	f := &fixture{worker: lm.Worker, model: lm.Model}
 	for _, c := range g.Answers {
-		text, ids, err := lm.Chat([]chat.Message{{Role: "user", Content: "Solve this math problem step by step:\n" + c.Question}}, true)
+		text, ids, err := lm.Chat([]chat.Message{{Role: "user", Content: "Solve this math problem step by step:\n" +
+			c.Question}}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +76,8 @@ func TestBundledModelAgreesWithTransformers(t *testing.T) {
 		if rel := relative(c.Logits, f.forward(t, ids, len(ids)-1)[0]); rel > tolerance {
 			t.Errorf("logits differ by %.2g of the largest", rel)
 		}
-		r := generate(t, lm.Worker, lm.Model, Options{Slots: 1, Capacity: len(ids) + 256, Ends: lm.Ends.Has}, &Request{Prompt: ids, MaxNew: 256})[0]
+		r := generate(t, lm.Worker, lm.Model, Options{Slots: 1, Capacity: len(ids) + 256, Ends: lm.Ends.Has},
+			&Request{Prompt: ids, MaxNew: 256})[0]
 		if diff := cmp.Diff(c.IDs, r.IDs); diff != "" {
 			t.Errorf("greedy tokens (-transformers +gsmeval):\n%s", diff)
 		}
@@ -83,5 +85,6 @@ func TestBundledModelAgreesWithTransformers(t *testing.T) {
 			t.Errorf("text %q, want %q", got, c.Text)
 		}
 	}
-	t.Logf("%d prompts, answers and texts identical (goldens of transformers %s, torch %s, %s)", len(g.Answers), g.Transformers, g.Torch, g.Made)
+	t.Logf("%d prompts, answers and texts identical (goldens of transformers %s, torch %s, %s)", len(g.Answers),
+		g.Transformers, g.Torch, g.Made)
 }

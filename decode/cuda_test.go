@@ -60,18 +60,24 @@ func TestPlainDeviceParity(t *testing.T) {
 func TestCUDADecodesLikeTheCPU(t *testing.T) {
 	for _, name := range []string{"qwen2-gqa7-theta1e6", "qwen3-tied", "gemma2", "gemma3", "phi3"} {
 		gpu, cpu := loadCUDA(t, parityCase(t, name), torch.Float32), load(t, parityCase(t, name))
-		for _, spec := range []condition.Noise{{}, {Kind: condition.Activation, Scale: 0.1}, {Kind: condition.Output, Scale: 0.1}} {
+		for _, spec := range []condition.Noise{
+			{},
+			{Kind: condition.Activation, Scale: 0.1},
+			{Kind: condition.Output, Scale: 0.1},
+		} {
 			o := Options{Slots: 4, Capacity: 80}
 			want := under(t, cpu, o, noise.NewInjector(spec, false), mixed(cpu, false)...)
 			graphs := under(t, gpu, o, noise.NewInjector(spec, false), mixed(gpu, false)...)
 			sameTexts(t, fmt.Sprintf("%s under %q", name, spec.Kind), want, graphs)
 			o.Eager = true
-			sameResults(t, name+" without graphs", graphs, under(t, gpu, o, noise.NewInjector(spec, false), mixed(gpu, false)...))
+			sameResults(t, name+" without graphs", graphs, under(t, gpu, o, noise.NewInjector(spec, false),
+				mixed(gpu, false)...))
 		}
 	}
 }
 
-// TestCUDANeighboursDoNotMatter is TestNeighboursDoNotMatter on the GPU, by graphs; TestCUDAAnotherShapeGivesOtherBits its inverse.
+// TestCUDANeighboursDoNotMatter is TestNeighboursDoNotMatter on the GPU, by graphs; TestCUDAAnotherShapeGivesOtherBits
+// its inverse.
 func TestCUDANeighboursDoNotMatter(t *testing.T) {
 	for _, dt := range []torch.DType{torch.Float32, torch.BFloat16} {
 		f := loadCUDA(t, "qwen2-tied-gqa2", dt)
@@ -88,7 +94,8 @@ func TestCUDANeighboursDoNotMatter(t *testing.T) {
 				reqs = append(reqs, r)
 			}
 			at := (5 * round) % len(reqs)
-			if got := under(t, f, o, in(), slices.Insert(reqs, at, needle(f, 23, 1, 60))...)[at]; !sameBits(alone, got) {
+			if got := under(t, f, o, in(), slices.Insert(reqs, at, needle(f, 23, 1, 60))...)[at]; !sameBits(alone,
+				got) {
 				t.Fatalf("%s, round %d: the needle differs among neighbours", dt, round)
 			}
 		}
@@ -135,7 +142,8 @@ func TestCUDANoiseIsTheReference(t *testing.T) {
 	}
 }
 
-// TestCUDAMemoryStandsStill decodes for a while: what the allocator holds after the first sequences is all it ever holds.
+// TestCUDAMemoryStandsStill decodes for a while: what the allocator holds after the first sequences is all it ever
+// holds.
 func TestCUDAMemoryStandsStill(t *testing.T) {
 	f := loadCUDA(t, "qwen2-tied-gqa2", torch.Float32)
 	e := engine(t, f, Options{Slots: 8, Capacity: 200})
@@ -147,7 +155,10 @@ func TestCUDAMemoryStandsStill(t *testing.T) {
 	}
 	var reqs []*Request
 	for i := range 64 {
-		reqs = append(reqs, &Request{Prompt: prompt(f, 1+(37*i)%120, i), MaxNew: 1 + (53*i)%80, Schedule: condition.ConstantT(1), SampleKey: philox.Key(i)})
+		reqs = append(reqs, &Request{
+			Prompt: prompt(f, 1+(37*i)%120, i), MaxNew: 1 + (53*i)%80,
+			Schedule: condition.ConstantT(1), SampleKey: philox.Key(i),
+		})
 	}
 	collect(t, e, reqs...)
 	before := reserved()

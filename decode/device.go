@@ -10,13 +10,13 @@ import (
 	"github.com/gsmeval/gsmeval/noise"
 )
 
-// lookEvery is how many decode steps a device takes between two looks at which sequences have ended. A sequence that ends
-// in between stands still; what it is does not depend on when anybody looks.
+// lookEvery is how many decode steps a device takes between two looks at which sequences have ended. A sequence that
+// ends in between stands still; what it is does not depend on when anybody looks.
 const lookEvery = 8
 
-// deviceLoop takes decode steps on a device: tokens, positions and the keys of all random numbers lie there, the next token is
-// chosen there, and the host looks only at times. A step is a program, made once for each length of the attention; on a GPU it is
-// a CUDA graph.
+// deviceLoop takes decode steps on a device: tokens, positions and the keys of all random numbers lie there, the next
+// token is chosen there, and the host looks only at times. A step is a program, made once for each length of the
+// attention; on a GPU it is a CUDA graph.
 //
 // Filters, repetition penalties, stop strings and log probabilities need the host. Sequences with one of them get their
 // logits read after every step and their tokens chosen by Engine.choose. All sequences of a run are alike in this.
@@ -74,8 +74,8 @@ func captureGraph(s *torch.Scope, step func(*torch.Scope) error) (program, error
 	return graph{g}, nil
 }
 
-// lengths are the lengths that the attention of a step is computed for: doubling from 256 to the capacity. Where an operation's bits
-// may depend on the length there is one for all, or a sample would depend on its neighbours.
+// lengths are the lengths that the attention of a step is computed for: doubling from 256 to the capacity. Where an
+// operation's bits may depend on the length there is one for all, or a sample would depend on its neighbours.
 func lengths(capacity int, exact bool) []int {
 	var all []int
 	for n := 256; exact && n < capacity; n *= 2 {
@@ -97,7 +97,10 @@ func length(all []int, n int) int {
 // newDeviceLoop takes the memory of the state.
 func newDeviceLoop(s *torch.Scope, e *Engine, capture capturer) (*deviceLoop, error) {
 	d, n, long, v := e.model.Device, e.opt.Slots, e.opt.Capacity, e.model.Config.VocabSize
-	l := &deviceLoop{e: e, capture: capture, buckets: lengths(long, torch.AttentionIgnoresLength(d)), programs: map[programKey]program{}, stale: true}
+	l := &deviceLoop{
+		e: e, capture: capture, buckets: lengths(long, torch.AttentionIgnoresLength(d)),
+		programs: map[programKey]program{}, stale: true,
+	}
 	rows, table := []int64{int64(n)}, []int64{int64(n), int64(long)}
 	index := func() torch.Tensor { return s.Keep(s.Zeros(rows, torch.Int64, d)) }
 	l.state = torch.DecodeState{
@@ -127,9 +130,9 @@ func newDeviceLoop(s *torch.Scope, e *Engine, capture capturer) (*deviceLoop, er
 	return l, s.Err()
 }
 
-// warmUp takes the longest pass over a prompt that can come, and a decode step at the longest length, without noise and under each of the
-// injectors': what they need, the device's allocator has from here on. Running out is for the start. All rows count as dead, and of the
-// cache nothing is left that is read before it is written.
+// warmUp takes the longest pass over a prompt that can come, and a decode step at the longest length, without noise and
+// under each of the injectors': what they need, the device's allocator has from here on. Running out is for the start.
+// All rows count as dead, and of the cache nothing is left that is read before it is written.
 func (e *Engine) warmUp(s *torch.Scope, injectors ...*noise.Injector) error {
 	long := e.opt.Capacity
 	for _, in := range append([]*noise.Injector{nil}, injectors...) {
@@ -179,7 +182,8 @@ func (l *deviceLoop) begin(in *noise.Injector) {
 // onHost tells whether the host has to choose the request's tokens.
 func (r *Request) onHost() bool {
 	p := r.Filter.RepetitionPenalty
-	return r.filter().narrows() || (p > 0 && p != 1) || r.Stops != nil || r.Logprobs || r.Schedule.Adaptive != nil || r.Schedule.Twice
+	return r.filter().narrows() || (p > 0 && p != 1) || r.Stops != nil || r.Logprobs || r.Schedule.Adaptive != nil ||
+		r.Schedule.Twice
 }
 
 // started puts a new sequence into slot i, its first token chosen from the prompt.
@@ -202,12 +206,14 @@ func (l *deviceLoop) upload(s *torch.Scope) {
 		return
 	}
 	n := len(l.e.slots)
-	tokens, positions, counts, limits, keys := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	tokens, positions, counts, limits, keys := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n),
+		make([]int64, n)
 	inputs, outputs := make([]int64, n), make([]int64, n)
 	live := make([]int32, n)
 	for i := range l.e.slots {
 		if sl := &l.e.slots[i]; sl.live {
-			tokens[i], positions[i], counts[i], limits[i] = int64(sl.next), int64(sl.pos+1), int64(len(sl.owner().res.IDs)), int64(sl.req.MaxNew)
+			tokens[i], positions[i], counts[i], limits[i] = int64(sl.next), int64(sl.pos+1),
+				int64(len(sl.owner().res.IDs)), int64(sl.req.MaxNew)
 			keys[i], live[i] = int64(sl.req.SampleKey), 1
 			inputs[i], outputs[i] = int64(sl.draws().Inputs), int64(sl.draws().Outputs)
 		}
@@ -243,8 +249,8 @@ func (l *deviceLoop) step(key programKey) func(*torch.Scope) error {
 	}
 }
 
-// program finds or makes the program of a key. It is made while all rows count as dead: a dead row's step writes what its next
-// step will write again, and nothing else.
+// program finds or makes the program of a key. It is made while all rows count as dead: a dead row's step writes what
+// its next step will write again, and nothing else.
 func (l *deviceLoop) program(s *torch.Scope, key programKey) (program, error) {
 	if p := l.programs[key]; p != nil {
 		return p, nil

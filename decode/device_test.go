@@ -22,7 +22,8 @@ import (
 
 var plainDevice = model.Options{DType: torch.Float32, Device: torch.CPU, Plain: true}
 
-// mixed is requests of every kind of schedule, lengths that are and are not multiples of lookEvery, more than there are slots.
+// mixed is requests of every kind of schedule, lengths that are and are not multiples of lookEvery, more than there are
+// slots.
 func mixed(f *fixture, logprobs bool) []*Request {
 	schedules := []condition.Schedule{condition.Greedy(), condition.ConstantT(0.7), {T: []float64{1.3, 1.1, 0.9}}}
 	var reqs []*Request
@@ -41,7 +42,8 @@ func sameTexts(t *testing.T, what string, want, got []Completion) {
 	for i := range want {
 		a, b := want[i], got[i]
 		if !slices.Equal(a.IDs, b.IDs) || a.Finish != b.Finish || a.Effect.Elements != b.Effect.Elements {
-			t.Errorf("%s, sequence %d:\nwant %v, %s, %d elements\ngot  %v, %s, %d elements", what, i, a.IDs, a.Finish, a.Effect.Elements, b.IDs, b.Finish, b.Effect.Elements)
+			t.Errorf("%s, sequence %d:\nwant %v, %s, %d elements\ngot  %v, %s, %d elements", what, i, a.IDs, a.Finish,
+				a.Effect.Elements, b.IDs, b.Finish, b.Effect.Elements)
 		}
 		for _, p := range [][2]float64{{a.TMin, b.TMin}, {a.TMax, b.TMax}, {a.TMean, b.TMean}} {
 			if p[0] != p[1] && !(math.IsNaN(p[0]) && math.IsNaN(p[1])) {
@@ -83,12 +85,14 @@ func TestDeviceLoopDecodesTheSame(t *testing.T) {
 				a, b := noise.NewInjector(spec, false), noise.NewInjector(spec, false)
 				want := under(t, cpu, o, a, requests(false)...)
 				sameTexts(t, what, want, under(t, device, o, b, requests(false)...))
-				sameTexts(t, what+", tokens chosen by the host", want, under(t, device, o, noise.NewInjector(spec, false), requests(true)...))
+				sameTexts(t, what+", tokens chosen by the host", want,
+					under(t, device, o, noise.NewInjector(spec, false), requests(true)...))
 				if !slices.ContainsFunc(want, func(r Completion) bool { return r.Finish == finish.Stop }) {
 					t.Errorf("%s: no sequence ends with an end token", what)
 				}
 				for i, e := range a.Effect() {
-					if g := b.Effect()[i]; e.Name != g.Name || e.Elements != g.Elements || !(math.Abs(e.RMS()-g.RMS()) <= 1e-3*e.RMS()) {
+					if g := b.Effect()[i]; e.Name != g.Name || e.Elements != g.Elements ||
+						!(math.Abs(e.RMS()-g.RMS()) <= 1e-3*e.RMS()) {
 						t.Errorf("%s: the effect is %+v, want %+v", what, g, e)
 					}
 				}
@@ -186,14 +190,15 @@ func TestProgramsAreMadeOnceForEachLength(t *testing.T) {
 	again := collect(t, e, req())[0]
 	sameResults(t, "the same again", want, again)
 	if r.captured != 4 || r.freed != 2 {
-		t.Errorf("%d programs made and %d freed after a second run, want 4 and 2: another injector is another program", r.captured, r.freed)
+		t.Errorf("%d programs made and %d freed after a second run, want 4 and 2: another injector is another program",
+			r.captured, r.freed)
 	}
 	plain := under(t, f, Options{Slots: 2, Capacity: 400}, nil, req())[0]
 	sameResults(t, "with one length for all", plain.IDs, want.IDs)
 }
 
-// TestWarmUp takes the memory of the start where the logic can be seen: every Linear is perturbed at every position that there is room
-// for, and what is decoded afterwards has the same bits.
+// TestWarmUp takes the memory of the start where the logic can be seen: every Linear is perturbed at every position
+// that there is room for, and what is decoded afterwards has the same bits.
 func TestWarmUp(t *testing.T) {
 	const long = 89 // a prime, which the dimensions of no Linear hold
 	f := loadWith(t, "qwen2-tied-gqa2", 2, plainDevice)
@@ -201,7 +206,10 @@ func TestWarmUp(t *testing.T) {
 		{Kind: condition.Weight, Scale: 0.1}, // has no injector
 		{Kind: condition.Activation, Scale: 0.1},
 		{Kind: condition.Output, Scale: 0.1, RelativeTo: "absmax"},
-		{Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1, Include: []string{"*lm_head*", "*down_proj*"}},
+		{
+			Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1,
+			Include: []string{"*lm_head*", "*down_proj*"},
+		},
 	}
 	for _, o := range []Options{{Slots: 3, Capacity: long}, {Slots: 3, Capacity: long, Recompute: true}} {
 		requests := func() []*Request { return mixed(f, false)[1:4] }
@@ -216,7 +224,8 @@ func TestWarmUp(t *testing.T) {
 		for i, sites := range []int{linears, linears, f.model.Config.NumLayers + 1} {
 			effect := all[i].Effect()
 			if len(effect) != sites {
-				t.Errorf("recompute %v, injector %d: %d Linears were perturbed, want %d", o.Recompute, i, len(effect), sites)
+				t.Errorf("recompute %v, injector %d: %d Linears were perturbed, want %d", o.Recompute, i, len(effect),
+					sites)
 			}
 			for _, site := range effect {
 				rows := int64(long)
@@ -224,7 +233,8 @@ func TestWarmUp(t *testing.T) {
 					rows = 1 // the last position's logits
 				}
 				if site.Elements == 0 || site.Elements%rows != 0 || !(site.Noise2 > 0) {
-					t.Errorf("recompute %v, injector %d: %s has %d elements, noise %v, in %d positions", o.Recompute, i, site.Name, site.Elements, site.Noise2, rows)
+					t.Errorf("recompute %v, injector %d: %s has %d elements, noise %v, in %d positions", o.Recompute, i,
+						site.Name, site.Elements, site.Noise2, rows)
 				}
 			}
 		}
@@ -232,10 +242,11 @@ func TestWarmUp(t *testing.T) {
 			t.Error("the warm-up left programs of another injector")
 		}
 		got := make([]Completion, len(want))
-		if err := Generate(t.Context(), e, noise.NewInjector(spec, false), list(requests()...), func(tag any, r Completion) error {
-			got[tag.(int)] = r
-			return nil
-		}); err != nil {
+		if err := Generate(t.Context(), e, noise.NewInjector(spec, false), list(requests()...),
+			func(tag any, r Completion) error {
+				got[tag.(int)] = r
+				return nil
+			}); err != nil {
 			t.Fatal(err)
 		}
 		sameResults(t, fmt.Sprintf("after the warm-up, recompute %v", o.Recompute), want, got)

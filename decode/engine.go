@@ -2,9 +2,10 @@
 // temperatures and random numbers.
 //
 // A sample depends on its request and on nothing else: not on its neighbours in the batch, its slot, the order of the
-// requests or what was done before. Three rules make it so. A prompt is computed alone, in one pass of its own length. A
-// decode step always has the same number of rows, dead slots included, because on a GPU a matrix product's bits may depend on the
-// number of rows but not on what stands in the others. And every kernel between the products works row by row.
+// requests or what was done before. Three rules make it so. A prompt is computed alone, in one pass of its own length.
+// A decode step always has the same number of rows, dead slots included, because on a GPU a matrix product's bits may
+// depend on the number of rows but not on what stands in the others. And every kernel between the products works row by
+// row.
 package decode
 
 import (
@@ -98,7 +99,8 @@ type slot struct {
 	sampled int               // tokens that were sampled at a temperature
 	filter  Filter
 
-	// Where the schedule computes twice, a second slot computes the same tokens under noise of its own. The first chooses.
+	// Where the schedule computes twice, a second slot computes the same tokens under noise of its own. The first
+	// chooses.
 	second, first *slot
 }
 
@@ -197,8 +199,8 @@ type Source[T any] func() (req *Request, tag T, ok bool)
 // Sink takes a finished sequence; an error ends the generation.
 type Sink[T any] func(tag T, c Completion) error
 
-// Generate decodes every request of next under the injector's noise (nil: none), and gives each completion to done as it
-// ends. It returns between two steps when ctx is done.
+// Generate decodes every request of next under the injector's noise (nil: none), and gives each completion to done as
+// it ends. It returns between two steps when ctx is done.
 func Generate[T any](ctx context.Context, e *Engine, in *noise.Injector, next Source[T], done Sink[T]) error {
 	tags := make([]T, len(e.slots))
 	return e.generate(ctx, in, func(slot int) (*Request, bool) {
@@ -211,7 +213,9 @@ func Generate[T any](ctx context.Context, e *Engine, in *noise.Injector, next So
 // finished takes the completion of a slot.
 type finished func(slot int, c Completion) error
 
-func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slot int) (*Request, bool), done finished) error {
+func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slot int) (*Request, bool),
+	done finished,
+) error {
 	for i := range e.slots {
 		e.slots[i] = slot{}
 	}
@@ -254,9 +258,11 @@ func (e *Engine) generate(ctx context.Context, in *noise.Injector, next func(slo
 	}
 }
 
-// fill starts requests in the slots that are free. A request that needs two is held until a second one is free, and nothing else is
-// started meanwhile; more is false from when there are no requests left.
-func (e *Engine) fill(ctx context.Context, in *noise.Injector, more *bool, next func(slot int) (*Request, bool), done finished) error {
+// fill starts requests in the slots that are free. A request that needs two is held until a second one is free, and
+// nothing else is started meanwhile; more is false from when there are no requests left.
+func (e *Engine) fill(ctx context.Context, in *noise.Injector, more *bool, next func(slot int) (*Request, bool),
+	done finished,
+) error {
 	for i := range e.slots {
 		for !e.slots[i].live && (*more || e.held != nil) {
 			if err := ctx.Err(); err != nil {
@@ -298,7 +304,8 @@ func (e *Engine) start(i, second int, req *Request, in *noise.Injector, done fin
 		return fmt.Errorf("a limit of %d new tokens leaves nothing to generate", req.MaxNew)
 	}
 	if n+req.MaxNew > e.opt.Capacity {
-		return fmt.Errorf("a prompt of %d tokens with %d new ones does not fit the %d positions that were reserved", n, req.MaxNew, e.opt.Capacity)
+		return fmt.Errorf("a prompt of %d tokens with %d new ones does not fit the %d positions that were reserved", n,
+			req.MaxNew, e.opt.Capacity)
 	}
 	for _, id := range req.Prompt {
 		if id < 0 || id >= e.model.Config.VocabSize {
@@ -324,9 +331,9 @@ func (e *Engine) start(i, second int, req *Request, in *noise.Injector, done fin
 	return e.prefix(i, req.Prompt, in, done)
 }
 
-// holder is a slot whose cache holds a prompt that slot i is to begin with, or -1. On the host a slot that has just ended still
-// holds its own, because no step is taken before it begins anew; on a device steps may have been taken, so that only those of live
-// slots are sure.
+// holder is a slot whose cache holds a prompt that slot i is to begin with, or -1. On the host a slot that has just
+// ended still holds its own, because no step is taken before it begins anew; on a device steps may have been taken, so
+// that only those of live slots are sure.
 func (e *Engine) holder(i int, prompt []int) int {
 	switch {
 	case !slices.Equal(e.prompt.ids, prompt):
@@ -342,8 +349,8 @@ func (e *Engine) holder(i int, prompt []int) int {
 	return -1
 }
 
-// repeat begins slot i with the prompt that was computed last: it gets a copy of the keys and values of a slot, and chooses by the
-// same logits.
+// repeat begins slot i with the prompt that was computed last: it gets a copy of the keys and values of a slot, and
+// chooses by the same logits.
 func (e *Engine) repeat(i, from int, done finished) error {
 	sl, p := &e.slots[i], &e.prompt
 	sl.res.Effect = p.effect
@@ -421,7 +428,10 @@ func (e *Engine) index(sl *slot) int {
 // Prefix is the batch of one sequence's tokens from position 0 on, with the logits of the last.
 func Prefix(ids []int, slot int32) *model.Batch {
 	n := len(ids)
-	b := &model.Batch{Tokens: make([]int64, n), Slots: make([]int32, n), Positions: make([]int32, n), From: n - 1, To: n}
+	b := &model.Batch{
+		Tokens: make([]int64, n), Slots: make([]int32, n), Positions: make([]int32, n), From: n - 1,
+		To: n,
+	}
 	for p, id := range ids {
 		b.Tokens[p], b.Slots[p], b.Positions[p] = int64(id), slot, int32(p)
 	}
@@ -527,8 +537,8 @@ func (sl *slot) collect(rows *noise.Rows, from, to int) {
 	}
 }
 
-// choose picks the slot's next token from its logits z [V], and ends the sequence where it must. other are the logits of its second
-// row, or nil.
+// choose picks the slot's next token from its logits z [V], and ends the sequence where it must. other are the logits
+// of its second row, or nil.
 func (e *Engine) choose(sl *slot, z, other []float32) {
 	r, req := &sl.res, sl.req
 	if req.Schedule.Average && other != nil {
@@ -545,7 +555,10 @@ func (e *Engine) choose(sl *slot, z, other []float32) {
 		return
 	}
 	id, t := top, len(r.IDs)
-	if temperature, sampled := sl.temperature(condition.Step{IDs: r.IDs, Logits: z, Second: other, Text: e.text}); sampled {
+	if temperature, sampled := sl.temperature(condition.Step{
+		IDs: r.IDs, Logits: z, Second: other,
+		Text: e.text,
+	}); sampled {
 		sl.addTemperature(temperature)
 		if sl.filter.narrows() {
 			id = filteredMax(z, temperature, sl.filter, uint32(t), req.SampleKey)

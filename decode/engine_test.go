@@ -106,7 +106,8 @@ func TestFinish(t *testing.T) {
 	req := &Request{Prompt: prompt(f, 9, 1), MaxNew: 30, Schedule: condition.ConstantT(1), SampleKey: 5, Logprobs: true}
 	long := under(t, f, Options{Slots: 2, Capacity: 39}, nil, req)[0] // just fits
 	if long.Finish != finish.Length || len(long.IDs) != 30 || len(long.Logprobs) != 30 {
-		t.Fatalf("%s after %d tokens and %d log probabilities, want length after 30", long.Finish, len(long.IDs), len(long.Logprobs))
+		t.Fatalf("%s after %d tokens and %d log probabilities, want length after 30", long.Finish, len(long.IDs),
+			len(long.Logprobs))
 	}
 	at := 11
 	for slices.Index(long.IDs, long.IDs[at]) != at {
@@ -117,14 +118,16 @@ func TestFinish(t *testing.T) {
 	if stopped.Finish != finish.Stop {
 		t.Errorf("finish %s, want stop", stopped.Finish)
 	}
-	// The end token belongs to what was generated, and what came before it is what would have been generated without it.
+	// The end token belongs to what was generated, and what came before it is what would have been generated without
+	// it.
 	sameResults(t, "tokens up to the end token", long.IDs[:at+1], stopped.IDs)
 	sameResults(t, "their log probabilities", long.Logprobs[:at+1], stopped.Logprobs)
 
 	// An end token at the limit is an end, not a truncation.
 	exact := *req
 	exact.MaxNew = at + 1
-	if r := under(t, f, Options{Slots: 1, Capacity: 39, Ends: ends}, nil, &exact)[0]; r.Finish != finish.Stop || len(r.IDs) != at+1 {
+	if r := under(t, f, Options{Slots: 1, Capacity: 39, Ends: ends}, nil, &exact)[0]; r.Finish != finish.Stop ||
+		len(r.IDs) != at+1 {
 		t.Errorf("an end token at the limit: %s after %d tokens, want stop after %d", r.Finish, len(r.IDs), at+1)
 	}
 	first := under(t, f, Options{Slots: 1, Capacity: 39, Ends: func(int) bool { return true }}, nil, req)[0]
@@ -133,7 +136,8 @@ func TestFinish(t *testing.T) {
 	}
 	one := *req
 	one.MaxNew, one.Logprobs = 1, false
-	if r := under(t, f, Options{Slots: 1, Capacity: 39}, nil, &one)[0]; r.Finish != finish.Length || len(r.IDs) != 1 || r.Logprobs != nil {
+	if r := under(t, f, Options{Slots: 1, Capacity: 39}, nil, &one)[0]; r.Finish != finish.Length || len(r.IDs) != 1 ||
+		r.Logprobs != nil {
 		t.Errorf("one token: %s after %d tokens, log probabilities %v", r.Finish, len(r.IDs), r.Logprobs)
 	}
 }
@@ -154,7 +158,12 @@ func TestTemperaturesAreAccountedFor(t *testing.T) {
 		{"greedy", condition.Greedy(), 0, temperatures{nan, nan, nan}},
 		{"constant", condition.ConstantT(0.75), 0, temperatures{0.75, 0.75, 0.75}},
 		{"falling", condition.Schedule{T: []float64{1.5, 1.25, 1}}, 0, temperatures{1, 1.5, (1.5 + 1.25 + 4) / 6}},
-		{"longer than the text", condition.Schedule{T: []float64{1, 2, 4, 8, 16, 32, 64, 128}}, 0, temperatures{1, 32, 63.0 / 6}},
+		{
+			"longer than the text",
+			condition.Schedule{T: []float64{1, 2, 4, 8, 16, 32, 64, 128}},
+			0,
+			temperatures{1, 32, 63.0 / 6},
+		},
 		{"stopped", condition.Schedule{T: []float64{1, 2, 4, 8}}, 2, temperatures{1, 2, 1.5}},
 		{"stopped at once", condition.Schedule{T: []float64{3, 2}}, 1, temperatures{3, 3, 3}},
 	} {
@@ -168,8 +177,15 @@ func TestTemperaturesAreAccountedFor(t *testing.T) {
 func TestSequencesShareABatchWhateverTheirSchedules(t *testing.T) {
 	f := load(t, "qwen2-gqa7-theta1e6")
 	var reqs []*Request
-	for i, s := range []condition.Schedule{condition.Greedy(), condition.ConstantT(1), condition.ConstantT(2.5), {T: []float64{2, 0.5}}, condition.Greedy()} {
-		reqs = append(reqs, &Request{Prompt: prompt(f, 3+4*i, i), MaxNew: 12 + 3*i, Schedule: s, SampleKey: 3, Logprobs: true})
+	for i, s := range []condition.Schedule{
+		condition.Greedy(), condition.ConstantT(1), condition.ConstantT(2.5),
+		{T: []float64{2, 0.5}},
+		condition.Greedy(),
+	} {
+		reqs = append(reqs, &Request{
+			Prompt: prompt(f, 3+4*i, i), MaxNew: 12 + 3*i, Schedule: s, SampleKey: 3,
+			Logprobs: true,
+		})
 	}
 	reqs[3].Filter = Filter{TopK: 5}
 	reqs[4].Filter = Filter{RepetitionPenalty: 1.4}
@@ -194,7 +210,10 @@ func TestNonfiniteFromTheFirstToken(t *testing.T) {
 				w[i] = float32(bad)
 			}
 		})
-		for name, s := range map[string]condition.Schedule{"greedy": condition.Greedy(), "sampled": condition.ConstantT(1)} {
+		for name, s := range map[string]condition.Schedule{
+			"greedy":  condition.Greedy(),
+			"sampled": condition.ConstantT(1),
+		} {
 			req := &Request{Prompt: prompt(f, 5, 1), MaxNew: 8, Schedule: s, Logprobs: true}
 			for _, r := range under(t, f, Options{Slots: 1, Capacity: 20}, nil, req, req) {
 				nan := math.NaN()
@@ -204,12 +223,15 @@ func TestNonfiniteFromTheFirstToken(t *testing.T) {
 	}
 }
 
-// TestNonfiniteEndsOneSequenceOnly gives one token an embedding that is not a number: the sequence that says it ends there, with
-// what it had, its neighbours and whoever gets its slot go on as if nothing had been.
+// TestNonfiniteEndsOneSequenceOnly gives one token an embedding that is not a number: the sequence that says it ends
+// there, with what it had, its neighbours and whoever gets its slot go on as if nothing had been.
 func TestNonfiniteEndsOneSequenceOnly(t *testing.T) {
 	f := load(t, "qwen2-untied-gqa1")
 	request := func(salt int) *Request {
-		return &Request{Prompt: prompt(f, 6, salt), MaxNew: 25, Schedule: condition.ConstantT(1.5), SampleKey: 4, Logprobs: true}
+		return &Request{
+			Prompt: prompt(f, 6, salt), MaxNew: 25, Schedule: condition.ConstantT(1.5), SampleKey: 4,
+			Logprobs: true,
+		}
 	}
 	o := Options{Slots: 2, Capacity: 40}
 	reqs := []*Request{request(1), request(2), request(3), request(4)}
@@ -242,7 +264,10 @@ func TestNonfiniteByHugeWeightNoise(t *testing.T) {
 	// Norms between layers would make huge weights harmless; the last one stands before the logits alone.
 	spec := condition.Noise{Kind: condition.Weight, Scale: 1e39, Include: []string{"model.norm.weight"}}
 	programWeights(t, f, spec, 0)
-	r := under(t, f, Options{Slots: 1, Capacity: 20}, nil, &Request{Prompt: prompt(f, 5, 1), MaxNew: 8, Schedule: condition.ConstantT(1)})[0]
+	r := under(t, f, Options{Slots: 1, Capacity: 20}, nil, &Request{
+		Prompt: prompt(f, 5, 1), MaxNew: 8,
+		Schedule: condition.ConstantT(1),
+	})[0]
 	if r.Finish != finish.Nonfinite || len(r.IDs) != 0 {
 		t.Errorf("%s after %d tokens, want nonfinite after none", r.Finish, len(r.IDs))
 	}
@@ -330,10 +355,16 @@ func TestImpossibleRequestsAreErrors(t *testing.T) {
 		"empty prompt":        {Request{MaxNew: 1}, "without tokens"},
 		"nothing to generate": {Request{Prompt: []int{1}}, "limit of 0 new tokens"},
 		"negative limit":      {Request{Prompt: []int{1}, MaxNew: -3}, "limit of -3 new tokens"},
-		"too long":            {Request{Prompt: []int{1, 2}, MaxNew: 19}, "a prompt of 2 tokens with 19 new ones does not fit the 20 positions"},
-		"long prompt":         {Request{Prompt: prompt(f, 25, 0), MaxNew: 1}, "25 tokens"},
-		"id too large":        {Request{Prompt: []int{1, v, 2}, MaxNew: 1}, "token id 160 is outside the model's vocabulary of 160"},
-		"negative id":         {Request{Prompt: []int{-1}, MaxNew: 1}, "token id -1"},
+		"too long": {
+			Request{Prompt: []int{1, 2}, MaxNew: 19},
+			"a prompt of 2 tokens with 19 new ones does not fit the 20 positions",
+		},
+		"long prompt": {Request{Prompt: prompt(f, 25, 0), MaxNew: 1}, "25 tokens"},
+		"id too large": {
+			Request{Prompt: []int{1, v, 2}, MaxNew: 1},
+			"token id 160 is outside the model's vocabulary of 160",
+		},
+		"negative id": {Request{Prompt: []int{-1}, MaxNew: 1}, "token id -1"},
 	} {
 		err := Generate(context.Background(), e, nil, list(good, &c.req), func(any, Completion) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -346,7 +377,8 @@ func TestImpossibleRequestsAreErrors(t *testing.T) {
 			t.Errorf("an engine of %d slots and %d positions: %v", o.Slots, o.Capacity, err)
 		}
 	}
-	if _, err := NewEngine(f.worker, f.model, Options{Slots: 1, Capacity: 1025}); err == nil || !strings.Contains(err.Error(), "1024 positions") {
+	if _, err := NewEngine(f.worker, f.model, Options{Slots: 1, Capacity: 1025}); err == nil ||
+		!strings.Contains(err.Error(), "1024 positions") {
 		t.Errorf("more positions than the model has: %v", err)
 	}
 }
@@ -388,8 +420,8 @@ func TestSinkEndsTheGeneration(t *testing.T) {
 	}
 }
 
-// TestFailedOperationIsTheSamples lets sequences run past the cache's end: the operation's error is theirs, and those that
-// follow are as ever.
+// TestFailedOperationIsTheSamples lets sequences run past the cache's end: the operation's error is theirs, and those
+// that follow are as ever.
 func TestFailedOperationIsTheSamples(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	e := engine(t, f, Options{Slots: 1, Capacity: 20})
@@ -402,8 +434,10 @@ func TestFailedOperationIsTheSamples(t *testing.T) {
 	got := collect(t, e, &late, good, early, good)
 	for i, tokens := range map[int]int{0: 17, 2: 0} { // the 17th token comes of position 19, the last that there is
 		r := got[i]
-		if r.Finish != finish.Failed || r.Err == nil || !strings.Contains(r.Err.Error(), "libtorch ") || len(r.IDs) != tokens {
-			t.Errorf("sequence %d: %s after %d tokens, error %v, want a failed operation after %d", i, r.Finish, len(r.IDs), r.Err, tokens)
+		if r.Finish != finish.Failed || r.Err == nil || !strings.Contains(r.Err.Error(), "libtorch ") ||
+			len(r.IDs) != tokens {
+			t.Errorf("sequence %d: %s after %d tokens, error %v, want a failed operation after %d", i, r.Finish,
+				len(r.IDs), r.Err, tokens)
 		}
 	}
 	sameResults(t, "tokens before the failure", want.IDs, got[0].IDs[:16])
@@ -435,7 +469,10 @@ func BenchmarkDecodeStep(b *testing.B) {
 			const length = 200
 			e := engine(b, f, Options{Slots: c.slots, Capacity: 50 + length})
 			for i := range c.slots {
-				req := &Request{Prompt: prompt(f, 50, i), MaxNew: length, Schedule: condition.ConstantT(1), SampleKey: 1}
+				req := &Request{
+					Prompt: prompt(f, 50, i), MaxNew: length, Schedule: condition.ConstantT(1),
+					SampleKey: 1,
+				}
 				if err := e.start(i, -1, req, c.in, nil); err != nil {
 					b.Fatal(err)
 				}

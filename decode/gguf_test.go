@@ -50,7 +50,8 @@ func ggufGoldens(t *testing.T) map[string]ggufGolden {
 	return goldens
 }
 
-// TestGGUFParity holds logits and greedy tokens of GGUF files of every architecture against transformers', which dequantises them.
+// TestGGUFParity holds logits and greedy tokens of GGUF files of every architecture against transformers', which
+// dequantises them.
 func TestGGUFParity(t *testing.T) {
 	for path, g := range ggufGoldens(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -116,7 +117,8 @@ func TestGGUFRestore(t *testing.T) {
 		err := w.Do(func(s *torch.Scope) error {
 			before := m.Hashes(s)
 			if _, err := m.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
-				return noise.PerturbWeights(s, condition.Noise{Kind: condition.Weight, Scale: 0.1}, params, func(string) philox.Key { return 1 }, false)
+				return noise.PerturbWeights(s, condition.Noise{Kind: condition.Weight, Scale: 0.1}, params,
+					func(string) philox.Key { return 1 }, false)
 			}); err != nil {
 				return err
 			}

@@ -52,13 +52,15 @@ func OpenText(dir string) (*Text, error) {
 func (t *Text) MarkThoughts(m *thought.Marks) {
 	t.thoughts, t.marks = m, map[int]string{}
 	for _, mark := range m.Tokens() {
-		if ids, err := t.Tokenizer.Encode(mark, false); err == nil && len(ids) == 1 && t.Tokenizer.Decode(ids, true) == "" {
+		if ids, err := t.Tokenizer.Encode(mark, false); err == nil && len(ids) == 1 &&
+			t.Tokenizer.Decode(ids, true) == "" {
 			t.marks[ids[0]] = mark
 		}
 	}
 }
 
-// On is the same side of the text with a chat template that is told the day, YYYY-MM-DD, for today; "" tells it nothing.
+// On is the same side of the text with a chat template that is told the day, YYYY-MM-DD, for today; "" tells it
+// nothing.
 func (t *Text) On(day string) (*Text, error) {
 	if t.Template == nil {
 		return t, nil
@@ -82,7 +84,8 @@ func (t *Text) Chat(messages []chat.Message, generationPrompt bool) (text string
 	}
 	for _, m := range messages {
 		if c := t.Tokenizer.ControlToken(m.Content); c != "" {
-			return "", nil, fmt.Errorf("the %s message spells out the control token %s, which would end or forge a turn", m.Role, c)
+			return "", nil,
+				fmt.Errorf("the %s message spells out the control token %s, which would end or forge a turn", m.Role, c)
 		}
 	}
 	if text, err = t.Template.Render(messages, generationPrompt); err != nil {
@@ -120,8 +123,8 @@ type LM struct {
 	others  map[string]*checkpoint.Weights // that noise puts in their place, by path
 }
 
-// Offer opens the checkpoint of dir, a directory or a GGUF file, for noise that names it by a path. It has to have the model's
-// architecture and, if it brings one, its tokenizer.
+// Offer opens the checkpoint of dir, a directory or a GGUF file, for noise that names it by a path. It has to have the
+// model's architecture and, if it brings one, its tokenizer.
 func (lm *LM) Offer(path, dir string) error {
 	if lm.others[path] != nil {
 		return nil
@@ -206,8 +209,8 @@ func Load(dir string, o LoadOptions) (*LM, error) {
 	return lm, nil
 }
 
-// openDevice finds the device that a name stands for, and what it is if it is a GPU. auto is the first GPU, or the CPU where none can be
-// used; chosen says so.
+// openDevice finds the device that a name stands for, and what it is if it is a GPU. auto is the first GPU, or the CPU
+// where none can be used; chosen says so.
 func openDevice(name string) (d torch.Device, gpu *torch.CUDAInfo, chosen string, err error) {
 	d, auto, err := torch.ParseDevice(name)
 	if err != nil || (d == torch.CPU && !auto) {

@@ -59,8 +59,8 @@ func processor(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestLoadBigCheckpoint loads a checkpoint of scripts/big_checkpoint.py in each dtype, from the disk and from the page cache,
-// while it watches the process's anonymous memory: at no moment more than 1.15 times the weights and 300 MB.
+// TestLoadBigCheckpoint loads a checkpoint of scripts/big_checkpoint.py in each dtype, from the disk and from the page
+// cache, while it watches the process's anonymous memory: at no moment more than 1.15 times the weights and 300 MB.
 func TestLoadBigCheckpoint(t *testing.T) {
 	dir := os.Getenv("GSMEVAL_BIG_CHECKPOINT")
 	if dir == "" {
@@ -123,10 +123,12 @@ func TestLoadBigCheckpoint(t *testing.T) {
 			size := bytes / 2 * c.size // the file is in bfloat16
 			limit := size*115/100 + 300e6
 			t.Logf("%s, cold %v: %.2f GB of weights in %.2f s (%.2f s of processor), %.0f MB/s of the file (reading alone: %.0f MB/s); RssAnon at most %.0f MB, %.3f x weights (limit %.0f MB)",
-				c.dt, c.cold, float64(size)/1e9, spent.Seconds(), cpu.Seconds(), float64(bytes)/1e6/spent.Seconds(), disk/1e6,
+				c.dt, c.cold, float64(size)/1e9, spent.Seconds(), cpu.Seconds(), float64(bytes)/1e6/spent.Seconds(),
+				disk/1e6,
 				float64(peak.Load())/1e6, float64(peak.Load())/float64(size), float64(limit)/1e6)
 			if peak.Load() > limit || peak.Load() < size/2 {
-				t.Errorf("%s: RssAnon was %d bytes, the limit is %d and the weights alone are %d", c.dt, peak.Load(), limit, size)
+				t.Errorf("%s: RssAnon was %d bytes, the limit is %d and the weights alone are %d", c.dt, peak.Load(),
+					limit, size)
 			}
 			return nil
 		})

@@ -41,9 +41,9 @@ func resident(t *testing.T) int64 {
 	return 0
 }
 
-// TestMemoryStaysFlatOver20000Steps decodes under activation noise, prompts coming and going, and reads the resident memory
-// as it goes. The smallest tensor takes about 400 bytes of libtorch's: one that is not freed in each of the 16,000 steps after
-// the warm-up would grow the process by 6 MB.
+// TestMemoryStaysFlatOver20000Steps decodes under activation noise, prompts coming and going, and reads the resident
+// memory as it goes. The smallest tensor takes about 400 bytes of libtorch's: one that is not freed in each of the
+// 16,000 steps after the warm-up would grow the process by 6 MB.
 func TestMemoryStaysFlatOver20000Steps(t *testing.T) {
 	const (
 		steps, warm, slots = 20_000, 4_000, 2
@@ -60,7 +60,10 @@ func TestMemoryStaysFlatOver20000Steps(t *testing.T) {
 		}
 		p := f.golden.Last[started%len(f.golden.Last)].Prompt
 		started++
-		return &Request{Prompt: p, MaxNew: length, Schedule: condition.ConstantT(1), SampleKey: philox.Key(started), Draws: draws(philox.Key(started))}, nil, true
+		return &Request{
+			Prompt: p, MaxNew: length, Schedule: condition.ConstantT(1), SampleKey: philox.Key(started),
+			Draws: draws(philox.Key(started)),
+		}, nil, true
 	}, func(_ any, r Completion) error {
 		tokens += len(r.IDs) - 1 // the first comes from the prompt's pass
 		if done := tokens / slots; done >= warm && done/1000 > read {
@@ -81,5 +84,6 @@ func TestMemoryStaysFlatOver20000Steps(t *testing.T) {
 	if top-base > allowed {
 		t.Errorf("resident memory grew from %d to %d bytes after %d steps", base, top, warm)
 	}
-	t.Logf("%d decode steps, %d prompts: %.1f MB after %d steps, at most %.2f MB more after that", tokens/slots, started, float64(base)/1e6, warm, float64(top-base)/1e6)
+	t.Logf("%d decode steps, %d prompts: %.1f MB after %d steps, at most %.2f MB more after that", tokens/slots,
+		started, float64(base)/1e6, warm, float64(top-base)/1e6)
 }

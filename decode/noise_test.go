@@ -98,7 +98,8 @@ func TestNoiseIsUndoneBitExactly(t *testing.T) {
 			if diff := cmp.Diff(before, hashes(t, f)); diff != "" {
 				t.Errorf("%s, %s: parameters are not what they were (-before +after):\n%s", name, kind, diff)
 			}
-			sameResults(t, name+", "+kind+": results after the noise", clean, under(t, f, Options{Slots: 1, Capacity: 20}, nil, req))
+			sameResults(t, name+", "+kind+": results after the noise", clean,
+				under(t, f, Options{Slots: 1, Capacity: 20}, nil, req))
 		}
 	}
 }
@@ -163,7 +164,8 @@ func TestWeightNoiseIsUndoneInHalfPrecision(t *testing.T) {
 			defer m.Free()
 			before := m.Hashes(s)
 			effect, err := m.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
-				return noise.PerturbWeights(s, condition.Noise{Kind: condition.Weight, Scale: 0.1}, params, func(string) philox.Key { return 1 }, false)
+				return noise.PerturbWeights(s, condition.Noise{Kind: condition.Weight, Scale: 0.1}, params,
+					func(string) philox.Key { return 1 }, false)
 			})
 			if err != nil {
 				return err
@@ -209,17 +211,28 @@ func TestNoiseTouchesEveryLinearAndEveryWeight(t *testing.T) {
 					{"mlp.down_proj", c.IntermediateSize, c.HiddenSize},
 				} {
 					width := map[string]int{condition.Activation: l.in, condition.Output: l.out}[kind]
-					want = append(want, condition.SiteEffect{Name: fmt.Sprintf("model.layers.%d.%s", layer, l.name), Elements: n * int64(width)})
+					want = append(want, condition.SiteEffect{
+						Name:     fmt.Sprintf("model.layers.%d.%s", layer, l.name),
+						Elements: n * int64(width),
+					})
 				}
 			}
 			// Only the last row of the head is projected, and so perturbed.
-			want = append(want, condition.SiteEffect{Name: "lm_head", Elements: int64(map[string]int{condition.Activation: c.HiddenSize, condition.Output: c.VocabSize}[kind])})
+			want = append(want, condition.SiteEffect{
+				Name: "lm_head",
+				Elements: int64(map[string]int{
+					condition.Activation: c.HiddenSize,
+					condition.Output:     c.VocabSize,
+				}[kind]),
+			})
 			in := noise.NewInjector(condition.Noise{Kind: kind, Scale: 0.1}, false)
 			r := under(t, f, Options{Slots: 3, Capacity: 20}, in, &Request{Prompt: prompt(f, int(n), 1), MaxNew: 1})[0]
 			got := in.Effect()
 			total := got.Total()
-			if r.Effect.Elements != total.Elements || math.Abs(r.Effect.Noise2/total.Noise2-1) > 1e-12 || math.Abs(r.Effect.Spread2/total.Spread2-1) > 1e-12 {
-				t.Errorf("%s, %s: the sequence reports %d elements, noise %v, spread %v, the sites %+v", name, kind, r.Effect.Elements, r.Effect.Noise2, r.Effect.Spread2, total)
+			if r.Effect.Elements != total.Elements || math.Abs(r.Effect.Noise2/total.Noise2-1) > 1e-12 ||
+				math.Abs(r.Effect.Spread2/total.Spread2-1) > 1e-12 {
+				t.Errorf("%s, %s: the sequence reports %d elements, noise %v, spread %v, the sites %+v", name, kind,
+					r.Effect.Elements, r.Effect.Noise2, r.Effect.Spread2, total)
 			}
 			for i := range got {
 				if e := got[i]; math.Abs(e.Ratio()-0.1) > 0.1*max(0.01, 5/math.Sqrt(2*float64(e.Elements))) {
@@ -280,7 +293,8 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 		in := noise.NewInjector(spec, false)
 		alone := run(in, request(23, 1, 40))[0]
 		if total := in.Effect().Total(); total.Elements != alone.Effect.Elements {
-			t.Errorf("%s: the sites count %d elements, the only sequence has %d: dead slots are counted", kind, total.Elements, alone.Effect.Elements)
+			t.Errorf("%s: the sites count %d elements, the only sequence has %d: dead slots are counted", kind,
+				total.Elements, alone.Effect.Elements)
 		}
 		clean := run(nil, request(23, 1, 40))[0]
 		if slices.Equal(clean.Logprobs, alone.Logprobs) || clean.Effect.Elements != 0 || clean.Effect.Noise2 != 0 {
@@ -301,7 +315,8 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 				sum += r.Effect.Elements
 			}
 			if total := in.Effect().Total(); total.Elements != sum {
-				t.Errorf("%s, round %d: the sites count %d elements, the sequences %d", kind, round, total.Elements, sum)
+				t.Errorf("%s, round %d: the sites count %d elements, the sequences %d", kind, round, total.Elements,
+					sum)
 			}
 		}
 		// The same text for another example is under other noise.
@@ -313,14 +328,17 @@ func TestNeighboursDoNotMatterUnderNoise(t *testing.T) {
 	}
 }
 
-// TestOnePassMeansWhatDecodingMeans teacher-forces a sequence that was decoded under noise: one pass over prompt and continuation,
-// the spread over the prompt together and over each later position alone. Calibration relies on it.
+// TestOnePassMeansWhatDecodingMeans teacher-forces a sequence that was decoded under noise: one pass over prompt and
+// continuation, the spread over the prompt together and over each later position alone. Calibration relies on it.
 func TestOnePassMeansWhatDecodingMeans(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	const n, limit, key = 19, 60, 12345
 	for _, kind := range []string{condition.Activation, condition.Output} {
 		spec := condition.Noise{Kind: kind, Scale: 0.1}
-		req := &Request{Prompt: prompt(f, n, 3), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 1, Draws: draws(key), Logprobs: true}
+		req := &Request{
+			Prompt: prompt(f, n, 3), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 1,
+			Draws: draws(key), Logprobs: true,
+		}
 		r := under(t, f, Options{Slots: 4, Capacity: n + limit}, noise.NewInjector(spec, false), req)[0]
 		ids := append(slices.Clone(req.Prompt), r.IDs[:limit-1]...)
 		// logprobs of the generated tokens by one pass, with the spread over the first so many positions together.
@@ -364,8 +382,10 @@ func TestOnePassMeansWhatDecodingMeans(t *testing.T) {
 		} else {
 			t.Logf("%s: %d log probabilities within %.1e", kind, limit, d)
 		}
-		if total.Elements != r.Effect.Elements || math.Abs(total.Noise2/r.Effect.Noise2-1) > 1e-4 || math.Abs(total.Spread2/r.Effect.Spread2-1) > 1e-4 {
-			t.Errorf("%s: one pass did %+v, decoding %d elements, noise %v, spread %v", kind, total, r.Effect.Elements, r.Effect.Noise2, r.Effect.Spread2)
+		if total.Elements != r.Effect.Elements || math.Abs(total.Noise2/r.Effect.Noise2-1) > 1e-4 ||
+			math.Abs(total.Spread2/r.Effect.Spread2-1) > 1e-4 {
+			t.Errorf("%s: one pass did %+v, decoding %d elements, noise %v, spread %v", kind, total, r.Effect.Elements,
+				r.Effect.Noise2, r.Effect.Spread2)
 		}
 		// The grouping is what does it.
 		for _, together := range []int{1, len(ids)} {
@@ -376,14 +396,20 @@ func TestOnePassMeansWhatDecodingMeans(t *testing.T) {
 	}
 }
 
-// TestRecomputingDrawsFreshNoise holds every step of a decoding without a cache against a pass of its own: the whole prefix
-// under the noise of that step, with one spread over all of it.
+// TestRecomputingDrawsFreshNoise holds every step of a decoding without a cache against a pass of its own: the whole
+// prefix under the noise of that step, with one spread over all of it.
 func TestRecomputingDrawsFreshNoise(t *testing.T) {
 	f := load(t, "qwen2-headdim")
 	const n, limit, key = 7, 12, 99
-	req := &Request{Prompt: prompt(f, n, 5), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 2, Draws: draws(key), Logprobs: true}
+	req := &Request{
+		Prompt: prompt(f, n, 5), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 2,
+		Draws: draws(key), Logprobs: true,
+	}
 	// A second sequence uses the same place of the cache in turn.
-	other := &Request{Prompt: prompt(f, 4, 6), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 3, Draws: draws(100)}
+	other := &Request{
+		Prompt: prompt(f, 4, 6), MaxNew: limit, Schedule: condition.ConstantT(1), SampleKey: 3,
+		Draws: draws(100),
+	}
 	in := noise.NewInjector(activation, false)
 	r := under(t, f, Options{Slots: 2, Capacity: 30, Recompute: true}, in, req, other)[0]
 	stale := 0
@@ -451,7 +477,10 @@ func TestReferenceNoiseDecodesTheSame(t *testing.T) {
 
 func TestNoiseOnNothingHasNoEffect(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
-	spec := condition.Noise{Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1, Include: []string{"no_such_proj"}}
+	spec := condition.Noise{
+		Kind: condition.Combined, WeightScale: 0.1, ActivationScale: 0.1,
+		Include: []string{"no_such_proj"},
+	}
 	if err := f.worker.Do(func(s *torch.Scope) error {
 		_, err := f.model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 			return noise.PerturbWeights(s, spec, params, func(string) philox.Key { return 1 }, false)

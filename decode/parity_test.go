@@ -188,8 +188,8 @@ func parityCases(t *testing.T) []string {
 	return names
 }
 
-// TestParityWithTransformers holds every checkpoint of scripts/goldens/parity.py against what transformers computed, and
-// prints the table of what was compared (go test -v).
+// TestParityWithTransformers holds every checkpoint of scripts/goldens/parity.py against what transformers computed,
+// and prints the table of what was compared (go test -v).
 func TestParityWithTransformers(t *testing.T) {
 	table := []string{"checkpoint                   logits (max rel. error)  greedy tokens  rope        longest  context  stored"}
 	seen := map[string]map[string]bool{}
@@ -220,7 +220,8 @@ func TestParityWithTransformers(t *testing.T) {
 			}
 			o.Recompute = true
 			if again := generate(t, f.worker, f.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
-				t.Errorf("greedy tokens without a cache differ from transformers':\nwant %v\ngot  %v", g.Greedy.IDs, again.IDs)
+				t.Errorf("greedy tokens without a cache differ from transformers':\nwant %v\ngot  %v", g.Greedy.IDs,
+					again.IDs)
 			}
 			// The same by the other kernels, and by libtorch's own operations.
 			o.Recompute = false
@@ -233,11 +234,13 @@ func TestParityWithTransformers(t *testing.T) {
 					rel := relative(c.Logits, by.forward(t, c.Prompt, len(c.Prompt)-1)[0])
 					worst = max(worst, rel)
 					if rel > tolerance {
-						t.Errorf("last logits of a prompt of %d tokens differ by %.2g of the largest, %s", len(c.Prompt), rel, way)
+						t.Errorf("last logits of a prompt of %d tokens differ by %.2g of the largest, %s",
+							len(c.Prompt), rel, way)
 					}
 				}
 				if again := generate(t, by.worker, by.model, o, req)[0]; !slices.Equal(g.Greedy.IDs, again.IDs) {
-					t.Errorf("greedy tokens differ from transformers', %s:\nwant %v\ngot  %v", way, g.Greedy.IDs, again.IDs)
+					t.Errorf("greedy tokens differ from transformers', %s:\nwant %v\ngot  %v", way, g.Greedy.IDs,
+						again.IDs)
 				}
 			}
 			cfg := f.model.Config
@@ -248,7 +251,8 @@ func TestParityWithTransformers(t *testing.T) {
 					context = r.OriginalMaxPositions
 				}
 				if limit, _ := cfg.Context(); longest <= context && limit > context {
-					t.Errorf("the longest prompt has %d tokens, which does not leave the original context of %d", longest, context)
+					t.Errorf("the longest prompt has %d tokens, which does not leave the original context of %d",
+						longest, context)
 				}
 			}
 			if seen[cfg.ModelType] == nil {
@@ -257,10 +261,12 @@ func TestParityWithTransformers(t *testing.T) {
 			seen[cfg.ModelType][fmt.Sprintf("tied %v", cfg.TieEmbeddings)] = true
 			seen[cfg.ModelType][fmt.Sprintf("rope %s %g", kind, cfg.RopeTheta)] = true
 			greedy := fmt.Sprintf("%d of %d", agreeing(g.Greedy.IDs, cached.IDs), len(g.Greedy.IDs))
-			table = append(table, fmt.Sprintf("%-28s %-24.1e %-14s %-11s %-8d %-8d %s", name, worst, greedy, kind, longest, context, cfg.DType))
+			table = append(table, fmt.Sprintf("%-28s %-24.1e %-14s %-11s %-8d %-8d %s", name, worst, greedy, kind,
+				longest, context, cfg.DType))
 		})
 	}
-	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (the largest error of all kernels):\n%s", strings.Join(table, "\n"))
+	t.Logf("parity with transformers 5.23.0, torch 2.11.0, in float32 (the largest error of all kernels):\n%s",
+		strings.Join(table, "\n"))
 	for _, arch := range model.Supported() {
 		settings := slices.Sorted(maps.Keys(seen[arch]))
 		if len(settings) < 4 {
@@ -279,19 +285,20 @@ func agreeing(want, got []int) int {
 	return len(want)
 }
 
-// lowTolerance bounds max |difference| / max |logit| against transformers computing in the same dtype: some 40 times half a unit
-// in the last place, 2^-9 and 2^-12. It has to allow for transformers' own error, the larger one: it rounds after every operation,
-// where gsmeval on a CPU computes everything between the Linears in float32.
+// lowTolerance bounds max |difference| / max |logit| against transformers computing in the same dtype: some 40 times
+// half a unit in the last place, 2^-9 and 2^-12. It has to allow for transformers' own error, the larger one: it rounds
+// after every operation, where gsmeval on a CPU computes everything between the Linears in float32.
 var lowTolerance = map[torch.DType]float64{torch.BFloat16: 8e-2, torch.Float16: 8e-3}
 
-// TestParityInOtherTypes compares logits with those of transformers in the same dtype, along the same tokens: greedy paths of
-// low precision part at the first near tie, so each position gets the tokens of the float32 path before it. Where transformers'
-// best token leads by more than the tolerance, it is our best too. And we lose no more precision than transformers does: the
-// error against float32 logits, in the mean over the positions, is not larger.
+// TestParityInOtherTypes compares logits with those of transformers in the same dtype, along the same tokens: greedy
+// paths of low precision part at the first near tie, so each position gets the tokens of the float32 path before it.
+// Where transformers' best token leads by more than the tolerance, it is our best too. And we lose no more precision
+// than transformers does: the error against float32 logits, in the mean over the positions, is not larger.
 func TestParityInOtherTypes(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "parity", "*", "dtypes.json"))
 	if err != nil || len(files) < len(model.Supported()) {
-		t.Fatalf("found %d checkpoints with other dtypes (%v), want one for each of %v", len(files), err, model.Supported())
+		t.Fatalf("found %d checkpoints with other dtypes (%v), want one for each of %v", len(files), err,
+			model.Supported())
 	}
 	table := []string{"checkpoint                   dtype     logits  their error  our error  leads  same best"}
 	for _, file := range files {
@@ -321,13 +328,15 @@ func TestParityInOtherTypes(t *testing.T) {
 				if rel > limit {
 					t.Errorf("%s in %s: logits at position %d differ by %.2g of the largest", name, dt, i*g.Every, rel)
 				}
-				worst, theirs, ours = max(worst, rel), theirs+relative(r, w)/float64(len(want)), ours+relative(r, z)/float64(len(want))
+				worst, theirs, ours = max(worst, rel), theirs+relative(r, w)/float64(len(want)),
+					ours+relative(r, z)/float64(len(want))
 				if best, lead := leading(w); lead > limit {
 					leads++
 					if b, _ := leading(z); b == best {
 						same++
 					} else {
-						t.Errorf("%s in %s: token %d leads by %.2g at position %d, ours is %d", name, dt, best, lead, i*g.Every, b)
+						t.Errorf("%s in %s: token %d leads by %.2g at position %d, ours is %d", name, dt, best, lead,
+							i*g.Every, b)
 					}
 				}
 			}
@@ -337,7 +346,8 @@ func TestParityInOtherTypes(t *testing.T) {
 			if len(want) < 20 || leads < 8 {
 				t.Errorf("%s in %s: %d positions with %d clear leads show little", name, dt, len(want), leads)
 			}
-			table = append(table, fmt.Sprintf("%-28s %-9s %-7.1e %-12.1e %-10.1e %-6d %d", name, dt, worst, theirs, ours, leads, same))
+			table = append(table, fmt.Sprintf("%-28s %-9s %-7.1e %-12.1e %-10.1e %-6d %d", name, dt, worst, theirs,
+				ours, leads, same))
 		}
 	}
 	slices.Sort(table[1:])
@@ -372,8 +382,8 @@ func (c computation) load(t *testing.T, name string, threads int) *fixture {
 	return loadWith(t, name, threads, c.Options)
 }
 
-// use makes kernels compute until the test is over. The levels that this processor has are tested one after the other: no test of
-// this package is parallel.
+// use makes kernels compute until the test is over. The levels that this processor has are tested one after the other:
+// no test of this package is parallel.
 func use(t *testing.T, kernels string) {
 	t.Helper()
 	before := torch.Kernels()
@@ -406,7 +416,10 @@ func computations() map[string]computation {
 
 // needle is a request that a test decodes among others.
 func needle(f *fixture, n, salt, limit int) *Request {
-	return &Request{Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: condition.ConstantT(0.8), SampleKey: 77}
+	return &Request{
+		Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: condition.ConstantT(0.8),
+		SampleKey: 77,
+	}
 }
 
 // sameBits tells whether two sequences have the same tokens and the same bits of log probabilities.
@@ -439,8 +452,8 @@ func TestNeighboursDoNotMatter(t *testing.T) {
 	}
 }
 
-// TestNeedleAtEverySlot sweeps: for every number of slots from 1 to 33 the needle stands in the first, the last and other slots, every
-// one of them up to 9 slots, all others live, and has the bits that it has with one slot.
+// TestNeedleAtEverySlot sweeps: for every number of slots from 1 to 33 the needle stands in the first, the last and
+// other slots, every one of them up to 9 slots, all others live, and has the bits that it has with one slot.
 func TestNeedleAtEverySlot(t *testing.T) {
 	for name, c := range computations() {
 		t.Run(name, func(t *testing.T) {
@@ -472,8 +485,8 @@ func TestNeedleAtEverySlot(t *testing.T) {
 	}
 }
 
-// TestAnotherSlotGivesOtherBits is the inverse: by libtorch's own products, which compute as other devices do, the same needle comes out
-// with other bits where a decode step has another number of rows. So the tests above can fail.
+// TestAnotherSlotGivesOtherBits is the inverse: by libtorch's own products, which compute as other devices do, the same
+// needle comes out with other bits where a decode step has another number of rows. So the tests above can fail.
 func TestAnotherSlotGivesOtherBits(t *testing.T) {
 	f := loadWith(t, "qwen2-tied-gqa2", 2, plainDevice)
 	fixed := generate(t, f.worker, f.model, Options{Slots: 32, Capacity: 400}, needle(f, 23, 1, 60))[0]
@@ -488,7 +501,8 @@ func TestAnotherSlotGivesOtherBits(t *testing.T) {
 	}
 }
 
-// TestKernelsGiveTheSameBits: in float32 it does not matter which vector instructions compute, under activation noise either.
+// TestKernelsGiveTheSameBits: in float32 it does not matter which vector instructions compute, under activation noise
+// either.
 func TestKernelsGiveTheSameBits(t *testing.T) {
 	all := levels()
 	vector := all[min(1, len(all)):]
@@ -501,7 +515,8 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 		f := load(t, "qwen2-tied-gqa2")
 		req := needle(f, 23, 1, 60)
 		req.Draws.Inputs = 5
-		got := under(t, f, Options{Slots: 3, Capacity: 400}, noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false), req)[0]
+		got := under(t, f, Options{Slots: 3, Capacity: 400},
+			noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1}, false), req)[0]
 		if i == 0 {
 			first = got
 		} else if !sameBits(first, got) || first.Effect.Noise2 != got.Effect.Noise2 {
@@ -510,7 +525,8 @@ func TestKernelsGiveTheSameBits(t *testing.T) {
 	}
 }
 
-// TestBelowTheBest runs the tests of neighbours where libtorch and its libraries, too, are kept to AVX2, on a processor that has more.
+// TestBelowTheBest runs the tests of neighbours where libtorch and its libraries, too, are kept to AVX2, on a processor
+// that has more.
 func TestBelowTheBest(t *testing.T) {
 	if os.Getenv("GSMEVAL_TEST_BELOW") != "" {
 		isa, err := torch.CPUCapability()
@@ -523,8 +539,9 @@ func TestBelowTheBest(t *testing.T) {
 	if len(levels()) <= 2 {
 		t.Skipf("the best kernels of this processor are %s: the tests compute with no more as it is", torch.Kernels())
 	}
-	cmd := exec.Command(os.Args[0], "-test.v", "-test.run", "^(TestBelowTheBest|TestNeighboursDoNotMatter|TestNeighboursDoNotMatterAnywhere|"+
-		"TestNeighboursDoNotMatterUnderNoise|TestNeedleAtEverySlot|TestAnotherSlotGivesOtherBits)$")
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run",
+		"^(TestBelowTheBest|TestNeighboursDoNotMatter|TestNeighboursDoNotMatterAnywhere|"+
+			"TestNeighboursDoNotMatterUnderNoise|TestNeedleAtEverySlot|TestAnotherSlotGivesOtherBits)$")
 	cmd.Env = append(os.Environ(), "GSMEVAL_TEST_BELOW=1", "GSMEVAL_CPU_KERNELS=avx2", "ATEN_CPU_CAPABILITY=avx2",
 		"MKL_ENABLE_INSTRUCTIONS=AVX2", "ONEDNN_MAX_CPU_ISA=AVX2")
 	out, err := cmd.CombinedOutput()
@@ -541,12 +558,15 @@ func TestWeightsComeBack(t *testing.T) {
 		for round := range 2 {
 			for _, c := range f.golden.Last {
 				if rel := relative(c.Logits, f.forward(t, c.Prompt, len(c.Prompt)-1)[0]); rel > tolerance {
-					t.Errorf("%s, round %d: last logits of a prompt of %d tokens differ by %.2g of the largest", name, round, len(c.Prompt), rel)
+					t.Errorf("%s, round %d: last logits of a prompt of %d tokens differ by %.2g of the largest", name,
+						round, len(c.Prompt), rel)
 				}
 			}
 			req := &Request{Prompt: f.golden.Greedy.Prompt, MaxNew: len(f.golden.Greedy.IDs)}
-			if got := generate(t, f.worker, f.model, Options{Slots: 3, Capacity: 400}, req)[0].IDs; !slices.Equal(f.golden.Greedy.IDs, got) {
-				t.Errorf("%s, round %d: greedy tokens differ from transformers':\nwant %v\ngot  %v", name, round, f.golden.Greedy.IDs, got)
+			if got := generate(t, f.worker, f.model, Options{Slots: 3, Capacity: 400},
+				req)[0].IDs; !slices.Equal(f.golden.Greedy.IDs, got) {
+				t.Errorf("%s, round %d: greedy tokens differ from transformers':\nwant %v\ngot  %v", name, round,
+					f.golden.Greedy.IDs, got)
 			}
 			programWeights(t, f, condition.Noise{Kind: condition.Weight, Scale: 0.2}, 0)
 			noisy := hashes(t, f)
@@ -574,11 +594,15 @@ func TestNeighboursDoNotMatterAnywhere(t *testing.T) {
 			name := filepath.Base(filepath.Dir(file))
 			f := loadWith(t, name, 2, model.Options{DType: dt, Device: torch.CPU})
 			request := func(n, salt, limit int) *Request {
-				return &Request{Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true, Schedule: condition.ConstantT(0.8), SampleKey: 77}
+				return &Request{
+					Prompt: prompt(f, n, salt), MaxNew: limit, Logprobs: true,
+					Schedule: condition.ConstantT(0.8), SampleKey: 77,
+				}
 			}
 			e := engine(t, f, Options{Slots: 5, Capacity: 160})
 			alone := collect(t, e, request(23, 1, 30))[0]
-			got := collect(t, e, request(70, 2, 40), request(1, 3, 9), request(9, 4, 20), request(23, 1, 30), request(50, 5, 12), request(33, 6, 35), request(23, 1, 30))
+			got := collect(t, e, request(70, 2, 40), request(1, 3, 9), request(9, 4, 20), request(23, 1, 30),
+				request(50, 5, 12), request(33, 6, 35), request(23, 1, 30))
 			for _, i := range []int{3, 6} {
 				sameResults(t, fmt.Sprintf("%s in %s, request %d", name, dt, i), alone, got[i])
 			}

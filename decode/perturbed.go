@@ -46,7 +46,8 @@ func (lm *LM) WritePerturbed(out string, n condition.Noise, seed uint64, replica
 	var effect condition.Effect
 	err := files.Replace(filepath.Join(out, "model.safetensors"), func(w io.Writer) error {
 		return lm.Worker.Do(func(s *torch.Scope) error {
-			// One parameter after another, written as soon as it is perturbed: beside the weights this needs the memory of one.
+			// One parameter after another, written as soon as it is perturbed: beside the weights this needs the memory
+			// of one.
 			_, err := lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 				stored := make([]checkpoint.Stored, len(params))
 				index := make(map[string]noise.Param, len(params))

@@ -74,8 +74,8 @@ func (lm *LM) Probe(ctx context.Context, probes []Probe, p Probing, visit Visit)
 	return b.done()
 }
 
-// ProbeDraws is Probe with all draws of a row at once, for a noise whose weights are the same in every draw. The noisy logits
-// of one probe at a time lie in a temporary file.
+// ProbeDraws is Probe with all draws of a row at once, for a noise whose weights are the same in every draw. The noisy
+// logits of one probe at a time lie in a temporary file.
 func (lm *LM) ProbeDraws(ctx context.Context, probes []Probe, p Probing, visit VisitDraws) (condition.Effect, error) {
 	if p.Noise.Chips() {
 		return nil, fmt.Errorf("%s has other weights in every draw: its draws cannot be put together", p.Noise.Label())
@@ -141,12 +141,16 @@ func (lm *LM) newProber(ctx context.Context, probes []Probe, p Probing) (*prober
 	longest, total := 0, int64(0)
 	for i, pr := range probes {
 		if len(pr.IDs) == 0 || pr.From < 0 || pr.From >= len(pr.IDs) || pr.Together < 1 || pr.Together > len(pr.IDs) {
-			return nil, fmt.Errorf("probe %d of %d tokens from %d with %d together is not possible", i, len(pr.IDs), pr.From, pr.Together)
+			return nil, fmt.Errorf("probe %d of %d tokens from %d with %d together is not possible", i, len(pr.IDs),
+				pr.From, pr.Together)
 		}
 		longest = max(longest, len(pr.IDs))
 		total += int64(len(pr.IDs)) * int64(1+p.Draws)
 	}
-	b := &prober{lm: lm, probes: probes, p: p, first: make([]int, len(probes)), in: noise.NewInjector(p.Noise, false), total: total}
+	b := &prober{
+		lm: lm, probes: probes, p: p, first: make([]int, len(probes)), in: noise.NewInjector(p.Noise, false),
+		total: total,
+	}
 	var err error
 	if b.clean, err = newSpool(lm.Model.Config.VocabSize); err != nil {
 		return nil, err
@@ -174,7 +178,9 @@ func (b *prober) close() {
 }
 
 // pass computes one probe.
-func (b *prober) pass(ctx context.Context, pr Probe, draws noise.Draws, in *noise.Injector, use func(z []float32) error) error {
+func (b *prober) pass(ctx context.Context, pr Probe, draws noise.Draws, in *noise.Injector,
+	use func(z []float32) error,
+) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -224,7 +230,9 @@ func (b *prober) done() (condition.Effect, error) {
 }
 
 // PerturbWeights programs one chip: the weight noise of a seed and replicate. Model.Restore undoes it.
-func (lm *LM) PerturbWeights(s *torch.Scope, n condition.Noise, domain philox.Domain, seed uint64, replicate int) (condition.Effect, error) {
+func (lm *LM) PerturbWeights(s *torch.Scope, n condition.Noise, domain philox.Domain, seed uint64,
+	replicate int,
+) (condition.Effect, error) {
 	return lm.Model.Perturb(s, func(s *torch.Scope, params []noise.Param) (condition.Effect, error) {
 		return noise.PerturbWeights(s, n, params, func(name string) philox.Key {
 			return philox.NewKey(domain, seed, replicate, name)
@@ -232,14 +240,17 @@ func (lm *LM) PerturbWeights(s *torch.Scope, n condition.Noise, domain philox.Do
 	})
 }
 
-// Continue returns the clean greedy continuation of each prompt, up to n tokens; with pastEnd it goes on past an end token.
+// Continue returns the clean greedy continuation of each prompt, up to n tokens; with pastEnd it goes on past an end
+// token.
 func (lm *LM) Continue(ctx context.Context, prompts [][]int, n int, pastEnd bool) ([][]int, error) {
 	return lm.continuations(ctx, prompts, n, pastEnd, func(i int) *Request { return &Request{Prompt: prompts[i]} })
 }
 
-// ContinueSampled returns a clean continuation of each prompt that is sampled at a temperature, up to n tokens or its end. Its
-// random numbers are the calibration's own.
-func (lm *LM) ContinueSampled(ctx context.Context, prompts [][]int, n int, temperature float64, seed uint64) ([][]int, error) {
+// ContinueSampled returns a clean continuation of each prompt that is sampled at a temperature, up to n tokens or its
+// end. Its random numbers are the calibration's own.
+func (lm *LM) ContinueSampled(ctx context.Context, prompts [][]int, n int, temperature float64, seed uint64) ([][]int,
+	error,
+) {
 	return lm.continuations(ctx, prompts, n, false, func(i int) *Request {
 		return &Request{
 			Prompt: prompts[i], Schedule: condition.ConstantT(temperature),
@@ -248,7 +259,9 @@ func (lm *LM) ContinueSampled(ctx context.Context, prompts [][]int, n int, tempe
 	})
 }
 
-func (lm *LM) continuations(ctx context.Context, prompts [][]int, n int, pastEnd bool, request func(i int) *Request) ([][]int, error) {
+func (lm *LM) continuations(ctx context.Context, prompts [][]int, n int, pastEnd bool,
+	request func(i int) *Request,
+) ([][]int, error) {
 	longest := 0
 	for _, p := range prompts {
 		longest = max(longest, len(p))

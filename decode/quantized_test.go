@@ -19,8 +19,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
-// TestQuantized holds quantised checkpoints against the tools that made them: every weight bit for bit, in pieces of several sizes, and
-// the logits.
+// TestQuantized holds quantised checkpoints against the tools that made them: every weight bit for bit, in pieces of
+// several sizes, and the logits.
 func TestQuantized(t *testing.T) {
 	dirs, err := filepath.Glob(filepath.Join("testdata", "quantized", "*"))
 	if err != nil || len(dirs) < 12 {
@@ -71,8 +71,10 @@ func TestQuantized(t *testing.T) {
 					t.Errorf("last logits of a prompt of %d tokens differ by %.2g of the largest", len(c.Prompt), rel)
 				}
 			}
-			activations := slices.ContainsFunc(f.model.Notes, func(n string) bool { return strings.Contains(n, "activations are not rounded") })
-			rounds := strings.Contains(dir, "w8a8") || strings.Contains(dir, "float8") || strings.Contains(dir, "fp8") || strings.Contains(dir, "bnb-int8")
+			activations := slices.ContainsFunc(f.model.Notes,
+				func(n string) bool { return strings.Contains(n, "activations are not rounded") })
+			rounds := strings.Contains(dir, "w8a8") || strings.Contains(dir, "float8") ||
+				strings.Contains(dir, "fp8") || strings.Contains(dir, "bnb-int8")
 			if activations != rounds {
 				t.Errorf("notes %q", f.model.Notes)
 			}

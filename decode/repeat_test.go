@@ -11,8 +11,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
-// Equal prompts are computed once, and what follows is what it would be alone: with the same bits, whatever slots they take, and
-// whatever stands between them.
+// Equal prompts are computed once, and what follows is what it would be alone: with the same bits, whatever slots they
+// take, and whatever stands between them.
 func TestEqualPromptsAreComputedOnce(t *testing.T) {
 	cpu := model.Options{Device: torch.CPU, DType: torch.Float32}
 	rounded := condition.Noise{Activations: condition.Part{Kind: "int", Operation: &operation.Int{Bits: 8}}}
@@ -38,7 +38,19 @@ func TestEqualPromptsAreComputedOnce(t *testing.T) {
 				}
 			}
 			var reqs []*Request
-			for _, r := range [][2]int{{1, 0}, {1, 1}, {1, 2}, {1, 3}, {2, 4}, {1, 5}, {1, 6}, {2, 7}, {2, 8}, {2, 9}, {2, 10}} {
+			for _, r := range [][2]int{
+				{1, 0},
+				{1, 1},
+				{1, 2},
+				{1, 3},
+				{2, 4},
+				{1, 5},
+				{1, 6},
+				{2, 7},
+				{2, 8},
+				{2, 9},
+				{2, 10},
+			} {
 				reqs = append(reqs, request(r[0], r[1]))
 			}
 			for _, slots := range []int{1, 3} {
@@ -56,7 +68,8 @@ func TestEqualPromptsAreComputedOnce(t *testing.T) {
 				for i, r := range reqs {
 					alone := under(t, f, Options{Slots: slots, Capacity: 60}, way.in(), r)[0]
 					if !sameBits(alone, got[i]) || alone.Effect != got[i].Effect {
-						t.Errorf("%d slots: request %d differs from itself alone:\nalone %+v\ngot   %+v", slots, i, alone, got[i])
+						t.Errorf("%d slots: request %d differs from itself alone:\nalone %+v\ngot   %+v", slots, i,
+							alone, got[i])
 					}
 				}
 			}

@@ -11,8 +11,8 @@ import (
 )
 
 // Filter narrows the tokens that may be sampled, in transformers' order: repetition penalty on the logits, temperature,
-// top-n-sigma (which transformers lacks), top-k, top-p, min-p. The zero Filter keeps all. It does not apply to greedy decoding, but
-// for the penalty.
+// top-n-sigma (which transformers lacks), top-k, top-p, min-p. The zero Filter keeps all. It does not apply to greedy
+// decoding, but for the penalty.
 type Filter struct {
 	TopNSigma         float64 // 0: off
 	TopK              int     // 0: off
@@ -39,12 +39,13 @@ var tail = func() (t [24]float64) {
 // scan returns the index of the largest logit (the first of equals) and whether all logits are finite.
 func scan(z []float32) (top int, finite bool) { return torch.Scan(z) }
 
-// indices holds scratch for gumbelMax: at a large vocabulary a fresh list for every token would keep the collector busy.
+// indices holds scratch for gumbelMax: at a large vocabulary a fresh list for every token would keep the collector
+// busy.
 var indices = sync.Pool{New: func() any { return new([]int32) }}
 
-// gumbelMax returns argmax(z/T + g) with g a Gumbel variate of (key, step, token): exactly a sample of softmax(z/T), and
-// the same random numbers whatever T is (Gumbel, 1954; Maddison et al., 2014). top is the index of the largest logit.
-// Tokens that cannot win are skipped without a draw; the result is that of drawing all.
+// gumbelMax returns argmax(z/T + g) with g a Gumbel variate of (key, step, token): exactly a sample of softmax(z/T),
+// and the same random numbers whatever T is (Gumbel, 1954; Maddison et al., 2014). top is the index of the largest
+// logit. Tokens that cannot win are skipped without a draw; the result is that of drawing all.
 func gumbelMax(z []float32, top int, temperature float64, step uint32, key philox.Key) int {
 	draw := func(i int) uint32 {
 		return philox.Words(philox.Counter{uint32(i / 4), step, 0, 0}, key)[i%4]

@@ -65,7 +65,8 @@ func TestSkippingChangesNothing(t *testing.T) {
 					step, key := r.Uint32(), philox.Key(r.Uint64())
 					want := naiveMax(z, every(v), temperature, step, key)
 					if got := gumbelMax(z, top, temperature, step, key); got != want {
-						t.Fatalf("%d logits of spread %v at T = %v: token %d, with all draws %d", v, std, temperature, got, want)
+						t.Fatalf("%d logits of spread %v at T = %v: token %d, with all draws %d", v, std, temperature,
+							got, want)
 					}
 					if want != top {
 						wins++
@@ -106,8 +107,8 @@ func TestMaxGumbelIsABound(t *testing.T) {
 	}
 }
 
-// chiSquare is Pearson's statistic and its critical value at a false alarm of 1e-7, over the tokens that are expected often
-// enough; the rest are one class.
+// chiSquare is Pearson's statistic and its critical value at a false alarm of 1e-7, over the tokens that are expected
+// often enough; the rest are one class.
 func chiSquare(t *testing.T, counts []int, p []float64, n int) (statistic, critical float64) {
 	t.Helper()
 	classes, restCount, restP := 0, 0, 0.0
@@ -136,15 +137,21 @@ func TestSamplesFollowTheSoftmax(t *testing.T) {
 	z := gaussian(random(2), 40, 1)
 	top, _ := scan(z)
 	for _, temperature := range []float64{0.4, 1, 1.7} {
-		for name, f := range map[string]Filter{"all": {}, "top-k": {TopK: 6}, "top-p": {TopP: 0.8}, "min-p": {MinP: 0.1}} {
+		for name, f := range map[string]Filter{
+			"all": {}, "top-k": {TopK: 6}, "top-p": {TopP: 0.8},
+			"min-p": {MinP: 0.1},
+		} {
 			order := survivors(z, temperature, f)
 			p := make([]float64, len(z))
 			for i, q := range softmax(z, order, temperature) {
 				p[order[i]] = q
 			}
 			for what, at := range map[string]func(int) (uint32, philox.Key){
-				"steps":    func(i int) (uint32, philox.Key) { return uint32(i), 99 },
-				"examples": func(i int) (uint32, philox.Key) { return 3, philox.NewKey(philox.Sample, 42, 0, fmt.Sprint(i)) },
+				"steps": func(i int) (uint32, philox.Key) { return uint32(i), 99 },
+				"examples": func(i int) (uint32, philox.Key) {
+					return 3,
+						philox.NewKey(philox.Sample, 42, 0, fmt.Sprint(i))
+				},
 			} {
 				counts := make([]int, len(z))
 				for i := range n {
@@ -194,7 +201,8 @@ func TestTemperaturesShareTheirRandomNumbers(t *testing.T) {
 		}
 	}
 	if same < n*8/10 || independent > n*3/10 {
-		t.Errorf("T = 1 and T = 1.2 agree in %d of %d draws with shared numbers, in %d with independent ones", same, n, independent)
+		t.Errorf("T = 1 and T = 1.2 agree in %d of %d draws with shared numbers, in %d with independent ones", same, n,
+			independent)
 	}
 	// Of equal logits the numbers alone decide, whatever T is.
 	flat := make([]float32, 50)
@@ -244,14 +252,16 @@ func TestFiltersKeepWhatTransformersKeeps(t *testing.T) {
 		}
 		slices.Sort(got)
 		if diff := cmp.Diff(c.Survivors, got); diff != "" {
-			t.Errorf("case %d: %+v at T = %v keeps other tokens than transformers (-want +got):\n%s", i, f, c.Temperature, diff)
+			t.Errorf("case %d: %+v at T = %v keeps other tokens than transformers (-want +got):\n%s", i, f,
+				c.Temperature, diff)
 		}
 		if len(got) < len(c.Z) {
 			narrowed++
 		}
 		for step := range uint32(20) {
 			key := philox.Key(i)
-			if got, want := filteredMax(c.Z, c.Temperature, f, step, key), naiveMax(c.Z, c.Survivors, c.Temperature, step, key); got != want {
+			if got, want := filteredMax(c.Z, c.Temperature, f, step, key),
+				naiveMax(c.Z, c.Survivors, c.Temperature, step, key); got != want {
 				t.Errorf("case %d: token %d of the survivors, want %d", i, got, want)
 			}
 		}
@@ -273,7 +283,8 @@ func TestFiltersKeepWhatTransformersKeeps(t *testing.T) {
 			t.Errorf("penalty case %d: tokens outside the vocabulary changed something", i)
 		}
 	}
-	t.Logf("%d filters and %d penalties as in transformers %s, torch %s (%s)", len(g.Filters), len(g.Penalties), g.Transformers, g.Torch, g.Made)
+	t.Logf("%d filters and %d penalties as in transformers %s, torch %s (%s)", len(g.Filters), len(g.Penalties),
+		g.Transformers, g.Torch, g.Made)
 }
 
 func TestFilterThatKeepsAllSamplesTheSame(t *testing.T) {
@@ -305,7 +316,10 @@ func TestFilterThatKeepsAllSamplesTheSame(t *testing.T) {
 func TestTopKKeepsTiesWithTheKth(t *testing.T) {
 	t.Parallel()
 	z := []float32{1, 3, 2, 3, 2, 2, 0}
-	for k, want := range map[int][]int{1: {1, 3}, 2: {1, 3}, 3: {1, 2, 3, 4, 5}, 5: {1, 2, 3, 4, 5}, 6: {0, 1, 2, 3, 4, 5}, 7: {0, 1, 2, 3, 4, 5, 6}} {
+	for k, want := range map[int][]int{
+		1: {1, 3}, 2: {1, 3}, 3: {1, 2, 3, 4, 5}, 5: {1, 2, 3, 4, 5},
+		6: {0, 1, 2, 3, 4, 5}, 7: {0, 1, 2, 3, 4, 5, 6},
+	} {
 		got := survivors(z, 1, Filter{TopK: k})
 		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -393,7 +407,16 @@ func TestScheduleSHA256(t *testing.T) {
 		}
 	}
 	seen := map[string][]float64{}
-	for _, v := range [][]float64{{1}, {1.3, 1.2}, {1.2, 1.3}, {1.3}, {1.3, 1.3, 1.2}, {1, 2, 1}, {1, 2}, {math.Nextafter(1, 2)}} {
+	for _, v := range [][]float64{
+		{1},
+		{1.3, 1.2},
+		{1.2, 1.3},
+		{1.3},
+		{1.3, 1.3, 1.2},
+		{1, 2, 1},
+		{1, 2},
+		{math.Nextafter(1, 2)},
+	} {
 		h := sha(v...)
 		if was, dup := seen[h]; dup || len(h) != 64 {
 			t.Errorf("schedules %v and %v have the hash %q", was, v, h)
@@ -415,7 +438,8 @@ func TestScheduleAt(t *testing.T) {
 			t.Errorf("T(%d) = %v, want %v", step, got, want)
 		}
 	}
-	if !math.IsNaN(condition.Greedy().At(0)) || !condition.Greedy().IsGreedy() || s.IsGreedy() || condition.ConstantT(0.7).At(9) != 0.7 {
+	if !math.IsNaN(condition.Greedy().At(0)) || !condition.Greedy().IsGreedy() || s.IsGreedy() ||
+		condition.ConstantT(0.7).At(9) != 0.7 {
 		t.Error("greedy or constant schedules are not what they say")
 	}
 }
@@ -434,7 +458,8 @@ func BenchmarkGumbelMax(b *testing.B) {
 	}
 }
 
-// TestTopNSigma keeps what is within n standard deviations of the largest logit, whatever the temperature, before any other filter.
+// TestTopNSigma keeps what is within n standard deviations of the largest logit, whatever the temperature, before any
+// other filter.
 func TestTopNSigma(t *testing.T) {
 	t.Parallel()
 	r := random(9)

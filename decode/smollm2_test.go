@@ -26,7 +26,8 @@ func smollm2(t *testing.T) string {
 	return path
 }
 
-// TestSmolLM2 holds a real language model in a GGUF file against transformers, which dequantises it: token ids, logits, greedy tokens.
+// TestSmolLM2 holds a real language model in a GGUF file against transformers, which dequantises it: token ids, logits,
+// greedy tokens.
 func TestSmolLM2(t *testing.T) {
 	path := smollm2(t)
 	data, err := os.ReadFile(filepath.Join("testdata", "smollm2.json"))
@@ -95,8 +96,8 @@ func TestSmolLM2(t *testing.T) {
 	t.Logf("greedy: %d paths of %d tokens are the same", len(golden.Greedy), len(golden.Greedy[0].IDs))
 }
 
-// TestSmolLM2Memory watches anonymous memory while the file is loaded: weights in the compute dtype, lm_head's copy among them, 15 %
-// and 300 MB.
+// TestSmolLM2Memory watches anonymous memory while the file is loaded: weights in the compute dtype, lm_head's copy
+// among them, 15 % and 300 MB.
 func TestSmolLM2Memory(t *testing.T) {
 	path := smollm2(t)
 	before := resident(t)

@@ -9,8 +9,8 @@ import (
 // InThink tells whether a text leaves its reader inside a thought, as some reasoning models' templates do.
 func (t *Text) InThink(text string) bool { return t.thoughts.Inside(text) }
 
-// Stops end a text at the first of some strings that stands outside of thoughts: a model may write what it likes while it
-// reasons. Where a text ends depends on its tokens alone. A nil Stops ends nothing.
+// Stops end a text at the first of some strings that stands outside of thoughts: a model may write what it likes while
+// it reasons. Where a text ends depends on its tokens alone. A nil Stops ends nothing.
 type Stops struct {
 	strings  []string
 	longest  int // bytes
@@ -32,8 +32,8 @@ func newStops(list []string, decode func(ids []int) string, thoughts *thought.Ma
 	return s
 }
 
-// Cut returns the text up to the first stop string, which is left out, and whether there is one. inThink says that the text
-// begins inside a block that the prompt has opened.
+// Cut returns the text up to the first stop string, which is left out, and whether there is one. inThink says that the
+// text begins inside a block that the prompt has opened.
 func (s *Stops) Cut(text string, inThink bool) (before string, found bool) {
 	if s == nil {
 		return text, false
@@ -59,8 +59,8 @@ func (s *Stops) first(text string) int {
 	return at
 }
 
-// reached tells whether the last of the tokens completes a stop string. Most tokens are settled by decoding the last few;
-// the whole text is decoded only when those hold a stop string, which may still stand in a block.
+// reached tells whether the last of the tokens completes a stop string. Most tokens are settled by decoding the last
+// few; the whole text is decoded only when those hold a stop string, which may still stand in a block.
 func (s *Stops) reached(ids []int, inThink bool) bool {
 	if s == nil || len(ids) == 0 {
 		return false

@@ -45,12 +45,13 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestReachedIsCut puts random texts together from tokens that are pieces of marks and stop strings, single bytes of characters
-// and nothing at all: a step ends the text if and only if the whole text has a stop string then.
+// TestReachedIsCut puts random texts together from tokens that are pieces of marks and stop strings, single bytes of
+// characters and nothing at all: a step ends the text if and only if the whole text has a stop string then.
 func TestReachedIsCut(t *testing.T) {
 	t.Parallel()
 	vocabulary := []string{
-		"", "a", "\n", "\n\n", "S", "ST", "OP", "STOP", "TOP S", "Que", "stion:", " ", "<", "think>", "<think>", "</think>", "</", "é", "é"[:1], "é"[1:], "x\n", "longer piece of text",
+		"", "a", "\n", "\n\n", "S", "ST", "OP", "STOP", "TOP S", "Que", "stion:", " ", "<", "think>", "<think>",
+		"</think>", "</", "é", "é"[:1], "é"[1:], "x\n", "longer piece of text",
 	}
 	decode := func(ids []int) string {
 		var b strings.Builder
@@ -82,7 +83,8 @@ func TestReachedIsCut(t *testing.T) {
 	}
 }
 
-// TestStopStrings decodes with the bundled model: a stop string ends a text where it is complete, whatever its neighbours are.
+// TestStopStrings decodes with the bundled model: a stop string ends a text where it is complete, whatever its
+// neighbours are.
 func TestStopStrings(t *testing.T) {
 	lm, err := Load(filepath.Join("..", "models", "gsm-tiny"), LoadOptions{Threads: 1})
 	if err != nil {
@@ -98,7 +100,10 @@ func TestStopStrings(t *testing.T) {
 		t.Fatal(err)
 	}
 	req := func(stop ...string) *Request {
-		return &Request{Prompt: prompt, MaxNew: 60, Schedule: condition.ConstantT(1), SampleKey: 3, Stops: lm.Stops(stop)}
+		return &Request{
+			Prompt: prompt, MaxNew: 60, Schedule: condition.ConstantT(1), SampleKey: 3,
+			Stops: lm.Stops(stop),
+		}
 	}
 	o := Options{Slots: 3, Capacity: len(prompt) + 60}
 	whole := generate(t, lm.Worker, lm.Model, o, req())[0]

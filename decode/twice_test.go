@@ -23,7 +23,8 @@ type stepper func(condition.Step) float64
 
 func (f stepper) Temperature(s condition.Step) float64 { return f(s) }
 
-// forced is the logits [V] from which each of a sequence's tokens is chosen, computed in one pass under the noise of its draws.
+// forced is the logits [V] from which each of a sequence's tokens is chosen, computed in one pass under the noise of
+// its draws.
 func forced(t *testing.T, f *fixture, r *Request, ids []int, d noise.Draws) (rows [][]float32) {
 	t.Helper()
 	all := append(slices.Clone(r.Prompt), ids[:len(ids)-1]...)
@@ -49,13 +50,16 @@ func forced(t *testing.T, f *fixture, r *Request, ids []int, d noise.Draws) (row
 	return rows
 }
 
-// TestTwoRowsHaveCachesAndNoiseOfTheirOwn holds what a sequence of two rows is chosen from against two passes over its tokens, each
-// under noise of its own: average samples from their mean, and a stepper sees both.
+// TestTwoRowsHaveCachesAndNoiseOfTheirOwn holds what a sequence of two rows is chosen from against two passes over its
+// tokens, each under noise of its own: average samples from their mean, and a stepper sees both.
 func TestTwoRowsHaveCachesAndNoiseOfTheirOwn(t *testing.T) {
 	f := load(t, "qwen2-tied-gqa2")
 	first, second := draws(111), draws(222)
 	average := &Request{
-		Prompt: prompt(f, 19, 3), MaxNew: 40, Schedule: condition.Schedule{T: []float64{0.8}, Twice: true, Average: true},
+		Prompt: prompt(f, 19, 3), MaxNew: 40, Schedule: condition.Schedule{
+			T: []float64{0.8}, Twice: true,
+			Average: true,
+		},
 		SampleKey: 1, Draws: first, Second: second, Logprobs: true,
 	}
 	r := under(t, f, Options{Slots: 3, Capacity: 60}, noise.NewInjector(activation, false), average)[0]
@@ -79,7 +83,8 @@ func TestTwoRowsHaveCachesAndNoiseOfTheirOwn(t *testing.T) {
 	// Twice the rows have twice the noise.
 	one := *average
 	one.Schedule = condition.ConstantT(0.8)
-	if alone := under(t, f, Options{Slots: 3, Capacity: 60}, noise.NewInjector(activation, false), &one)[0]; r.Effect.Elements != 2*alone.Effect.Elements {
+	if alone := under(t, f, Options{Slots: 3, Capacity: 60}, noise.NewInjector(activation, false),
+		&one)[0]; r.Effect.Elements != 2*alone.Effect.Elements {
 		t.Errorf("%d elements of noise, %d in one row of the same length", r.Effect.Elements, alone.Effect.Elements)
 	}
 
@@ -104,8 +109,8 @@ func TestTwoRowsHaveCachesAndNoiseOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestTwoRowsAmongOthers mixes sequences of one and of two rows: each is what it is alone, whatever slots it takes, on the device's
-// loop too, and without a cache.
+// TestTwoRowsAmongOthers mixes sequences of one and of two rows: each is what it is alone, whatever slots it takes, on
+// the device's loop too, and without a cache.
 func TestTwoRowsAmongOthers(t *testing.T) {
 	onHost := model.Options{DType: torch.Float32, Device: torch.CPU}
 	for _, way := range []struct {
@@ -122,14 +127,18 @@ func TestTwoRowsAmongOthers(t *testing.T) {
 			var reqs []*Request
 			for i := range 6 {
 				r := &Request{
-					Prompt: prompt(f, 3+(17*i)%40, i), MaxNew: 1 + (7*i)%20, Schedule: condition.ConstantT(0.9), SampleKey: philox.Key(3 + i),
-					Draws: draws(philox.Key(10 + i)), Second: draws(philox.Key(100 + i)),
+					Prompt: prompt(f, 3+(17*i)%40, i), MaxNew: 1 + (7*i)%20, Schedule: condition.ConstantT(0.9),
+					SampleKey: philox.Key(3 + i),
+					Draws:     draws(philox.Key(10 + i)), Second: draws(philox.Key(100 + i)),
 				}
 				switch i % 3 {
 				case 0:
 					r.Schedule.Twice, r.Schedule.Average = true, true
 				case 1:
-					r.Schedule, _ = (&condition.Online{}).Schedule(condition.Under{Noise: activation, Theory: condition.Theory{Base: 1}}, nil)
+					r.Schedule, _ = (&condition.Online{}).Schedule(condition.Under{
+						Noise:  activation,
+						Theory: condition.Theory{Base: 1},
+					}, nil)
 				}
 				reqs = append(reqs, r)
 			}
@@ -142,13 +151,16 @@ func TestTwoRowsAmongOthers(t *testing.T) {
 				got := under(t, f, o, noise.NewInjector(activation, false), reqs...)
 				for i, r := range reqs {
 					alone := under(t, f, o, noise.NewInjector(activation, false), r)[0]
-					if !sameBits(alone, got[i]) || alone.Effect.Elements != got[i].Effect.Elements || got[i].Finish != finish.Length || len(got[i].IDs) != r.MaxNew {
-						t.Errorf("%d slots: request %d differs from itself alone:\nalone %+v\ngot   %+v", slots, i, alone, got[i])
+					if !sameBits(alone, got[i]) || alone.Effect.Elements != got[i].Effect.Elements ||
+						got[i].Finish != finish.Length || len(got[i].IDs) != r.MaxNew {
+						t.Errorf("%d slots: request %d differs from itself alone:\nalone %+v\ngot   %+v", slots, i,
+							alone, got[i])
 					}
 				}
 			}
 			o.Slots = 1
-			err := Generate(t.Context(), engine(t, f, o), noise.NewInjector(activation, false), list(reqs...), func(any, Completion) error { return nil })
+			err := Generate(t.Context(), engine(t, f, o), noise.NewInjector(activation, false), list(reqs...),
+				func(any, Completion) error { return nil })
 			if err == nil || !strings.Contains(err.Error(), "generation.batch_size") {
 				t.Errorf("two rows in one slot: error %v", err)
 			}
@@ -156,8 +168,9 @@ func TestTwoRowsAmongOthers(t *testing.T) {
 	}
 }
 
-// TestOnlineAgreesWithManyDraws samples texts of the bundled model with two rows, and then draws the noise many times along the same
-// tokens: the variance that two rows show is that over the draws about their mean. What they cannot see is the noise's mean.
+// TestOnlineAgreesWithManyDraws samples texts of the bundled model with two rows, and then draws the noise many times
+// along the same tokens: the variance that two rows show is that over the draws about their mean. What they cannot see
+// is the noise's mean.
 func TestOnlineAgreesWithManyDraws(t *testing.T) {
 	lm, err := Load(filepath.Join("..", "models", "gsm-tiny"), LoadOptions{Device: "cpu", Threads: 2})
 	if err != nil {
@@ -169,7 +182,10 @@ func TestOnlineAgreesWithManyDraws(t *testing.T) {
 		}
 	})
 	const texts, tokens, many = 32, 40, 24
-	questions := []string{"Tom has 3 boxes of 12 pens and gives 7 pens away. How many pens are left?", "Nina reads 14 pages a day for 6 days. How many pages does she read?"}
+	questions := []string{
+		"Tom has 3 boxes of 12 pens and gives 7 pens away. How many pens are left?",
+		"Nina reads 14 pages a day for 6 days. How many pages does she read?",
+	}
 	online, mu := 0.0, sync.Mutex{}
 	var reqs []*Request
 	for i := range texts {
@@ -178,7 +194,8 @@ func TestOnlineAgreesWithManyDraws(t *testing.T) {
 			t.Fatal(err)
 		}
 		reqs = append(reqs, &Request{
-			Prompt: ids, MaxNew: tokens, SampleKey: philox.Key(i), Draws: draws(philox.Key(1000 + i)), Second: draws(philox.Key(2000 + i)),
+			Prompt: ids, MaxNew: tokens, SampleKey: philox.Key(i), Draws: draws(philox.Key(1000 + i)),
+			Second: draws(philox.Key(2000 + i)),
 			Schedule: condition.Schedule{Twice: true, Name: "seen", Adaptive: func() condition.Stepper {
 				return stepper(func(s condition.Step) float64 {
 					v := alpha.Compare(s.Logits, s.Second, 1).VarE
@@ -207,17 +224,18 @@ func TestOnlineAgreesWithManyDraws(t *testing.T) {
 			at[[2]int{i, row}] = &sums{make([]float64, v), make([]float64, v)}
 		}
 	}
-	if _, err := lm.Probe(t.Context(), probes, Probing{Noise: activation, Draws: many, Seed: 9}, func(probe, _, row int, clean, noisy []float32) {
-		s, mean := at[[2]int{probe, row}], 0.0
-		for i, z := range noisy {
-			mean += float64(z-clean[i]) / float64(v)
-		}
-		for i, z := range noisy {
-			e := float64(z-clean[i]) - mean
-			s.e[i] += e
-			s.square[i] += e * e
-		}
-	}); err != nil {
+	if _, err := lm.Probe(t.Context(), probes, Probing{Noise: activation, Draws: many, Seed: 9},
+		func(probe, _, row int, clean, noisy []float32) {
+			s, mean := at[[2]int{probe, row}], 0.0
+			for i, z := range noisy {
+				mean += float64(z-clean[i]) / float64(v)
+			}
+			for i, z := range noisy {
+				e := float64(z-clean[i]) - mean
+				s.e[i] += e
+				s.square[i] += e * e
+			}
+		}); err != nil {
 		t.Fatal(err)
 	}
 	about, ofMean := 0.0, 0.0
@@ -229,7 +247,8 @@ func TestOnlineAgreesWithManyDraws(t *testing.T) {
 		}
 	}
 	n := float64(rows)
-	t.Logf("%d tokens: two rows show a variance of %.4f, %d draws one of %.4f about their mean; Var(E[e]) is %.4f", rows, online/n, many, about/n, ofMean/n)
+	t.Logf("%d tokens: two rows show a variance of %.4f, %d draws one of %.4f about their mean; Var(E[e]) is %.4f",
+		rows, online/n, many, about/n, ofMean/n)
 	if math.Abs(online/about-1) > 0.05 {
 		t.Errorf("two rows show a variance of %.4f, %d draws %.4f", online/n, many, about/n)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
-// Site is a Linear: ID is its place in the model's fixed order (the third counter word of its draws), Name its Hugging Face name.
+// Site is a Linear: ID is its place in the model's fixed order (the third counter word of its draws), Name its Hugging
+// Face name.
 type Site struct {
 	ID   uint32
 	Name string
@@ -31,7 +32,8 @@ func RunDraws(seed uint64, replicate int, of string) Draws {
 // CalibrationDraws are RunDraws that no run shares.
 func CalibrationDraws(seed uint64, draw int, of string) Draws {
 	return Draws{
-		philox.NewKey(philox.CalibrationActivation, seed, draw, of), philox.NewKey(philox.CalibrationOutput, seed, draw, of),
+		philox.NewKey(philox.CalibrationActivation, seed, draw, of),
+		philox.NewKey(philox.CalibrationOutput, seed, draw, of),
 		philox.NewKey(philox.CalibrationKV, seed, draw, of),
 	}
 }
@@ -74,7 +76,8 @@ type Rows struct {
 // NewRows makes room for n rows in groups that the caller fills.
 func NewRows(n int) *Rows {
 	return &Rows{
-		Keys: Keys{make([]uint64, n), make([]uint64, n), make([]uint64, n)}, Positions: make([]uint32, n), Steps: make([]uint32, n),
+		Keys: Keys{make([]uint64, n), make([]uint64, n), make([]uint64, n)}, Positions: make([]uint32, n),
+		Steps:  make([]uint32, n),
 		Noise2: make([]float64, n), Spread2: make([]float64, n), Elements: make([]int64, n),
 	}
 }
@@ -102,8 +105,8 @@ func (r *Rows) Reset() {
 	clear(r.Elements)
 }
 
-// Injector perturbs the inputs and outputs of Linears, and what enters the key-value cache. A nil Injector does nothing. It is
-// used on the torch worker's thread.
+// Injector perturbs the inputs and outputs of Linears, and what enters the key-value cache. A nil Injector does
+// nothing. It is used on the torch worker's thread.
 type Injector struct {
 	noise     condition.Noise
 	ops       map[operation.Place]operation.OnRows
@@ -213,9 +216,11 @@ func (in *Injector) spread(s *torch.Scope, g *operation.Gaussian, x torch.Tensor
 	return &Spread{rows: spread}
 }
 
-// Perturb returns what rows [from, to) of x [R, D], all rows of the pass, become in a place of a site. sp keeps the spread of
-// x for its next use, or is nil.
-func (in *Injector) Perturb(s *torch.Scope, p operation.Place, x torch.Tensor, sp **Spread, rows *Rows, from, to int, site Site) torch.Tensor {
+// Perturb returns what rows [from, to) of x [R, D], all rows of the pass, become in a place of a site. sp keeps the
+// spread of x for its next use, or is nil.
+func (in *Injector) Perturb(s *torch.Scope, p operation.Place, x torch.Tensor, sp **Spread, rows *Rows, from, to int,
+	site Site,
+) torch.Tensor {
 	g, fused := in.ops[p].(*operation.Gaussian)
 	if !fused {
 		return in.onHost(s, p, x, 1, rows, from, to, site)
@@ -234,7 +239,8 @@ func (in *Injector) Perturb(s *torch.Scope, p operation.Place, x torch.Tensor, s
 	}
 	spread, sumsq := (*sp).rows, make([]float64, to-from)
 	y := s.Noise(x, g.Scale, site.ID, torch.NoiseRows{
-		Spread: spread[from:to], Keys: rows.Keys.At(p)[from:to], Positions: rows.Positions[from:to], Steps: rows.Steps[from:to],
+		Spread: spread[from:to], Keys: rows.Keys.At(p)[from:to], Positions: rows.Positions[from:to],
+		Steps: rows.Steps[from:to],
 	}, sumsq, in.reference)
 	if s.Err() != nil {
 		return y
@@ -256,9 +262,11 @@ func (in *Injector) PerturbKV(s *torch.Scope, x torch.Tensor, rows *Rows, site S
 	return s.View(y, shape...)
 }
 
-// onHost applies an operation without a kernel to rows [from, to) of the pass, in float32 on the host. x has so many rows for
-// each row of the pass.
-func (in *Injector) onHost(s *torch.Scope, p operation.Place, x torch.Tensor, each int, rows *Rows, from, to int, site Site) torch.Tensor {
+// onHost applies an operation without a kernel to rows [from, to) of the pass, in float32 on the host. x has so many
+// rows for each row of the pass.
+func (in *Injector) onHost(s *torch.Scope, p operation.Place, x torch.Tensor, each int, rows *Rows, from, to int,
+	site Site,
+) torch.Tensor {
 	op, d := in.ops[p], int(x.Shape()[1])
 	values := s.FloatView(s.Host(s.To(x, torch.Float32)))
 	if s.Err() != nil {
@@ -277,8 +285,10 @@ func (in *Injector) onHost(s *torch.Scope, p operation.Place, x torch.Tensor, ea
 		r := from + i/each
 		g := rows.groupOf(r)
 		tallies[i] = op.PerturbRow(y[i*d:(i+1)*d], operation.Rows{
-			Values: values, D: d, Group: [2]int{int(rows.Groups[g]) * each, int(rows.Groups[g+1]) * each}, Over: ranges[g],
-			Key: philox.Key(keys[r]), First: uint32(i % each * d), Position: rows.Positions[r], Site: site.ID, Step: rows.Steps[r],
+			Values: values, D: d, Group: [2]int{int(rows.Groups[g]) * each, int(rows.Groups[g+1]) * each},
+			Over: ranges[g],
+			Key:  philox.Key(keys[r]), First: uint32(i % each * d), Position: rows.Positions[r], Site: site.ID,
+			Step: rows.Steps[r],
 		}, from*each+i)
 	})
 	e := in.effectOf(p, site)
@@ -297,7 +307,8 @@ func (r *Rows) groupOf(row int) int {
 	return g
 }
 
-// count adds what was done to d elements of a row to the row's and the site's account. Rows that stand for nothing do not count.
+// count adds what was done to d elements of a row to the row's and the site's account. Rows that stand for nothing do
+// not count.
 func (r *Rows) count(row int, e *condition.SiteEffect, d int64, t operation.Tally) {
 	if r.Dead != nil && r.Dead[row] {
 		return

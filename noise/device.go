@@ -7,7 +7,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
-// RowsAt is Rows on a device: what the noise of the rows is drawn for, and what was done to them, summed there until Gather fetches it.
+// RowsAt is Rows on a device: what the noise of the rows is drawn for, and what was done to them, summed there until
+// Gather fetches it.
 type RowsAt struct {
 	torch.NoiseRowsAt // Keys and Sums are not set here: every place has keys, and every site a part of Sites
 
@@ -32,14 +33,18 @@ type touch struct {
 
 // NewRowsAt makes room for n rows and so many sites at most; the tensors belong to the scope.
 func NewRowsAt(s *torch.Scope, d torch.Device, sites, n int) *RowsAt {
-	return &RowsAt{Sites: s.Zeros([]int64{2 * int64(sites), int64(n), 2}, torch.Float64, d), rows: n, index: map[at]int{}}
+	return &RowsAt{
+		Sites: s.Zeros([]int64{2 * int64(sites), int64(n), 2}, torch.Float64, d), rows: n,
+		index: map[at]int{},
+	}
 }
 
 // PlaceRows copies rows to a device, for one forward pass with so many sites at most.
 func PlaceRows(s *torch.Scope, rows *Rows, d torch.Device, sites int) *RowsAt {
 	n := len(rows.Positions)
 	at := NewRowsAt(s, d, sites, n)
-	inputs, outputs, positions, steps, groups := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, 2*n)
+	inputs, outputs, positions, steps, groups := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n),
+		make([]int64, 2*n)
 	for i := range n {
 		inputs[i], outputs[i] = int64(rows.Keys.Inputs[i]), int64(rows.Keys.Outputs[i])
 		positions[i], steps[i] = int64(rows.Positions[i]), int64(rows.Steps[i])
@@ -62,7 +67,9 @@ func (at *RowsAt) Forget() {
 }
 
 // perturbAt is Perturb on a device.
-func (in *Injector) perturbAt(s *torch.Scope, g *operation.Gaussian, p operation.Place, x, stats torch.Tensor, rowsAt *RowsAt, from, to int, site Site) torch.Tensor {
+func (in *Injector) perturbAt(s *torch.Scope, g *operation.Gaussian, p operation.Place, x, stats torch.Tensor,
+	rowsAt *RowsAt, from, to int, site Site,
+) torch.Tensor {
 	if s.Err() != nil {
 		return torch.Tensor{}
 	}
@@ -92,8 +99,8 @@ func (in *Injector) perturbAt(s *torch.Scope, g *operation.Gaussian, p operation
 	return s.NoiseAt(x, stats, g.AbsMax(), g.Scale, site.ID, rows, in.reference)
 }
 
-// Gather fetches what was done to rows on a device since their sums were cleared, and adds it to rows and to the injector's
-// effect. passes says of each row how many forward passes it has been through; rows with 0 are left out.
+// Gather fetches what was done to rows on a device since their sums were cleared, and adds it to rows and to the
+// injector's effect. passes says of each row how many forward passes it has been through; rows with 0 are left out.
 func (in *Injector) Gather(s *torch.Scope, rows *Rows, passes []int) {
 	at := rows.At
 	if in == nil || len(at.touched) == 0 {

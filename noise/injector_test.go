@@ -31,7 +31,9 @@ func pass(seed uint64, rows, d int) ([]float32, *Rows) {
 }
 
 // perturb runs rows [from, to) of x through the injector at a site, and returns what was added.
-func perturb(t *testing.T, w *torch.Worker, in *Injector, x []float32, rows *Rows, from, to int, site Site) (added []float64, spread []float32) {
+func perturb(t *testing.T, w *torch.Worker, in *Injector, x []float32, rows *Rows, from, to int,
+	site Site,
+) (added []float64, spread []float32) {
 	t.Helper()
 	n := len(rows.Positions)
 	d := len(x) / n
@@ -76,7 +78,8 @@ func TestEverySiteHasADrawOfItsOwn(t *testing.T) {
 		for j := range i {
 			for r := range 3 {
 				// 5.5 standard deviations of the correlation of independent draws.
-				if c := stat.Correlation(noises[i][r*d:(r+1)*d], noises[j][r*d:(r+1)*d], nil); !(math.Abs(c) < 5.5/math.Sqrt(d)) {
+				if c := stat.Correlation(noises[i][r*d:(r+1)*d], noises[j][r*d:(r+1)*d],
+					nil); !(math.Abs(c) < 5.5/math.Sqrt(d)) {
 					t.Errorf("row %d: the noises of %s and %s correlate by %v", r, sites[i].Name, sites[j].Name, c)
 				}
 			}
@@ -116,9 +119,21 @@ func TestSpreadIsOverThePromptTogetherAndEachLaterRowAlone(t *testing.T) {
 		want   []float64
 	}{
 		{"prompt", func() { rows.Together(n) }, []int32{0, n}, slices.Repeat([]float64{row(0, n)}, n)},
-		{"prompt and continuation", func() { rows.Together(4) }, []int32{0, 4, 5, 6, 7}, []float64{row(0, 4), row(0, 4), row(0, 4), row(0, 4), row(4, 5), row(5, 6), row(6, 7)}},
-		{"decode step", rows.Each, []int32{0, 1, 2, 3, 4, 5, 6, 7}, []float64{row(0, 1), row(1, 2), row(2, 3), row(3, 4), row(4, 5), row(5, 6), row(6, 7)}},
-		{"prompt of one", func() { rows.Together(1) }, []int32{0, 1, 2, 3, 4, 5, 6, 7}, []float64{row(0, 1), row(1, 2), row(2, 3), row(3, 4), row(4, 5), row(5, 6), row(6, 7)}},
+		{
+			"prompt and continuation", func() { rows.Together(4) },
+			[]int32{0, 4, 5, 6, 7},
+			[]float64{row(0, 4), row(0, 4), row(0, 4), row(0, 4), row(4, 5), row(5, 6), row(6, 7)},
+		},
+		{
+			"decode step", rows.Each,
+			[]int32{0, 1, 2, 3, 4, 5, 6, 7},
+			[]float64{row(0, 1), row(1, 2), row(2, 3), row(3, 4), row(4, 5), row(5, 6), row(6, 7)},
+		},
+		{
+			"prompt of one", func() { rows.Together(1) },
+			[]int32{0, 1, 2, 3, 4, 5, 6, 7},
+			[]float64{row(0, 1), row(1, 2), row(2, 3), row(3, 4), row(4, 5), row(5, 6), row(6, 7)},
+		},
 	} {
 		c.group()
 		if diff := cmp.Diff(c.groups, rows.Groups); diff != "" {
@@ -130,12 +145,15 @@ func TestSpreadIsOverThePromptTogetherAndEachLaterRowAlone(t *testing.T) {
 		}
 	}
 	rows.Together(n)
-	_, spread := perturb(t, w, NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.1, RelativeTo: "absmax"}, false), x, rows, 0, n, Site{})
+	_, spread := perturb(t, w, NewInjector(condition.Noise{
+		Kind: condition.Activation, Scale: 0.1,
+		RelativeTo: "absmax",
+	}, false), x, rows, 0, n, Site{})
 	near(t, "largest magnitude of the prompt", spreadOf(x, true), float64(spread[3]), 0)
 }
 
-// TestHeadOfAPromptIsPerturbedByThePromptsSpread is what lm_head does in prefill: only the last row is projected, and its noise
-// is that which it would have had among all.
+// TestHeadOfAPromptIsPerturbedByThePromptsSpread is what lm_head does in prefill: only the last row is projected, and
+// its noise is that which it would have had among all.
 func TestHeadOfAPromptIsPerturbedByThePromptsSpread(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
@@ -246,7 +264,8 @@ func TestReferenceInjectorAgrees(t *testing.T) {
 	fused, _ := perturb(t, w, NewInjector(spec, false), x, rows, 0, 5, Site{ID: 7})
 	plain, spread := perturb(t, w, NewInjector(spec, true), x, rows, 0, 5, Site{ID: 7})
 	for i := range fused {
-		if tol := 0.5*float64(spread[i/129])*2*normalTolerance + 2.4e-7*math.Abs(float64(x[i])); !(math.Abs(fused[i]-plain[i]) <= tol+2.4e-7*math.Abs(plain[i])) {
+		if tol := 0.5*float64(spread[i/129])*2*normalTolerance +
+			2.4e-7*math.Abs(float64(x[i])); !(math.Abs(fused[i]-plain[i]) <= tol+2.4e-7*math.Abs(plain[i])) {
 			t.Fatalf("element %d: %v fused, %v by plain operations", i, fused[i], plain[i])
 		}
 	}
@@ -258,7 +277,8 @@ func parameters(s *torch.Scope) []Param {
 	ones := slices.Repeat([]float32{1}, 96)
 	return []Param{
 		dense("model.embed_tokens.weight", s.Floats(gaussian(r, 250*96, 0, 0.02), []int64{250, 96}, torch.CPU)),
-		dense("model.layers.0.self_attn.q_proj.weight", s.Floats(gaussian(r, 96*96, 0.01, 0.3), []int64{96, 96}, torch.CPU)),
+		dense("model.layers.0.self_attn.q_proj.weight", s.Floats(gaussian(r, 96*96, 0.01, 0.3), []int64{96, 96},
+			torch.CPU)),
 		dense("model.layers.0.self_attn.q_proj.bias", s.Floats(gaussian(r, 96, 0, 1), []int64{96}, torch.CPU)),
 		dense("model.norm.weight", s.Floats(ones, []int64{96}, torch.CPU)),
 		dense("model.layers.0.input_layernorm.weight", s.Floats(gaussian(r, 96, 1, 0.2), []int64{96}, torch.CPU)),
@@ -284,8 +304,8 @@ func keyOf(replicate int) func(string) philox.Key {
 	return func(name string) philox.Key { return philox.NewKey(philox.Weight, 42, replicate, name) }
 }
 
-// TestWeightNoiseHasTheSizeItShould measures the RMS of what was added to each parameter: the scale times the spread, within
-// the larger of 1 % and 4/sqrt(2n) for n elements.
+// TestWeightNoiseHasTheSizeItShould measures the RMS of what was added to each parameter: the scale times the spread,
+// within the larger of 1 % and 4/sqrt(2n) for n elements.
 func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
@@ -346,11 +366,14 @@ func TestWeightNoiseHasTheSizeItShould(t *testing.T) {
 						rows = int(shape[0])
 					}
 					for r := range rows {
-						spread2 += math.Pow(spreadOf(before[i][r*len(after)/rows:(r+1)*len(after)/rows], spec.RelativeTo == "absmax"), 2) / float64(rows)
+						spread2 += math.Pow(spreadOf(before[i][r*len(after)/rows:(r+1)*len(after)/rows],
+							spec.RelativeTo == "absmax"), 2) / float64(rows)
 					}
 					near(t, p.Name+": spread", math.Sqrt(spread2), e.Spread(), 1e-6)
-					if ratio := e.RMS() / (max(spec.WeightScale, spec.Scale) * math.Sqrt(spread2)); !(math.Abs(ratio-1) <= max(0.01, 4/math.Sqrt(2*n))) {
-						t.Errorf("%s, %s: the RMS of the noise is %v of scale times spread over %v elements", name, p.Name, ratio, n)
+					if ratio := e.RMS() / (max(spec.WeightScale,
+						spec.Scale) * math.Sqrt(spread2)); !(math.Abs(ratio-1) <= max(0.01, 4/math.Sqrt(2*n))) {
+						t.Errorf("%s, %s: the RMS of the noise is %v of scale times spread over %v elements", name,
+							p.Name, ratio, n)
 					}
 				}
 			})
@@ -382,7 +405,10 @@ func TestWeightNoiseOfAParameterIsItsOwn(t *testing.T) {
 	if diff := cmp.Diff(base, run([]int{4, 2, 0, 3, 1}, spec, 0)); diff != "" {
 		t.Error("the order of the parameters changes what is drawn")
 	}
-	alone := run([]int{0, 1, 2, 3, 4}, condition.Noise{Kind: condition.Weight, Scale: 0.1, Include: []string{"*.q_proj.weight"}}, 0)
+	alone := run([]int{0, 1, 2, 3, 4}, condition.Noise{
+		Kind: condition.Weight, Scale: 0.1,
+		Include: []string{"*.q_proj.weight"},
+	}, 0)
 	const q = "model.layers.0.self_attn.q_proj.weight"
 	if !slices.Equal(alone[q], base[q]) {
 		t.Error("a parameter's noise depends on whether others are perturbed")
@@ -407,7 +433,8 @@ func TestNoiseWithoutEffectIsAnError(t *testing.T) {
 		"a scale that underruns": {Kind: condition.Weight, Scale: 1e-30},
 	} {
 		do(t, w, func(s *torch.Scope) {
-			if _, err := PerturbWeights(s, spec, parameters(s), keyOf(0), false); !errors.Is(err, condition.ErrNoEffect) {
+			if _, err := PerturbWeights(s, spec, parameters(s), keyOf(0), false); !errors.Is(err,
+				condition.ErrNoEffect) {
 				t.Errorf("%s: error %v, want condition.ErrNoEffect", name, err)
 			}
 		})
@@ -437,7 +464,10 @@ func TestKernelsAreTheDefinition(t *testing.T) {
 				if i >= 3 {
 					group = [2]int{i, i + 1}
 				}
-				tally := op.PerturbRow(y, operation.Rows{Values: x, D: d, Group: group, Key: key, Position: uint32(i), Site: site.ID}, i)
+				tally := op.PerturbRow(y, operation.Rows{
+					Values: x, D: d, Group: group, Key: key, Position: uint32(i),
+					Site: site.ID,
+				}, i)
 				noise2 += tally.Noise2
 				for j := range d {
 					want := float64(y[j]) - float64(x[i*d+j])
@@ -453,15 +483,26 @@ func TestKernelsAreTheDefinition(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range []struct{ relative, per string }{{"std", "tensor"}, {"std", "row"}, {"absmax", "tensor"}, {"absmax", "row"}} {
+	for _, c := range []struct{ relative, per string }{
+		{"std", "tensor"},
+		{"std", "row"},
+		{"absmax", "tensor"},
+		{"absmax", "row"},
+	} {
 		noise := condition.Noise{Kind: condition.Weight, Scale: 0.3, RelativeTo: c.relative, Per: c.per}
 		x, _ := pass(9, n, d)
 		want := slices.Clone(x)
-		tally := noise.At(operation.Weights).(operation.OnWeights).PerturbWeight(operation.Weight{Values: want, In: d, Key: key})
+		tally := noise.At(operation.Weights).(operation.OnWeights).PerturbWeight(operation.Weight{
+			Values: want, In: d,
+			Key: key,
+		})
 		got := make([]float32, n*d)
 		do(t, w, func(s *torch.Scope) {
 			dense := s.Floats(x, []int64{n, d}, torch.CPU)
-			e, err := PerturbWeights(s, noise, []Param{{Name: "weight", Change: func(_ *torch.Scope, f func(torch.Tensor)) { f(dense) }}},
+			e, err := PerturbWeights(s, noise, []Param{{
+				Name:   "weight",
+				Change: func(_ *torch.Scope, f func(torch.Tensor)) { f(dense) },
+			}},
 				func(string) philox.Key { return key }, false)
 			if err != nil {
 				t.Fatal(err)
@@ -500,14 +541,16 @@ func (negate) PerturbRow(y []float32, x operation.Rows, i int) (t operation.Tall
 	return t
 }
 
-// TestOperationsWithoutAKernel takes an operation to inputs, outputs and the cache by the path that all but gaussian noise go.
+// TestOperationsWithoutAKernel takes an operation to inputs, outputs and the cache by the path that all but gaussian
+// noise go.
 func TestOperationsWithoutAKernel(t *testing.T) {
 	t.Parallel()
 	w := start(t, 2)
 	const n, heads, d = 5, 3, 8
 	part := condition.Part{Kind: "negate", Operation: negate{}}
 	in := NewInjector(condition.Noise{Activations: part, KV: part}, false)
-	if !in.OnHost() || !in.On(operation.KV) || in.On(operation.Outputs) || in.Acts(operation.Outputs, Site{}) || !in.Acts(operation.Inputs, Site{}) {
+	if !in.OnHost() || !in.On(operation.KV) || in.On(operation.Outputs) || in.Acts(operation.Outputs, Site{}) ||
+		!in.Acts(operation.Inputs, Site{}) {
 		t.Fatal("the injector does not act where the noise says")
 	}
 	x, rows := pass(3, n, heads*d)
@@ -552,7 +595,10 @@ func TestWeightsWithoutAKernel(t *testing.T) {
 		got := make([]float32, 6)
 		do(t, w, func(s *torch.Scope) {
 			dense := s.To(s.Floats([]float32{1, 2, 3, 4, 5, 6}, []int64{2, 3}, torch.CPU), dt)
-			e, err := PerturbWeights(s, noise, []Param{{Name: "a.weight", Change: func(_ *torch.Scope, f func(torch.Tensor)) { f(dense) }}},
+			e, err := PerturbWeights(s, noise, []Param{{
+				Name:   "a.weight",
+				Change: func(_ *torch.Scope, f func(torch.Tensor)) { f(dense) },
+			}},
 				func(string) philox.Key { return 0 }, false)
 			if err != nil || len(e) != 1 || e[0].Elements != 6 || e[0].Changed != 6 {
 				t.Errorf("effect %+v, %v", e, err)

@@ -73,7 +73,10 @@ func TestPhiloxWordsAreThoseOfGo(t *testing.T) {
 		}
 		for name, reference := range implementations {
 			got := make([]uint32, 4*c.blocks)
-			do(t, w, func(s *torch.Scope) { s.Fail(torch.PhiloxWords(got, c.block0, c.c1, c.c2, c.c3, c.key, reference)) })
+			do(t, w, func(s *torch.Scope) {
+				s.Fail(torch.PhiloxWords(got, c.block0, c.c1, c.c2, c.c3, c.key,
+					reference))
+			})
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s: words of %+v differ (-Go +libtorch):\n%s", name, c, diff)
 			}
@@ -94,7 +97,8 @@ func TestNormalsAreThoseOfGo(t *testing.T) {
 			got := make([]float32, 4*blocks)
 			do(t, w, func(s *torch.Scope) { s.Fail(torch.Normals(got, block0, c1, c2, c3, key, reference)) })
 			for b := range blocks {
-				for j, want := range philox.Normals(philox.Words(philox.Counter{block0 + uint32(b), c1, c2, c3}, philox.Key(key))) {
+				for j, want := range philox.Normals(philox.Words(philox.Counter{block0 + uint32(b), c1, c2, c3},
+					philox.Key(key))) {
 					d := math.Abs(float64(got[4*b+j]) - want)
 					if !(d <= normalTolerance) {
 						t.Fatalf("%s: normal %d of block %d is %v, in Go %v", name, j, b, got[4*b+j], want)
@@ -138,7 +142,9 @@ func (b batch) pick(order ...int) batch {
 	return p
 }
 
-func (b batch) noise(t testing.TB, w *torch.Worker, scale float64, site uint32, reference bool) (y []float32, sumsq []float64) {
+func (b batch) noise(t testing.TB, w *torch.Worker, scale float64, site uint32, reference bool) (y []float32,
+	sumsq []float64,
+) {
 	t.Helper()
 	n := len(b.rows.Keys)
 	y, sumsq = make([]float32, len(b.x)), make([]float64, n)
@@ -172,12 +178,14 @@ func TestActivationNoise(t *testing.T) {
 					want := float64(b.x[i*d+e]) + change
 					sum += change * change
 					// The normal's tolerance, and the rounding of a product and a sum to float32.
-					if tol := amp*normalTolerance + 1.2e-7*(math.Abs(want)+math.Abs(change)); !(math.Abs(float64(y[i*d+e])-want) <= tol) {
+					if tol := amp*normalTolerance +
+						1.2e-7*(math.Abs(want)+math.Abs(change)); !(math.Abs(float64(y[i*d+e])-want) <= tol) {
 						t.Fatalf("%s, %d wide: element %d of row %d is %v, want %v", name, d, e, i, y[i*d+e], want)
 					}
 				}
 				if !(math.Abs(sumsq[i]-sum) <= 2e-5*sum+1e-6*amp*math.Sqrt(sum)) {
-					t.Errorf("%s, %d wide: the squares of row %d's change sum to %v, want %v", name, d, i, sumsq[i], sum)
+					t.Errorf("%s, %d wide: the squares of row %d's change sum to %v, want %v", name, d, i, sumsq[i],
+						sum)
 				}
 				if amp == 0 && (sumsq[i] != 0 || !slices.Equal(y[i*d:(i+1)*d], b.x[i*d:(i+1)*d])) {
 					t.Errorf("%s, %d wide: a row without spread changed", name, d)
@@ -216,7 +224,8 @@ func TestActivationNoiseOfARowIsItsOwn(t *testing.T) {
 	// Other neighbours, at the same place.
 	other := newBatch(r, rows, d)
 	copy(other.x[17*d:18*d], b.x[17*d:18*d])
-	other.rows.Spread[17], other.rows.Keys[17], other.rows.Positions[17], other.rows.Steps[17] = b.rows.Spread[17], b.rows.Keys[17], b.rows.Positions[17], b.rows.Steps[17]
+	other.rows.Spread[17], other.rows.Keys[17], other.rows.Positions[17], other.rows.Steps[17] = b.rows.Spread[17],
+		b.rows.Keys[17], b.rows.Positions[17], b.rows.Steps[17]
 	gotY, gotSq = other.noise(t, two, 0.5, 3, false)
 	same("other neighbours", gotY[17*d:18*d], gotSq[17:18], []int{17})
 
@@ -307,7 +316,8 @@ func TestSpreadIsOverEachGroup(t *testing.T) {
 			x := gaussian(r, c.rows*c.d, mean, 0.5)
 			for _, absmax := range []bool{false, true} {
 				for _, dt := range []torch.DType{torch.Float32, torch.BFloat16} {
-					values, got, again := make([]float32, len(x)), make([]float32, len(c.groups)-1), make([]float32, len(c.groups)-1)
+					values, got, again := make([]float32, len(x)), make([]float32, len(c.groups)-1),
+						make([]float32, len(c.groups)-1)
 					do(t, w, func(s *torch.Scope) {
 						in := s.To(s.Floats(x, []int64{int64(c.rows), int64(c.d)}, torch.CPU), dt)
 						s.ReadFloats(in, values)
@@ -316,11 +326,13 @@ func TestSpreadIsOverEachGroup(t *testing.T) {
 					for g := range got {
 						want := spreadOf(values[int(c.groups[g])*c.d:int(c.groups[g+1])*c.d], absmax)
 						if !(math.Abs(float64(got[g])-want) <= 1e-6*want) {
-							t.Errorf("%d x %d of mean %v, %v, absmax %v: spread of group %d is %v, want %v", c.rows, c.d, mean, dt, absmax, g, got[g], want)
+							t.Errorf("%d x %d of mean %v, %v, absmax %v: spread of group %d is %v, want %v", c.rows,
+								c.d, mean, dt, absmax, g, got[g], want)
 						}
 					}
 					do(t, two, func(s *torch.Scope) {
-						s.Spread(again, s.To(s.Floats(x, []int64{int64(c.rows), int64(c.d)}, torch.CPU), dt), c.groups, absmax)
+						s.Spread(again, s.To(s.Floats(x, []int64{int64(c.rows), int64(c.d)}, torch.CPU), dt), c.groups,
+							absmax)
 					})
 					if dt == torch.Float32 && !slices.Equal(got, again) {
 						t.Errorf("%d x %d: spread is %v with one thread, %v with two", c.rows, c.d, got, again)
@@ -369,7 +381,8 @@ func TestWeightNoise(t *testing.T) {
 				sum := 0.0
 				want := make([]float64, n)
 				for i := range want {
-					change := scale * amp[i/d] * philox.Normals(philox.Words(philox.Counter{uint32(i / 4)}, philox.Key(key)))[i%4]
+					change := scale * amp[i/d] * philox.Normals(philox.Words(philox.Counter{uint32(i / 4)},
+						philox.Key(key)))[i%4]
 					want[i] = float64(x[i]) + change
 					sum += change * change
 				}
@@ -382,10 +395,12 @@ func TestWeightNoise(t *testing.T) {
 						s.ReadFloats(weight, got)
 					})
 					what := func() string {
-						return name + map[bool]string{false: ", std", true: ", absmax"}[absmax] + map[bool]string{false: ", per tensor", true: ", per row"}[perRow]
+						return name + map[bool]string{false: ", std", true: ", absmax"}[absmax] +
+							map[bool]string{false: ", per tensor", true: ", per row"}[perRow]
 					}
 					for i := range want {
-						if tol := scale*amp[i/d]*2*normalTolerance + 2.4e-7*(math.Abs(want[i])+amp[i/d]); !(math.Abs(float64(got[i])-want[i]) <= tol) {
+						if tol := scale*amp[i/d]*2*normalTolerance +
+							2.4e-7*(math.Abs(want[i])+amp[i/d]); !(math.Abs(float64(got[i])-want[i]) <= tol) {
 							t.Fatalf("%v, %s: element %d is %v, want %v", shape, what(), i, got[i], want[i])
 						}
 					}
@@ -418,7 +433,8 @@ func TestWeightNoiseDoesNotDependOnThreads(t *testing.T) {
 			if threads == 1 {
 				want, wantSq = got, sumsq
 			} else if !slices.Equal(want, got) || wantSq != sumsq {
-				t.Errorf("per row %v: two threads change the weights otherwise than one (squares %v and %v)", perRow, wantSq, sumsq)
+				t.Errorf("per row %v: two threads change the weights otherwise than one (squares %v and %v)", perRow,
+					wantSq, sumsq)
 			}
 		}
 	}
@@ -435,7 +451,8 @@ func BenchmarkActivationNoise(b *testing.B) {
 				in := newBatch(random(9), c.rows, c.d)
 				b.SetBytes(int64(4 * len(in.x)))
 				do(b, w, func(s *torch.Scope) {
-					x, sumsq, mark := s.Floats(in.x, []int64{int64(c.rows), int64(c.d)}, torch.CPU), make([]float64, c.rows), s.Mark()
+					x, sumsq, mark := s.Floats(in.x, []int64{int64(c.rows), int64(c.d)}, torch.CPU),
+						make([]float64, c.rows), s.Mark()
 					for b.Loop() {
 						s.Noise(x, 0.1, 1, in.rows, sumsq, reference)
 						s.Release(mark)

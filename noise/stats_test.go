@@ -122,7 +122,8 @@ func TestNormalsAgainstScipy(t *testing.T) {
 // Bounds: with m checks in all and a false alarm of 1e-6 for the whole test, each has delta = 1e-6/m and the two-sided
 // normal quantile z = Phi^-1(1 - delta/2). For n numbers: |mean| < z/sqrt(n), |variance - 1| < z sqrt(2/(n-1)),
 // |skewness| < z sqrt(6/n), |excess kurtosis| < z sqrt(24/n), |correlation| < z/sqrt(n), and by Dvoretzky, Kiefer, Wolfowitz and
-// Massart KS < sqrt(ln(2/delta)/(2n)). The draws are a pure function of the keys, so that the test always ends the same.
+// Massart KS < sqrt(ln(2/delta)/(2n)). The draws are a pure function of the keys, so that the test always ends the
+// same.
 func TestNormalsAreIndependentStandardNormals(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
@@ -184,9 +185,12 @@ func TestNormalsAreIndependentStandardNormals(t *testing.T) {
 	}
 	for _, lag := range lags {
 		m := float64(n - lag)
-		bound("correlation of elements at a distance", stat.Correlation(x["base"][lag:], x["base"][:n-lag], nil), z/math.Sqrt(m))
+		bound("correlation of elements at a distance", stat.Correlation(x["base"][lag:], x["base"][:n-lag], nil),
+			z/math.Sqrt(m))
 		// Box-Muller's pairs share a radius: their squares must be uncorrelated too.
-		bound("correlation of squares at a distance", stat.Correlation(squares[lag:], squares[:n-lag], nil), z/math.Sqrt(m))
+		bound("correlation of squares at a distance", stat.Correlation(squares[lag:], squares[:n-lag], nil),
+			z/math.Sqrt(m))
 	}
-	t.Logf("%d checks of %d normals each: z = %.2f, |mean| and |correlation| below %.4f, KS below %.4f", checks, n, z, z/math.Sqrt(n), math.Sqrt(math.Log(2/delta)/(2*n)))
+	t.Logf("%d checks of %d normals each: z = %.2f, |mean| and |correlation| below %.4f, KS below %.4f", checks, n, z,
+		z/math.Sqrt(n), math.Sqrt(math.Log(2/delta)/(2*n)))
 }

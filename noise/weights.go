@@ -1,5 +1,6 @@
-// Package noise perturbs a model's weights and activations: it takes the operations of a noise (package operation) to its
-// parameters and to the rows of a forward pass, by fused kernels where there are some, and accounts for what they did.
+// Package noise perturbs a model's weights and activations: it takes the operations of a noise (package operation) to
+// its parameters and to the rows of a forward pass, by fused kernels where there are some, and accounts for what they
+// did.
 //
 // Every draw is a pure function of what it is drawn for (package philox). A noise that changes nothing is an error.
 package noise
@@ -26,10 +27,12 @@ type Param struct {
 	Replacement func(s *torch.Scope, path string) []float32
 }
 
-// PerturbWeights applies the noise's operation in place to every parameter with "weight" in its name that the noise touches; key
-// gives the Philox key of a parameter. The caller restores the parameters, whatever is returned.
-// reference chooses plain libtorch operations over the fused kernel.
-func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(name string) philox.Key, reference bool) (condition.Effect, error) {
+// PerturbWeights applies the noise's operation in place to every parameter with "weight" in its name that the noise
+// touches; key gives the Philox key of a parameter. The caller restores the parameters, whatever is returned. reference
+// chooses plain libtorch operations over the fused kernel.
+func PerturbWeights(s *torch.Scope, n condition.Noise, params []Param, key func(name string) philox.Key,
+	reference bool,
+) (condition.Effect, error) {
 	op := n.At(operation.Weights)
 	var effect condition.Effect
 	for _, p := range params {
@@ -88,7 +91,8 @@ func bytesOf(values []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
 }
 
-// onHost applies an operation to a parameter in float32 on the host: drawn once for a pass over the data, it needs no kernel.
+// onHost applies an operation to a parameter in float32 on the host: drawn once for a pass over the data, it needs no
+// kernel.
 func onHost(s *torch.Scope, w torch.Tensor, op operation.Operation, name string, key philox.Key) operation.Tally {
 	o, ok := op.(operation.OnWeights)
 	if !ok {
@@ -102,7 +106,10 @@ func onHost(s *torch.Scope, w torch.Tensor, op operation.Operation, name string,
 		return operation.Tally{}
 	}
 	shape := w.Shape()
-	t := o.PerturbWeight(operation.Weight{Name: name, Values: values, In: int(shape[len(shape)-1]), Key: key, Type: w.DType().String()})
+	t := o.PerturbWeight(operation.Weight{
+		Name: name, Values: values, In: int(shape[len(shape)-1]), Key: key,
+		Type: w.DType().String(),
+	})
 	s.CopyBytes(w, 0, bytesOf(values), torch.Float32)
 	return t
 }

@@ -38,9 +38,11 @@ type BegunError struct {
 
 func (e *BegunError) Error() string {
 	if e.Status == RunRunning {
-		return fmt.Sprintf("%s has no samples yet: it is %s since %s", e.Dir, e.Doing, e.Started.Local().Format(time.TimeOnly))
+		return fmt.Sprintf("%s has no samples yet: it is %s since %s", e.Dir, e.Doing,
+			e.Started.Local().Format(time.TimeOnly))
 	}
-	return fmt.Sprintf("%s was interrupted while %s, before its first sample; go on with: gsmeval resume %s", e.Dir, e.Doing, e.Dir)
+	return fmt.Sprintf("%s was interrupted while %s, before its first sample; go on with: gsmeval resume %s", e.Dir,
+		e.Doing, e.Dir)
 }
 
 // Unwrap is fs.ErrNotExist: there is no run to read.
@@ -50,7 +52,8 @@ func (e *BegunError) Unwrap() error { return fs.ErrNotExist }
 func (e *BegunError) Progress(now time.Time) *Progress {
 	return &Progress{
 		Event: "snapshot", Time: now.UTC(), Run: e.Dir, Name: e.Name, Status: e.Status, Doing: e.Doing,
-		SamplesPerSecond: Float(nan), TokensPerSecond: Float(nan), SecondsLeft: Float(nan), Conditions: []LiveProgress{},
+		SamplesPerSecond: Float(nan), TokensPerSecond: Float(nan), SecondsLeft: Float(nan),
+		Conditions: []LiveProgress{},
 	}
 }
 
@@ -73,7 +76,8 @@ func (b *Begun) Write(dir string) error {
 	return writeBytes(osFS{}, filepath.Join(dir, BegunFile), buf.Bytes())
 }
 
-// Ended takes begun.json away: run.json has taken over, or there is nothing to tell. Folders that were made for it go too, if they are empty then.
+// Ended takes begun.json away: run.json has taken over, or there is nothing to tell. Folders that were made for it go
+// too, if they are empty then.
 func (b *Begun) Ended(dir string) error {
 	if err := os.Remove(filepath.Join(dir, BegunFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing %s: %w", BegunFile, err)

@@ -14,7 +14,10 @@ import (
 func TestBegun(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "run")
-	b := &Begun{Name: "run", Status: RunRunning, Doing: "loading the model", Config: json.RawMessage(`{}`), Started: time.Now().UTC()}
+	b := &Begun{
+		Name: "run", Status: RunRunning, Doing: "loading the model", Config: json.RawMessage(`{}`),
+		Started: time.Now().UTC(),
+	}
 	if err := b.Write(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +30,8 @@ func TestBegun(t *testing.T) {
 		}
 		return begun
 	}
-	if e := read(); e.Name != "run" || !strings.Contains(e.Error(), "has no samples yet: it is loading the model since") {
+	if e := read(); e.Name != "run" || !strings.Contains(e.Error(),
+		"has no samples yet: it is loading the model since") {
 		t.Errorf("%+v: %v", e, e)
 	}
 	if p := read().Progress(time.Now()); p.Status != RunRunning || p.Doing != "loading the model" {
@@ -43,7 +47,8 @@ func TestBegun(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, BegunFile), []byte(`{"schema": 99}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadRun(dir); err == nil || !strings.Contains(err.Error(), BegunFile) || !strings.Contains(err.Error(), "schema is 99") {
+	if _, err := ReadRun(dir); err == nil || !strings.Contains(err.Error(), BegunFile) ||
+		!strings.Contains(err.Error(), "schema is 99") {
 		t.Errorf("of another schema: %v", err)
 	}
 	if err := b.Ended(dir); err != nil {

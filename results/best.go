@@ -44,11 +44,15 @@ func (r *Row) Value(m Measure) Score {
 			return at.Maj
 		}
 	}
-	return Score{Value: r.Accuracy, SE: r.SE, CI: r.CI, NewChips: r.NewChips, Diff: r.Diff, DiffCI: r.DiffCI, DiffNewChips: r.DiffNewChips}
+	return Score{
+		Value: r.Accuracy, SE: r.SE, CI: r.CI, NewChips: r.NewChips, Diff: r.Diff, DiffCI: r.DiffCI,
+		DiffNewChips: r.DiffNewChips,
+	}
 }
 
 // BestShares tells, for temperatures of one noise in the order of preference, in which share of resamples of its
-// questions each has the highest value of a measure. A question counts at a temperature with the samples that are there.
+// questions each has the highest value of a measure. A question counts at a temperature with the samples that are
+// there.
 func (s *Set) BestShares(m Measure, noise int, temps []int) []float64 {
 	labels := []string{s.meta.Noises[noise].Label}
 	together := s.groups()

@@ -87,9 +87,18 @@ func samplesPairColumns(pairs []Pair) (out []column[Pair]) {
 			score := func(p *Pair) *PairScore { return what.of(&p.AtK[i]) }
 			several := func([]Pair) bool { return at.K > 1 } // of one sample both are the accuracy
 			out = append(out,
-				column[Pair]{csv: name + "_a", head: "A " + head, shown: several, cell: func(p *Pair) value { return shareValue(score(p).A) }},
-				column[Pair]{csv: name + "_b", head: "B " + head, shown: several, cell: func(p *Pair) value { return shareValue(score(p).B) }},
-				column[Pair]{csv: name + "_diff", head: "Difference", shown: several, cell: func(p *Pair) value { return pointsValue(score(p).Diff) }},
+				column[Pair]{
+					csv: name + "_a", head: "A " + head, shown: several,
+					cell: func(p *Pair) value { return shareValue(score(p).A) },
+				},
+				column[Pair]{
+					csv: name + "_b", head: "B " + head, shown: several,
+					cell: func(p *Pair) value { return shareValue(score(p).B) },
+				},
+				column[Pair]{
+					csv: name + "_diff", head: "Difference", shown: several,
+					cell: func(p *Pair) value { return pointsValue(score(p).Diff) },
+				},
 				column[Pair]{
 					csv: name + "_lo," + name + "_hi", head: "95 % CI", shown: several,
 					cell: func(p *Pair) value { return intervalValue(&score(p).CI, points) },

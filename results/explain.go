@@ -10,9 +10,9 @@ import (
 	"github.com/gsmeval/gsmeval/scoring/stats"
 )
 
-// Explain says in three to ten sentences what the run found, each with its numbers and what weakens them. Every number is one of the
-// table's or of a paired comparison of two of its rows; "shows" and "no ... shows" go by p-values that are adjusted for all the
-// comparisons of their kind.
+// Explain says in three to ten sentences what the run found, each with its numbers and what weakens them. Every number
+// is one of the table's or of a paired comparison of two of its rows; "shows" and "no ... shows" go by p-values that
+// are adjusted for all the comparisons of their kind.
 func (s *Set) Explain() []string {
 	e := &explanation{set: s, table: s.Table()}
 	e.costs()
@@ -35,7 +35,8 @@ const (
 	adjustedLevel                    = 0.05
 )
 
-// effect is a paired difference of accuracy: of a noise from none at the first temperature, or of a temperature from the first.
+// effect is a paired difference of accuracy: of a noise from none at the first temperature, or of a temperature from
+// the first.
 type effect struct {
 	row *Row
 	paired
@@ -121,7 +122,8 @@ func (e *explanation) completeness() {
 		e.say("The run is not complete: %d of %d samples are there, and what follows may change.", there, planned)
 	}
 	if failed > 0 {
-		e.say("%s of %d failed and count%s nowhere.", capital(plural(failed, "sample")), there, map[bool]string{true: "s"}[failed == 1])
+		e.say("%s of %d failed and count%s nowhere.", capital(plural(failed, "sample")), there,
+			map[bool]string{true: "s"}[failed == 1])
 	}
 }
 
@@ -184,7 +186,8 @@ func (e *explanation) noise() {
 	default:
 		least, most := falls[0], falls[len(falls)-1]
 		text := fmt.Sprintf("A fall of accuracy shows under %d of %d noises: the least under %s, by %s points %s, the most under %s, "+
-			"by %s points %s to %s %%", len(falls), len(counted), least.row.Noise, points100(-least.diff.Value), interval(negative(least.diff.CI)),
+			"by %s points %s to %s %%", len(falls), len(counted), least.row.Noise, points100(-least.diff.Value),
+			interval(negative(least.diff.CI)),
 			most.row.Noise, points100(-most.diff.Value), interval(negative(most.diff.CI)), points100(most.row.Accuracy))
 		if rest := len(counted) - len(falls); rest > 0 {
 			text += fmt.Sprintf("; under the other %d none does", rest)
@@ -196,19 +199,24 @@ func (e *explanation) noise() {
 func (e *explanation) oneNoise(f *effect) {
 	switch {
 	case f.shows() && f.diff.Value < 0:
-		e.say("Under %s accuracy falls by %s points %s, to %s %%.", f.row.Noise, points100(-f.diff.Value), interval(negative(f.diff.CI)), points100(f.row.Accuracy))
+		e.say("Under %s accuracy falls by %s points %s, to %s %%.", f.row.Noise, points100(-f.diff.Value),
+			interval(negative(f.diff.CI)), points100(f.row.Accuracy))
 	case f.shows():
-		e.say("Under %s accuracy rises by %s points %s, to %s %%.", f.row.Noise, points100(f.diff.Value), interval(f.diff.CI), points100(f.row.Accuracy))
+		e.say("Under %s accuracy rises by %s points %s, to %s %%.", f.row.Noise, points100(f.diff.Value),
+			interval(f.diff.CI), points100(f.row.Accuracy))
 	default:
-		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff.Value), interval(f.diff.CI), f.doubt())
+		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff.Value),
+			interval(f.diff.CI), f.doubt())
 	}
 }
 
-// doubt says why a difference does not show: too few samples for one of its size, or too many comparisons for its p-value.
+// doubt says why a difference does not show: too few samples for one of its size, or too many comparisons for its
+// p-value.
 func (f *effect) doubt() string {
 	switch {
 	case f.diff.CI.Lo > 0 || f.diff.CI.Hi < 0:
-		return fmt.Sprintf(", which chance alone makes too often (p = %.2f, adjusted for all comparisons of this kind)", f.pHolm)
+		return fmt.Sprintf(", which chance alone makes too often (p = %.2f, adjusted for all comparisons of this kind)",
+			f.pHolm)
 	case math.IsNaN(f.mde) || f.mde <= 0:
 		return ", since no verdict differs"
 	default:
@@ -227,7 +235,8 @@ func (e *explanation) temperatures() {
 	var order []int
 	for temp, effects := range by {
 		slices.SortStableFunc(effects, func(a, b effect) int {
-			return cmp.Or(boolLast(!a.shows(), !b.shows()), cmp.Compare(math.Abs(b.diff.Value), math.Abs(a.diff.Value)), cmp.Compare(a.row.NoiseIndex, b.row.NoiseIndex))
+			return cmp.Or(boolLast(!a.shows(), !b.shows()), cmp.Compare(math.Abs(b.diff.Value), math.Abs(a.diff.Value)),
+				cmp.Compare(a.row.NoiseIndex, b.row.NoiseIndex))
 		})
 		order = append(order, temp)
 	}
@@ -236,7 +245,8 @@ func (e *explanation) temperatures() {
 		if len(e.set.meta.Temps) > 1 {
 			e.say("All temperatures came out the same, so their samples are shared and there is nothing to compare.")
 		} else {
-			e.say("There is one way to sample, %s, so nothing is said about temperatures.", how(e.set.meta.Temps[0].Label))
+			e.say("There is one way to sample, %s, so nothing is said about temperatures.",
+				how(e.set.meta.Temps[0].Label))
 		}
 		return
 	}
@@ -244,7 +254,8 @@ func (e *explanation) temperatures() {
 	if len(order) > atMostTemperatures {
 		more = len(order) - atMostTemperatures
 		slices.SortStableFunc(order, func(a, b int) int {
-			return cmp.Or(boolLast(!by[a][0].shows(), !by[b][0].shows()), cmp.Compare(math.Abs(by[b][0].diff.Value), math.Abs(by[a][0].diff.Value)))
+			return cmp.Or(boolLast(!by[a][0].shows(), !by[b][0].shows()),
+				cmp.Compare(math.Abs(by[b][0].diff.Value), math.Abs(by[a][0].diff.Value)))
 		})
 		order = order[:atMostTemperatures]
 	}
@@ -291,21 +302,27 @@ func (e *explanation) oneTemperature(effects []effect) string {
 	}
 	var parts []string
 	if len(better) > 0 {
-		part := fmt.Sprintf("it raises accuracy %s by %s points %s", under(better), points100(better[0].diff.Value), interval(better[0].diff.CI))
+		part := fmt.Sprintf("it raises accuracy %s by %s points %s", under(better), points100(better[0].diff.Value),
+			interval(better[0].diff.CI))
 		if lost := e.lostTo(better[0].row.NoiseIndex); lost > 0 {
 			part += fmt.Sprintf(", where the noise had taken %s", points100(lost))
 		}
 		parts = append(parts, part)
 	}
 	if len(worse) > 0 {
-		parts = append(parts, fmt.Sprintf("it lowers accuracy %s by %s points %s", under(worse), points100(-worse[0].diff.Value), interval(negative(worse[0].diff.CI))))
+		parts = append(parts, fmt.Sprintf("it lowers accuracy %s by %s points %s", under(worse),
+			points100(-worse[0].diff.Value), interval(negative(worse[0].diff.CI))))
 	}
 	switch {
 	case len(same) == 1:
 		f := same[0]
-		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise), signed(f.diff.Value), interval(f.diff.CI), f.doubt()))
+		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise),
+			signed(f.diff.Value), interval(f.diff.CI), f.doubt()))
 	case len(same) > 1:
-		widest := slices.MaxFunc(same, func(a, b effect) int { return cmp.Compare(a.diff.CI.Hi-a.diff.CI.Lo, b.diff.CI.Hi-b.diff.CI.Lo) })
+		widest := slices.MaxFunc(same, func(a, b effect) int {
+			return cmp.Compare(a.diff.CI.Hi-a.diff.CI.Lo,
+				b.diff.CI.Hi-b.diff.CI.Lo)
+		})
 		part := fmt.Sprintf("under %d noises no difference shows", len(same))
 		if len(parts) > 0 {
 			part = fmt.Sprintf("under the other %d none shows", len(same))
@@ -313,7 +330,8 @@ func (e *explanation) oneTemperature(effects []effect) string {
 		if widest.diff.CI.Hi == widest.diff.CI.Lo {
 			parts = append(parts, part+", and no verdict differs")
 		} else {
-			parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.diff.CI), noiseName(widest.row.Noise)))
+			parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.diff.CI),
+				noiseName(widest.row.Noise)))
 		}
 	}
 	return fmt.Sprintf("%s against %s: %s", capital(way(temp)), way(reference), strings.Join(parts, "; "))
@@ -338,7 +356,8 @@ func (e *explanation) samples() {
 	best := func(noise int, m Measure) *Row {
 		var best *Row
 		for i := range e.table.Rows {
-			if r := &e.table.Rows[i]; r.NoiseIndex == noise && r.N > 0 && (best == nil || r.Value(m).Value > best.Value(m).Value) {
+			if r := &e.table.Rows[i]; r.NoiseIndex == noise && r.N > 0 &&
+				(best == nil || r.Value(m).Value > best.Value(m).Value) {
 				best = r
 			}
 		}
@@ -353,14 +372,16 @@ func (e *explanation) samples() {
 		var parts []string
 		worst := -1
 		for n := range e.set.meta.Noises {
-			if r := best(n, m); r != nil && e.kind(r) != KindNone && (worst < 0 || r.Value(m).Value < best(worst, m).Value(m).Value) {
+			if r := best(n, m); r != nil && e.kind(r) != KindNone &&
+				(worst < 0 || r.Value(m).Value < best(worst, m).Value(m).Value) {
 				worst = n
 			}
 		}
 		for n, noise := range e.set.meta.Noises {
 			if r := best(n, m); r != nil && (noise.Kind == KindNone || n == worst) {
 				v := r.Value(m)
-				parts = append(parts, fmt.Sprintf("%s %% %s under %s, highest %s", points100(v.Value), share(v.CI), noiseName(r.Noise), how(r.Temperature)))
+				parts = append(parts, fmt.Sprintf("%s %% %s under %s, highest %s", points100(v.Value), share(v.CI),
+					noiseName(r.Noise), how(r.Temperature)))
 			}
 		}
 		if len(parts) > 0 {
@@ -417,9 +438,13 @@ func (e *explanation) chips() {
 	case len(once) > 0:
 		e.say("Each noise was drawn once (noise_seeds: 1), so nothing is said about other draws of it.")
 	case len(few) > 0:
-		e.say("%s are too few to say what other chips would do: the intervals are for those that were drawn.", capital(plural(few[0].Seeds, "chip")))
+		e.say("%s are too few to say what other chips would do: the intervals are for those that were drawn.",
+			capital(plural(few[0].Seeds, "chip")))
 	case len(several) > 0:
-		r := slices.MaxFunc(several, func(a, b *Row) int { return cmp.Compare(a.NewChips[1]-a.NewChips[0], b.NewChips[1]-b.NewChips[0]) })
+		r := slices.MaxFunc(several, func(a, b *Row) int {
+			return cmp.Compare(a.NewChips[1]-a.NewChips[0],
+				b.NewChips[1]-b.NewChips[0])
+		})
 		e.say("The intervals are for the %s that were drawn; on new ones accuracy under %s is within %s instead of %s.",
 			plural(r.Seeds, "chip"), r.Noise, share(*r.NewChips), share(r.CI))
 	}
@@ -430,13 +455,15 @@ func (e *explanation) cut() {
 	var worst *Row
 	for i := range e.table.Rows {
 		r := &e.table.Rows[i]
-		if r.TruncatedShare+r.NoAnswerShare > manyTruncated && (worst == nil || r.TruncatedShare+r.NoAnswerShare > worst.TruncatedShare+worst.NoAnswerShare) {
+		if r.TruncatedShare+r.NoAnswerShare > manyTruncated &&
+			(worst == nil || r.TruncatedShare+r.NoAnswerShare > worst.TruncatedShare+worst.NoAnswerShare) {
 			worst = r
 		}
 	}
 	if worst != nil {
 		e.say("Under %s, %s, %s %% of the samples end at the limit of tokens and %s %% give no answer; they count as wrong unless an answer was "+
-			"there already, so accuracy depends on that limit.", worst.Noise, how(worst.Temperature), points100(worst.TruncatedShare), points100(worst.NoAnswerShare))
+			"there already, so accuracy depends on that limit.", worst.Noise, how(worst.Temperature),
+			points100(worst.TruncatedShare), points100(worst.NoAnswerShare))
 	}
 }
 

@@ -8,14 +8,20 @@ import (
 
 // gridRun is a run whose verdicts stand in words by noise and temperature; see smallRun.
 func gridRun(noises []Noise, temps []string, words [][]string) (Meta, []Record) {
-	meta := Meta{Name: "grid", Fingerprint: testRun, Noises: noises, Settings: map[string]string{"model": "gsm-tiny 0123456789ab"}}
+	meta := Meta{
+		Name: "grid", Fingerprint: testRun, Noises: noises,
+		Settings: map[string]string{"model": "gsm-tiny 0123456789ab"},
+	}
 	for _, label := range temps {
 		meta.Temps = append(meta.Temps, Temp{Label: label})
 	}
 	var records []Record
 	for n, noise := range noises {
 		for temp, word := range words[n] {
-			c := Condition{NoiseIndex: n, TempIndex: temp, Replicates: 1 + strings.Count(word, "/"), MeanAlpha: Float(nan)}
+			c := Condition{
+				NoiseIndex: n, TempIndex: temp, Replicates: 1 + strings.Count(word, "/"),
+				MeanAlpha: Float(nan),
+			}
 			if word == "same" {
 				zero := 0
 				c.SamplesOf, c.Replicates = &zero, 1+strings.Count(words[n][0], "/")
@@ -102,7 +108,12 @@ func TestExplain(t *testing.T) {
 			"several noises and cut answers",
 			[]Noise{quiet, activation, weight, {Label: "output 0.1", Kind: "output"}},
 			[]string{"greedy"},
-			[][]string{{word(180, 200)}, {word(160, 200)}, {word(100, 180) + strings.Repeat("t", 20)}, {word(179, 200)}},
+			[][]string{
+				{word(180, 200)},
+				{word(160, 200)},
+				{word(100, 180) + strings.Repeat("t", 20)},
+				{word(179, 200)},
+			},
 			[]string{
 				`^Without noise`,
 				`^A fall of accuracy shows under 2 of 3 noises: the least under activation 0\.1, by 10\.0 points \[.*\], the most under weight 0\.2, by 40\.0 points \[.*\] to 50\.0 %; under the other 1 none does\.$`,
@@ -154,7 +165,8 @@ func TestExplainAlways(t *testing.T) {
 			t.Errorf("%d records: %d sentences:\n%s", n, len(got), strings.Join(got, "\n"))
 		}
 		for _, s := range got {
-			if strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "-0.0") || !strings.HasSuffix(s, ".") {
+			if strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "-0.0") ||
+				!strings.HasSuffix(s, ".") {
 				t.Errorf("%d records: %q", n, s)
 			}
 		}

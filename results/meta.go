@@ -28,7 +28,8 @@ type Meta struct {
 	Temps  []Temp  `json:"temps"`
 	// Conditions are the cells of the grid, in any order. Temperature 0 is the reference of its noise.
 	Conditions []Condition `json:"conditions"`
-	// K are the numbers of samples whose pass@k and maj@k a table has, rising; none where there is one sample of each question.
+	// K are the numbers of samples whose pass@k and maj@k a table has, rising; none where there is one sample of each
+	// question.
 	K []int `json:"k,omitempty"`
 	// Golds are the right answers by example, for what a text has to say about them; nil in a run that has none.
 	Golds []string `json:"golds,omitempty"`
@@ -132,11 +133,13 @@ func (m *Meta) Validate() error {
 	}
 	for i, k := range m.K {
 		if k < 1 || k > MaxSamples || i > 0 && k <= m.K[i-1] {
-			return fmt.Errorf("the description of run %q asks for pass@%d among %v, which have to rise from 1 on", m.Name, k, m.K)
+			return fmt.Errorf("the description of run %q asks for pass@%d among %v, which have to rise from 1 on",
+				m.Name, k, m.K)
 		}
 	}
 	if len(m.Golds) > 0 && len(m.Golds) != m.Examples {
-		return fmt.Errorf("the description of run %q has %d right answers for %d examples", m.Name, len(m.Golds), m.Examples)
+		return fmt.Errorf("the description of run %q has %d right answers for %d examples", m.Name, len(m.Golds),
+			m.Examples)
 	}
 	byIndex := map[[2]int]*Condition{}
 	for i := range m.Conditions {

@@ -101,7 +101,8 @@ func TestRecordLineIsPinned(t *testing.T) {
 		t.Errorf("line (-want +got):\n%s", diff)
 	}
 	r.Sample = 3
-	if line, err = r.AppendLine(nil); err != nil || !strings.Contains(string(line), `"replicate":2,"sample":3,"temperature":`) {
+	if line, err = r.AppendLine(nil); err != nil || !strings.Contains(string(line),
+		`"replicate":2,"sample":3,"temperature":`) {
 		t.Errorf("the fourth sample's line: %v\n%s", err, line)
 	}
 	var plain map[string]any

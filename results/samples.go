@@ -9,8 +9,8 @@ import (
 	"github.com/gsmeval/gsmeval/scoring/stats"
 )
 
-// AtK is what k samples of a question are worth together, by the estimators of stats.PassAtK and stats.MajAtK. A replicate
-// gives its own k samples, so that those of a chip are all from that chip.
+// AtK is what k samples of a question are worth together, by the estimators of stats.PassAtK and stats.MajAtK. A
+// replicate gives its own k samples, so that those of a chip are all from that chip.
 type AtK struct {
 	K int `json:"k"`
 	// Pass is the chance that one of k samples is right, Maj that the most frequent of their answers is.
@@ -105,7 +105,8 @@ func (g groups) grouped(values [][]float64) [][]stats.Cluster {
 	return rows
 }
 
-// atK computes pass@k and maj@k of a condition for every k of the run; reference is nil where there is nothing to compare with.
+// atK computes pass@k and maj@k of a condition for every k of the run; reference is nil where there is nothing to
+// compare with.
 func (s *Set) atK(c, reference *cell, chips bool, labels ...string) []AtK {
 	var out []AtK
 	for _, k := range s.meta.K {
@@ -119,7 +120,8 @@ func (s *Set) atK(c, reference *cell, chips bool, labels ...string) []AtK {
 }
 
 func (s *Set) scoreAtK(c, reference *cell, what score, k int, chips bool, labels ...string) Score {
-	own := stats.EstimateMean(s.groups().grouped(s.valuesAtK(c, what, k, len(c.samples))), chips, DefaultSeed, what.stream(labels, k))
+	own := stats.EstimateMean(s.groups().grouped(s.valuesAtK(c, what, k, len(c.samples))), chips, DefaultSeed,
+		what.stream(labels, k))
 	out := Score{
 		Value: Float(own.Value), SE: Float(own.SE), CI: intervalOf(own.CI.Within(0, 1)),
 		NewChips: maybeInterval(own.NewChips.Within(0, 1)), Diff: Float(nan),
@@ -153,7 +155,8 @@ func differenceAtK(a, b arm, what score, k int, chips bool, seed uint64, labels 
 // eceBins is the number of bins of a majority's share.
 const eceBins = 10
 
-// ece is how far the share of the majority is from the frequency with which it is right; NaN where one sample of each question was made.
+// ece is how far the share of the majority is from the frequency with which it is right; NaN where one sample of each
+// question was made.
 func (s *Set) ece(c *cell) float64 {
 	if s.perQuestion == 1 || c.cond.OneSample {
 		return nan

@@ -83,13 +83,13 @@ type Row struct {
 	MeanAlpha  Float `json:"mean_alpha"`
 	// Flips compares with the noise that is none at the same temperature; nil where there is none or the row is of it.
 	Flips *Flips `json:"flips"`
-	// Reached is in how many of the Wrong counted samples the right answer stands somewhere in the text, and ReachedShare
-	// that share of them; it is null where the run does not tell the right answers.
+	// Reached is in how many of the Wrong counted samples the right answer stands somewhere in the text, and
+	// ReachedShare that share of them; it is null where the run does not tell the right answers.
 	Wrong        int   `json:"wrong"`
 	Reached      int   `json:"reached"`
 	ReachedShare Float `json:"reached_share"`
-	// AtK is what k samples of a question are worth, where several were made; ECE is the expected calibration error of the
-	// share that their majority has.
+	// AtK is what k samples of a question are worth, where several were made; ECE is the expected calibration error of
+	// the share that their majority has.
 	AtK []AtK `json:"at_k,omitempty"`
 	ECE Float `json:"ece"`
 	// SamplesOf names the temperature whose samples the row shares.
@@ -290,7 +290,8 @@ func (s *Set) notes(t *Table) []string {
 		interval = "Wilson's interval, for several noise seeds with the effective number of samples"
 	}
 	notes := []string{
-		"Accuracy in % of n = ok, no answer and truncated samples; SE clustered by " + unit(t.Clusters) + "; " + interval + " (95 %).",
+		"Accuracy in % of n = ok, no answer and truncated samples; SE clustered by " + unit(t.Clusters) + "; " +
+			interval + " (95 %).",
 		fmt.Sprintf("Difference in percentage points from the first temperature under the same noise, "+
 			"paired by question and replicate; "+
 			"95 %% interval from %d bootstrap resamples of %ss (seed %d); "+
@@ -299,19 +300,23 @@ func (s *Set) notes(t *Table) []string {
 		"Truncated: the token limit came before an end token; in brackets how many of them were right.",
 	}
 	if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.noise.Deterministic && r.Seeds > 1 }) {
-		notes = append(notes, "A noise that draws nothing has no chips: its noise seeds are seeds of the sampling alone.")
+		notes = append(notes,
+			"A noise that draws nothing has no chips: its noise seeds are seeds of the sampling alone.")
 	}
 	if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Flips != nil }) {
-		notes = append(notes, "Flips: samples that are right without noise at the same temperature and wrong with it / the reverse, "+
-			"by question, replicate and sample.")
+		notes = append(notes,
+			"Flips: samples that are right without noise at the same temperature and wrong with it / the reverse, "+
+				"by question, replicate and sample.")
 	}
 	if s.meta.Golds != nil {
-		notes = append(notes, "Reached: wrong samples, truncated ones included, in whose text the right answer stands somewhere.")
+		notes = append(notes,
+			"Reached: wrong samples, truncated ones included, in whose text the right answer stands somewhere.")
 	}
 	if s.perQuestion > 1 {
-		notes = append(notes, fmt.Sprintf("%d samples of each question in a replicate. pass@k: that one of k of them is right; maj@k: that "+
-			"the most frequent of their answers is, ties drawn, no answer never winning; both over all subsets of k. "+
-			"ECE: the majority's share against how often it is right.", s.perQuestion))
+		notes = append(notes,
+			fmt.Sprintf("%d samples of each question in a replicate. pass@k: that one of k of them is right; maj@k: that "+
+				"the most frequent of their answers is, ties drawn, no answer never winning; both over all subsets of k. "+
+				"ECE: the majority's share against how often it is right.", s.perQuestion))
 	}
 	if t.Clusters > 0 {
 		notes = append(notes, fmt.Sprintf("A cluster is the questions that have dataset.columns.cluster in common: "+
@@ -345,7 +350,8 @@ func unit(clusters int) string {
 	return "question"
 }
 
-// testsBy names the tests of a difference, of which the first needs questions that stand alone and one of its replicates.
+// testsBy names the tests of a difference, of which the first needs questions that stand alone and one of its
+// replicates.
 func testsBy(replicate string, clusters int) string {
 	if clusters > 0 {
 		return "the exact sign-flip test by cluster"

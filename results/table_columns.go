@@ -95,7 +95,8 @@ func samplesColumns(rows []Row) (out []column[Row]) {
 			several := func([]Row) bool { return at.K > 1 } // of one sample both are the accuracy
 			out = append(out,
 				column[Row]{
-					csv: name + "," + name + "_se," + name + "_lo," + name + "_hi", head: fmt.Sprintf("%s@%d", what.name, at.K),
+					csv:   name + "," + name + "_se," + name + "_lo," + name + "_hi",
+					head:  fmt.Sprintf("%s@%d", what.name, at.K),
 					shown: several, cell: func(r *Row) value { return scoreValue(score(r)) },
 				},
 				column[Row]{
@@ -105,8 +106,11 @@ func samplesColumns(rows []Row) (out []column[Row]) {
 				},
 				column[Row]{
 					csv: name + "_diff_new_chips_lo," + name + "_diff_new_chips_hi", head: "new chips",
-					shown: func(rows []Row) bool { return several(rows) && anyOf(compared)(rows) && anyOf(hasNewChips)(rows) },
-					cell:  func(r *Row) value { return intervalValue(score(r).DiffNewChips, points) },
+					shown: func(rows []Row) bool {
+						return several(rows) && anyOf(compared)(rows) &&
+							anyOf(hasNewChips)(rows)
+					},
+					cell: func(r *Row) value { return intervalValue(score(r).DiffNewChips, points) },
 				})
 		}
 	}
@@ -156,7 +160,10 @@ func flipsValue(r *Row) value {
 }
 
 func reachedValue(r *Row) value {
-	c := value{[]string{strconv.Itoa(r.Wrong), strconv.Itoa(r.Reached), exact(r.ReachedShare)}, percent(r.ReachedShare, 1)}
+	c := value{
+		[]string{strconv.Itoa(r.Wrong), strconv.Itoa(r.Reached), exact(r.ReachedShare)},
+		percent(r.ReachedShare, 1),
+	}
 	if !r.ReachedShare.Finite() {
 		c.exact[1] = ""
 	}

@@ -501,7 +501,8 @@ func TestSeveralSamplesOfAQuestion(t *testing.T) {
 
 	meta.K = []int{1, 2}
 	at := collect(t, meta, records).Table().Rows
-	// By hand: without the gain (Order+Replicate)%3 == 0 gives two right samples or none; with it an even order has one more.
+	// By hand: without the gain (Order+Replicate)%3 == 0 gives two right samples or none; with it an even order has one
+	// more.
 	none, gained, both := 0.0, 0.0, 0.0
 	for order := range 40 {
 		for r := range 3 {
@@ -521,7 +522,8 @@ func TestSeveralSamplesOfAQuestion(t *testing.T) {
 	near("pass@2", at[1].AtK[1].Pass.Value, gained)
 	near("maj@2", at[1].AtK[1].Maj.Value, both)
 	near("the difference of pass@2", at[1].AtK[1].Pass.Diff, gained-none)
-	if d := at[1].AtK[1].Pass; d.DiffCI == nil || d.DiffNewChips == nil || !(d.DiffCI[0] < d.Diff && d.Diff < d.DiffCI[1]) {
+	if d := at[1].AtK[1].Pass; d.DiffCI == nil || d.DiffNewChips == nil ||
+		!(d.DiffCI[0] < d.Diff && d.Diff < d.DiffCI[1]) {
 		t.Errorf("pass@2 %+v", d)
 	}
 	c, err = Compare([]Source{{Name: "run", Set: collect(t, meta, records)}}, CompareOptions{})
@@ -577,7 +579,8 @@ func TestOneSampleStandsForAll(t *testing.T) {
 	meta.Conditions[0].Samples, meta.Conditions[0].OneSample = 0, true
 	records = slices.DeleteFunc(records, func(r Record) bool { return r.TempIndex == 0 && r.Sample > 0 })
 	set := collect(t, meta, records)
-	if text := strings.Join(set.Explain(), " "); !strings.Contains(text, "pass@4 (one of 4 samples is right) is 100.0 % [100.0, 100.0] under weight, highest at T1.") {
+	if text := strings.Join(set.Explain(), " "); !strings.Contains(text,
+		"pass@4 (one of 4 samples is right) is 100.0 % [100.0, 100.0] under weight, highest at T1.") {
 		t.Errorf("the explanation of four samples: %s", text)
 	}
 	rows := set.Table().Rows
@@ -720,7 +723,11 @@ func TestCollectRefuses(t *testing.T) {
 		}, "deterministic"},
 		{"equal labels", func(m *Meta, _ *[]Record) { m.Temps[1].Label = "T0" }, "two temperatures"},
 		{"equal noises", func(m *Meta, _ *[]Record) { m.Noises = append(m.Noises, m.Noises[0]) }, "two noises"},
-		{"shares with nobody", func(m *Meta, _ *[]Record) { m.Conditions[1].SamplesOf = new(int); *m.Conditions[1].SamplesOf = 5 }, "none of its own"},
+		{
+			"shares with nobody",
+			func(m *Meta, _ *[]Record) { m.Conditions[1].SamplesOf = new(int); *m.Conditions[1].SamplesOf = 5 },
+			"none of its own",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -94,7 +94,8 @@ func parseTable(data []byte) (*Table, error) {
 		case r.N < 0 || r.Correct < 0 || r.Correct > r.N:
 			return nil, fmt.Errorf("row %d: %d of %d are correct", i, r.Correct, r.N)
 		case len(r.AtK) != len(t.Rows[0].AtK):
-			return nil, fmt.Errorf("row %d has pass@k of %d numbers of samples, the first row of %d", i, len(r.AtK), len(t.Rows[0].AtK))
+			return nil, fmt.Errorf("row %d has pass@k of %d numbers of samples, the first row of %d", i, len(r.AtK),
+				len(t.Rows[0].AtK))
 		case r.N > 0 && !(r.Accuracy >= 0 && r.Accuracy <= 1):
 			return nil, fmt.Errorf("row %d: the accuracy is %v", i, float64(r.Accuracy))
 		case r.N > 0 && !(r.EffectiveN > 0 && r.EffectiveN <= Float(r.N)):

@@ -85,7 +85,8 @@ func BareGold(column string) (string, error) {
 // thousands only: 1,2 is two numbers.
 func plainGold(s string) (string, bool) {
 	number := strings.TrimLeft(strings.TrimRightFunc(s, func(r rune) bool { return !isDigit(r) }), " $€£(-+\u2212")
-	if strings.ContainsAny(s, `\^_/`) || strings.Contains(number, ",") && !grouped.MatchString(number) || !unitOnly.MatchString(strings.TrimLeftFunc(s, notLetter)) {
+	if strings.ContainsAny(s, `\^_/`) || strings.Contains(number, ",") && !grouped.MatchString(number) ||
+		!unitOnly.MatchString(strings.TrimLeftFunc(s, notLetter)) {
 		return "", false
 	}
 	n, ok := goldNumber(s)

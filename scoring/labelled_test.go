@@ -47,7 +47,8 @@ func TestLabelledSolutions(t *testing.T) {
 				continue
 			}
 			t.Logf("%s on %d by %s: read %q, gold %s, people say %v: ...%q",
-				name, text.ID, label.Source, v.Answer.Value, gold, *label.Correct, text.Text[max(0, len(text.Text)-20):])
+				name, text.ID, label.Source, v.Answer.Value, gold, *label.Correct,
+				text.Text[max(0, len(text.Text)-20):])
 		}
 	}
 	for name, least := range map[string]float64{"seed": 0.998, "robust": 1} {

@@ -26,7 +26,8 @@ func Match(pred, gold string) bool {
 // pyFloat is the grammar of Python's float() once digits are ASCII.
 // Underscores may stand between digits only.
 var pyFloat = regexp.MustCompile(
-	`(?i)^[+-]?(?:inf|infinity|nan|(?:` + pyDigits + `(?:\.(?:` + pyDigits + `)?)?|\.` + pyDigits + `)(?:e[+-]?` + pyDigits + `)?)$`)
+	`(?i)^[+-]?(?:inf|infinity|nan|(?:` + pyDigits + `(?:\.(?:` + pyDigits + `)?)?|\.` + pyDigits + `)(?:e[+-]?` +
+		pyDigits + `)?)$`)
 
 const pyDigits = `[0-9](?:_?[0-9])*`
 

@@ -134,7 +134,8 @@ func europeanAt(t string, i int) (digits string, end int, ok bool) {
 	money := m[8] < m[9] || strings.HasSuffix(trimBlanks(head), "€")
 	last := lastRune(head)
 	switch {
-	case isDigit(lastRune(t[:i])) || strings.HasSuffix(t[:i], ".") || strings.HasSuffix(t[:i], ",") || strings.HasPrefix(whole, "0") && points > 0:
+	case isDigit(lastRune(t[:i])) || strings.HasSuffix(t[:i], ".") || strings.HasSuffix(t[:i], ",") ||
+		strings.HasPrefix(whole, "0") && points > 0:
 		return "", i, false
 	case decimals != "" && points > 0, points > 1: // 1.234,50 and 1.234.567
 	case points == 1 && money: // 1.234 €
@@ -315,7 +316,8 @@ func slashAt(t string, n number, _ int) (number, bool) {
 var halves = regexp.MustCompile(`^ and (?:(?:a|one)[ -](half|third|quarter|fourth)|(two thirds|three quarters|three fourths))\b`)
 
 var ofWords = map[string][2]int64{
-	"half": {1, 2}, "third": {1, 3}, "quarter": {1, 4}, "fourth": {1, 4}, "two thirds": {2, 3}, "three quarters": {3, 4}, "three fourths": {3, 4},
+	"half": {1, 2}, "third": {1, 3}, "quarter": {1, 4}, "fourth": {1, 4}, "two thirds": {2, 3},
+	"three quarters": {3, 4}, "three fourths": {3, 4},
 }
 
 var ands = []string{" and ", " & ", " ", "-", `\,`, `\ `, `\;`, "~", "\u00a0", ""}
@@ -531,7 +533,8 @@ func rootAt(t string, i int) (number, bool) {
 
 // vulgar lists the fractions that are one character.
 var vulgar = map[rune][2]int64{
-	'¼': {1, 4}, '½': {1, 2}, '¾': {3, 4}, '⅐': {1, 7}, '⅑': {1, 9}, '⅒': {1, 10}, '⅓': {1, 3}, '⅔': {2, 3}, '⅕': {1, 5}, '⅖': {2, 5},
+	'¼': {1, 4}, '½': {1, 2}, '¾': {3, 4}, '⅐': {1, 7}, '⅑': {1, 9}, '⅒': {1, 10}, '⅓': {1, 3}, '⅔': {2, 3},
+	'⅕': {1, 5}, '⅖': {2, 5},
 	'⅗': {3, 5}, '⅘': {4, 5}, '⅙': {1, 6}, '⅚': {5, 6}, '⅛': {1, 8}, '⅜': {3, 8}, '⅝': {5, 8}, '⅞': {7, 8},
 }
 
@@ -577,7 +580,8 @@ func fractionAt(t string, i int) (number, bool) {
 var moneyScale = regexp.MustCompile(`^ ?([kKmMbB]|MM|mil)(?:[^\p{L}\p{Nd}]|$)`)
 
 var scales = map[string]int64{
-	"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "mn": 1e6, "mln": 1e6, "mm": 1e6, "mil": 1e6, "mio": 1e6, "hundred": 100, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12,
+	"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "mn": 1e6, "mln": 1e6, "mm": 1e6, "mil": 1e6, "mio": 1e6, "hundred": 100,
+	"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12,
 	"lakh": 1e5, "crore": 1e7,
 }
 
@@ -634,13 +638,17 @@ var kinds = func() []units {
 	var list []units
 	for _, names := range [][]string{
 		{"years?|yrs?", "months?", "weeks?|wks?", "days?", "hours?|hrs?|h", "minutes?|mins?|m", "seconds?|secs?|s"},
-		{"miles?|mi", "kilomet(?:er|re)s?|km", "met(?:er|re)s?|m", "yards?|yds?", "feet|foot|ft|'|′", "inch(?:es)?|in|\"|″", "centimet(?:er|re)s?|cm", "millimet(?:er|re)s?|mm"},
+		{
+			"miles?|mi", "kilomet(?:er|re)s?|km", "met(?:er|re)s?|m", "yards?|yds?", "feet|foot|ft|'|′",
+			"inch(?:es)?|in|\"|″", "centimet(?:er|re)s?|cm", "millimet(?:er|re)s?|mm",
+		},
 		{"tons?|tonnes?", "kilograms?|kgs?", "pounds?|lbs?", "ounces?|oz", "grams?|g"},
 		{"gallons?|gal", "quarts?|qts?", "pints?|pts?", "cups?", "lit(?:er|re)s?|l", "millilit(?:er|re)s?|ml"},
 		{"dollars?|euros?|pounds?", "cents?|pence|p|c"},
 	} {
 		unit := `(?:\\(?:text|mathrm)\s?\{\s?)?(` + strings.Join(names, "|") + `)\.?\s?\}?`
-		u := units{compound: regexp.MustCompile(`^` + gap + unit + `(?:,? (?:and )?|, )?` + gap + `([0-9]+(?:\.[0-9]+)?)` + gap + unit + `(?:[^\p{L}\p{Nd}]|$)`)}
+		u := units{compound: regexp.MustCompile(`^` + gap + unit + `(?:,? (?:and )?|, )?` + gap +
+			`([0-9]+(?:\.[0-9]+)?)` + gap + unit + `(?:[^\p{L}\p{Nd}]|$)`)}
 		for _, n := range names {
 			u.names = append(u.names, regexp.MustCompile(`^(?:`+n+`)$`))
 		}
@@ -669,7 +677,8 @@ func compoundAt(t string, n number, i int) number {
 		}
 	}
 	// Most numbers have no unit, and most units no other number after them.
-	if first := strings.TrimLeft(rest, " \u00a0~-\\,;"); first == "" || !isLetter(first[0]) && !strings.ContainsRune(`'"′″`, rune(first[0])) && first[0] < utf8.RuneSelf ||
+	if first := strings.TrimLeft(rest, " \u00a0~-\\,;"); first == "" || !isLetter(first[0]) &&
+		!strings.ContainsRune(`'"′″`, rune(first[0])) && first[0] < utf8.RuneSelf ||
 		strings.IndexFunc(first, isDigit) < 0 {
 		return n
 	}
@@ -678,7 +687,8 @@ func compoundAt(t string, n number, i int) number {
 		if m == nil {
 			continue
 		}
-		if u.rank(rest[m[2]:m[3]]) >= u.rank(rest[m[6]:m[7]]) || perOne.MatchString(t[n.end+m[7]:min(n.end+m[7]+8, len(t))]) {
+		if u.rank(rest[m[2]:m[3]]) >= u.rank(rest[m[6]:m[7]]) ||
+			perOne.MatchString(t[n.end+m[7]:min(n.end+m[7]+8, len(t))]) {
 			return n
 		}
 		if k == len(kinds)-1 {
@@ -703,7 +713,10 @@ func (n number) withCents(cents string, end int) number {
 
 var (
 	currencies = []string{`US\$`, "US$", `\$`, "$", "€", "£", "¥", "₹", `\pounds`, `\text{€}`, "&euro;", "&pound;"}
-	minuses    = []string{"-", "$-$", "\u2212", "\u2010", "\u2011", "\u2013", "\uff0d", `\text{-}`, "\\text{\u2212}", "{-}", "&minus;", "&#8722;", "&#x2212;", "&ndash;"}
+	minuses    = []string{
+		"-", "$-$", "\u2212", "\u2010", "\u2011", "\u2013", "\uff0d", `\text{-}`, "\\text{\u2212}",
+		"{-}", "&minus;", "&#8722;", "&#x2212;", "&ndash;",
+	}
 	// minusWord is a minus in words, with what stands before it.
 	minusWord = regexp.MustCompile(`(?i)(?:^|[^\p{L}])(minus|negative)[*_ }]{1,3}$`)
 )
@@ -718,7 +731,8 @@ func signBefore(t string, i int) (start int, negative bool) {
 	before, ok := trimOne(minus, minuses)
 	if !ok {
 		from := max(0, len(head)-longest)
-		if word := strings.TrimRight(head, "*_ }"); word == "" || !strings.ContainsRune("sSeE", rune(word[len(word)-1])) {
+		if word := strings.TrimRight(head, "*_ }"); word == "" ||
+			!strings.ContainsRune("sSeE", rune(word[len(word)-1])) {
 			return i, false
 		}
 		m := minusWord.FindStringSubmatchIndex(head[from:])
@@ -767,7 +781,8 @@ func endsInOperand(t string, attached bool) bool {
 	}
 	last := lastRune(t)
 	_, dash := trimOne(t, minuses)
-	return isDigit(last) || vulgar[last][1] != 0 || strings.ContainsRune(")]}%", last) || attached && (dash || unicode.IsLetter(last))
+	return isDigit(last) || vulgar[last][1] != 0 || strings.ContainsRune(")]}%", last) || attached &&
+		(dash || unicode.IsLetter(last))
 }
 
 // trimOne removes the one of words that t ends in.
@@ -783,7 +798,8 @@ func trimOne(t string, words []string) (string, bool) {
 // trimBlanks removes the white space, of texts and of formulas, that t ends in.
 func trimBlanks(t string) string {
 	for {
-		rest, ok := trimOne(strings.TrimRight(t, " \t\u00a0\u2009\u202f"), []string{`\,`, `\;`, `\!`, `\:`, `\ `, "~", "&nbsp;"})
+		rest, ok := trimOne(strings.TrimRight(t, " \t\u00a0\u2009\u202f"),
+			[]string{`\,`, `\;`, `\!`, `\:`, `\ `, "~", "&nbsp;"})
 		if !ok {
 			return rest
 		}

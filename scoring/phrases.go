@@ -20,7 +20,8 @@ var (
 	turns = either(
 		`(?:(?m:^)|[.!?)}*0-9])(?:user|assistant|human)\n`, // what is left of a turn without its control tokens
 		`(?i:<[|｜]/?`+either(
-			`im_(?:start|end|sep|user|system)`, `eo[tms](?:_id)?`, `bos|end|return|call|turn|role`, `user|assistant|human|system|chatbot`,
+			`im_(?:start|end|sep|user|system)`, `eo[tms](?:_id)?`, `bos|end|return|call|turn|role`,
+			`user|assistant|human|system|chatbot`,
 			`(?:user|system|chatbot)_token`, `(?:start|end)_header_id|header_(?:start|end)`,
 			`(?:start|begin|end)[_▁]?of[_▁]?(?:text|sentence|turn|message|user|assistant|system|role|prompt)(?:_token)?`,
 		)+`[|｜]>)`,
@@ -38,14 +39,16 @@ var (
 	// abroad are the same words in other languages.
 	abroad = `(?i:` + either(
 		`aufgabe|frage|benutzer`, `pregunta|problema|ejercicio|usuario`, `probl[eè]me|exercice|énoncé|utilisateur`,
-		`domanda|esercizio|utente`, `pergunta|exercício|usuário`, `вопрос|задача|пользователь`, `题目|題目|問題|질문|문제`, `प्रश्न`, `سؤال`,
+		`domanda|esercizio|utente`, `pergunta|exercício|usuário`, `вопрос|задача|пользователь`, `题目|題目|問題|질문|문제`,
+		`प्रश्न`, `سؤال`,
 	) + `)`
 	// oneMore announces another question in a sentence.
 	oneMore = `(?i:(?:here(?:'s|’s| is| are)|let(?:'s|’s| us)|now|try|consider)\b[^\n.:]{0,30}?\b(?:another|next|similar|new|more)\b[^\n.:]{0,20}?\b)` + exercise + `\b`
 	// askedLine is a question at the start of a line.
 	askedLine = `(?m:^[ *_#>]{0,8}` + either(
 		`[<\[][Qq]uestion[>\]]`,
-		either(another+exercise+`(?i: statement| text)?(?: ?#?[0-9]{1,4})?`, `Q ?[0-9]{0,4}`, role, abroad+`(?: ?[0-9]{1,4})?`)+`[*_]{0,3}[:：]`,
+		either(another+exercise+`(?i: statement| text)?(?: ?#?[0-9]{1,4})?`, `Q ?[0-9]{0,4}`, role,
+			abroad+`(?: ?[0-9]{1,4})?`)+`[*_]{0,3}[:：]`,
 		either(another+exercise, `Q`)+` ?#?[0-9]{1,4}\b[.)*_]{0,3}`,
 		oneMore, `(?:Below is an instruction|You are an? (?:AI|expert|helpful|math[a-z]*|language))\b`,
 		`#{1,6} ?`+either(exercise, role)+`\b`,

@@ -36,8 +36,8 @@ func TestReached(t *testing.T) {
 	}
 }
 
-// A text of 64 times the length takes about 64 times as long; quadratic time would be 4,096 times. The limit lies far from both, and
-// the shortest of several tries counts, so that a busy machine does not decide.
+// A text of 64 times the length takes about 64 times as long; quadratic time would be 4,096 times. The limit lies far
+// from both, and the shortest of several tries counts, so that a busy machine does not decide.
 func TestReachedTakesLinearTime(t *testing.T) {
 	t.Parallel()
 	shortest := func(text string) time.Duration {

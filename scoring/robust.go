@@ -248,9 +248,11 @@ func findStated(text string) (last Answer, found bool) {
 			keep(n, ok)
 			continue
 		}
-		// What follows "Answer:" is often the whole solution: a number that opens a sentence or a calculation is part of that.
+		// What follows "Answer:" is often the whole solution: a number that opens a sentence or a calculation is part
+		// of that.
 		n, ok := valueAt(text, m[1])
-		if ok = ok && (endsLine(text, n.end) || endsSentence(text, n.end)); !ok && (final.MatchString(head) || bold.MatchString(head)) {
+		if ok = ok && (endsLine(text, n.end) || endsSentence(text, n.end)); !ok &&
+			(final.MatchString(head) || bold.MatchString(head)) {
 			closed := strings.HasPrefix(text[m[1]:], "**")
 			from := m[1]
 			if closed {
@@ -461,7 +463,8 @@ func findEmphasised(text string) (Answer, bool) {
 	}
 	inner := text[from+m[0][2] : from+m[0][3]]
 	n, count := numbersIn(inner, 0)
-	if count != 1 || n.value == "" || isListItem(text, number{start: from + m[0][2] + n.start, end: from + m[0][2] + n.end}) {
+	if count != 1 || n.value == "" || isListItem(text, number{start: from + m[0][2] + n.start, end: from + m[0][2] +
+		n.end}) {
 		return Answer{}, false
 	}
 	n.start, n.end = n.start+from+m[0][2], n.end+from+m[0][2]
@@ -715,7 +718,8 @@ func equationAt(t string, first number) (value number, end int) {
 			equals = true
 		case "-", "−", "–":
 			touching := t[n.end+m[7]:next.start] != "" && t[n.end+m[1]-1] == '-' && m[1] > m[7]
-			if before != after || touching || sign == "–" && before && !equals && !strings.Contains(line(t[next.end:]), "=") {
+			if before != after || touching || sign == "–" && before && !equals &&
+				!strings.Contains(line(t[next.end:]), "=") {
 				ok = false // a bullet, a dash
 				break
 			}

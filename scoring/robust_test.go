@@ -22,27 +22,93 @@ func TestRobustBattery(t *testing.T) {
 		c                Text    // its circumstances; Finish stop where empty
 		want             Verdict // Answer.Value "" for nothing read
 	}{
-		{"full stop after the answer", "18", "The answer is 18.", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"dollars and cents", "29", "It costs $29.00.", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "29"}, Correct: true}},
-		{"thousands with a comma", "70000", "He made $70,000", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"thousands in a box", "70000", `\boxed{70,000}`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"LaTeX thousands in a box", "70000", `\boxed{70{,}000}`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"thousands with a space", "70000", "He made 70 000", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true}},
-		{"box in display maths", "18", `$$\boxed{18}$$`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"fraction in a box", "3", `\boxed{\frac{6}{2}}`, Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "3"}, Correct: true}},
-		{"Unicode minus", "-5", "It is \u22125", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "-5"}, Correct: true}},
+		{
+			"full stop after the answer", "18", "The answer is 18.",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true},
+		},
+		{
+			"dollars and cents", "29", "It costs $29.00.",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "29"}, Correct: true},
+		},
+		{
+			"thousands with a comma", "70000", "He made $70,000",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true},
+		},
+		{
+			"thousands in a box", "70000", `\boxed{70,000}`,
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true},
+		},
+		{
+			"LaTeX thousands in a box", "70000", `\boxed{70{,}000}`,
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true},
+		},
+		{
+			"thousands with a space", "70000", "He made 70 000",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "70000"}, Correct: true},
+		},
+		{
+			"box in display maths", "18", `$$\boxed{18}$$`,
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true},
+		},
+		{
+			"fraction in a box", "3", `\boxed{\frac{6}{2}}`,
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "3"}, Correct: true},
+		},
+		{"Unicode minus", "-5", "It is \u22125", Text{}, Verdict{
+			Status: StatusOK, Answer: Answer{Value: "-5"},
+			Correct: true,
+		}},
 		{"range", "15", "between 10-15", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "15"}, Correct: true}},
-		{"dots after the answer", "18", "18...", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"a number after the answer", "60", "The answer is 60 percent of 100", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "60"}, Correct: true}},
+		{"dots after the answer", "18", "18...", Text{}, Verdict{
+			Status: StatusOK, Answer: Answer{Value: "18"},
+			Correct: true,
+		}},
+		{
+			"a number after the answer", "60", "The answer is 60 percent of 100",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "60"}, Correct: true},
+		},
 		{"half is not two", "2", "The answer is 1/2", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "0.5"}}},
-		{"comma at the end", "18", "72, in total, 18, so yes,", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"recital of the shots", "18", "#### 5 and then #### 18", Text{FewShot: true}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"recital of the shots with their questions", "18", "#### 5\n\nQuestion: Janet\n#### 18", Text{FewShot: true}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
-		{"truncated in its reasoning", "18", "<think> maybe 9 or 12", Text{Finish: finish.Length}, Verdict{Status: StatusTruncated}},
+		{
+			"comma at the end", "18", "72, in total, 18, so yes,",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true},
+		},
+		{
+			"recital of the shots", "18", "#### 5 and then #### 18",
+			Text{FewShot: true},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true},
+		},
+		{
+			"recital of the shots with their questions", "18", "#### 5\n\nQuestion: Janet\n#### 18",
+			Text{FewShot: true},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true},
+		},
+		{
+			"truncated in its reasoning", "18", "<think> maybe 9 or 12",
+			Text{Finish: finish.Length},
+			Verdict{Status: StatusTruncated},
+		},
 		{"reasoning that never ends", "12", "<think> maybe 9 or 12", Text{}, Verdict{Status: StatusTruncated}},
-		{"run-on to another question", "18", "18\nQuestion: A has 7", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true}},
+		{
+			"run-on to another question", "18", "18\nQuestion: A has 7",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "18"}, Correct: true},
+		},
 		// What the eggs are for takes understanding: a known miss.
-		{"known miss: a number after the answer in a sentence", "18", "So 18 eggs in 3 days.", Text{}, Verdict{Status: StatusOK, Answer: Answer{Value: "3"}}},
+		{
+			"known miss: a number after the answer in a sentence", "18", "So 18 eggs in 3 days.",
+			Text{},
+			Verdict{Status: StatusOK, Answer: Answer{Value: "3"}},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +117,8 @@ func TestRobustBattery(t *testing.T) {
 				tc.c.Finish = finish.Stop
 			}
 			got := ladder(t, "robust").Score(tc.c, tc.gold)
-			if got.Status != tc.want.Status || got.Answer.Value != tc.want.Answer.Value || got.Correct != tc.want.Correct || got.Found != (tc.want.Answer.Value != "") {
+			if got.Status != tc.want.Status || got.Answer.Value != tc.want.Answer.Value ||
+				got.Correct != tc.want.Correct || got.Found != (tc.want.Answer.Value != "") {
 				t.Errorf("%q: %+v, want %+v", tc.text, got, tc.want)
 			}
 		})
@@ -250,7 +317,8 @@ func TestRobustTruncated(t *testing.T) {
 		{"maybe 5</think>The answer is 18", "18", true},
 	} {
 		v := robust.Score(Text{Text: tc.text, Finish: finish.Length, InThink: tc.inThink}, "18")
-		if v.Status != StatusTruncated || v.Answer.Value != tc.want || v.Found != (tc.want != "") || v.Correct != (tc.want == "18") {
+		if v.Status != StatusTruncated || v.Answer.Value != tc.want || v.Found != (tc.want != "") ||
+			v.Correct != (tc.want == "18") {
 			t.Errorf("%q: %+v, want %q read", tc.text, v, tc.want)
 		}
 	}
@@ -280,8 +348,12 @@ func TestLongTexts(t *testing.T) {
 	for size, units := range map[int][]string{
 		long: {"1", ",", "11,", "{", "}", "#", "answer is", `\boxed{`, "Question: 1\n"},
 		short: {
-			"#### 1 ", "Answer: 1 ", `\frac{1}{`, "1=1+", "-", "1,", "1,111", "111 ", "1 ", "{}", "#### ", "answer is ", "Answer: ", `\boxed{1}`, `\boxed{}`, `\frac{`, `\frac{1}{2}`, "1/", "1/2 ", "1 - ", "- ", "-1", "$", "$-", ".", "1.", ".1", " ", "\n",
-			"\n1\nQuestion:", "Question:", "Q:\n", "<think>", "</think>", "<think></think>", "<<1", "<<1>>", "x = ", "½", "1½", "\u0663", "1e1", "1e9", "1 x 10^", `1\,`, `\`, `\\`, `\$`, "İ", "\xff", "^1", "_1", "1 1/2 ", "*", "**1**",
+			"#### 1 ", "Answer: 1 ", `\frac{1}{`, "1=1+", "-", "1,", "1,111", "111 ", "1 ", "{}", "#### ", "answer is ",
+			"Answer: ", `\boxed{1}`, `\boxed{}`, `\frac{`, `\frac{1}{2}`, "1/", "1/2 ", "1 - ", "- ", "-1", "$",
+			"$-", ".", "1.", ".1", " ", "\n",
+			"\n1\nQuestion:", "Question:", "Q:\n", "<think>", "</think>", "<think></think>", "<<1", "<<1>>", "x = ",
+			"½", "1½", "\u0663", "1e1", "1e9", "1 x 10^", `1\,`, `\`, `\\`, `\$`, "İ", "\xff", "^1", "_1", "1 1/2 ",
+			"*", "**1**",
 		},
 	} {
 		for _, unit := range units {
@@ -321,7 +393,8 @@ func checkVerdict(t *testing.T, l Ladder, c Text, gold string) {
 
 func FuzzLadders(f *testing.F) {
 	for _, text := range []string{
-		"#### 18", `\boxed{70{,}000}`, `\boxed{\frac{6}{2}}`, "The answer is **-$5** of 20", "<think>9</think> 2 1/2", "18\nQuestion: A", "10\u201315 \u0663½ 1.5 \\times 10^{6} = <<1=1>>1", "1 234 567,890 İ",
+		"#### 18", `\boxed{70{,}000}`, `\boxed{\frac{6}{2}}`, "The answer is **-$5** of 20", "<think>9</think> 2 1/2",
+		"18\nQuestion: A", "10\u201315 \u0663½ 1.5 \\times 10^{6} = <<1=1>>1", "1 234 567,890 İ",
 	} {
 		f.Add(text, "18", false, false)
 		f.Add(text, "-5", true, true)
@@ -341,8 +414,9 @@ func FuzzLadders(f *testing.F) {
 func TestRunOnByThePrompt(t *testing.T) {
 	t.Parallel()
 	for form, want := range map[string]string{
-		"Solve this.\n\nDenkaufgabe: {question}\nAntwort:": "Denkaufgabe:", "Denkaufgabe:\n{question}": "Denkaufgabe:", "{question}\nThink.": "",
-		"Solve {question}": "", "<<Puzzle>> {question}": "<<Puzzle>>", "Riddle.": "", ": {question}": "",
+		"Solve this.\n\nDenkaufgabe: {question}\nAntwort:": "Denkaufgabe:", "Denkaufgabe:\n{question}": "Denkaufgabe:",
+		"{question}\nThink.": "",
+		"Solve {question}":   "", "<<Puzzle>> {question}": "<<Puzzle>>", "Riddle.": "", ": {question}": "",
 		"Solve this math problem step by step:\n{question}": "Solve this math problem step by step:",
 	} {
 		if got := AskedBy(form); got != want {

@@ -133,11 +133,23 @@ func TestSeedStatus(t *testing.T) {
 		c    Text
 		want Verdict
 	}{
-		{"finished", Text{Text: "#### 18", Finish: finish.Stop}, Verdict{StatusOK, Answer{"18", "hash", 5, 7}, true, true}},
+		{
+			"finished",
+			Text{Text: "#### 18", Finish: finish.Stop},
+			Verdict{StatusOK, Answer{"18", "hash", 5, 7}, true, true},
+		},
 		{"finish unknown means stop", Text{Text: "#### 18"}, Verdict{StatusOK, Answer{"18", "hash", 5, 7}, true, true}},
-		{"wrong", Text{Text: "#### 17", Finish: finish.Stop}, Verdict{StatusOK, Answer{"17", "hash", 5, 7}, true, false}},
+		{
+			"wrong",
+			Text{Text: "#### 17", Finish: finish.Stop},
+			Verdict{StatusOK, Answer{"17", "hash", 5, 7}, true, false},
+		},
 		{"nothing", Text{Text: "none", Finish: finish.Stop}, Verdict{Status: StatusNoAnswer}},
-		{"truncated at the last number", Text{Text: "so 18", Finish: finish.Length}, Verdict{StatusTruncated, Answer{"18", "last_number", 3, 5}, true, true}},
+		{
+			"truncated at the last number",
+			Text{Text: "so 18", Finish: finish.Length},
+			Verdict{StatusTruncated, Answer{"18", "last_number", 3, 5}, true, true},
+		},
 		{"truncated before any", Text{Text: "so", Finish: finish.Length}, Verdict{Status: StatusTruncated}},
 		{"not finite", Text{Text: "#### 18", Finish: finish.Nonfinite}, Verdict{Status: StatusNonfinite}},
 		{"failed", Text{Text: "#### 18", Finish: finish.Failed}, Verdict{Status: StatusError}},
@@ -147,7 +159,10 @@ func TestSeedStatus(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
 	}
-	counted := map[Status]bool{StatusOK: true, StatusNoAnswer: true, StatusTruncated: true, StatusNonfinite: false, StatusError: false}
+	counted := map[Status]bool{
+		StatusOK: true, StatusNoAnswer: true, StatusTruncated: true, StatusNonfinite: false,
+		StatusError: false,
+	}
 	for s, want := range counted {
 		if s.Counted() != want {
 			t.Errorf("%s counted: %v", s, !want)

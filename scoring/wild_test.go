@@ -76,7 +76,8 @@ func checkWild(t *testing.T, cases []wild, most int) {
 			continue
 		}
 		wrong++
-		t.Logf("%s: %q: read %q by %s, gold %s: right is %v", c.Name, c.Text, v.Answer.Value, v.Answer.Rung, c.Gold, c.Right)
+		t.Logf("%s: %q: read %q by %s, gold %s: right is %v", c.Name, c.Text, v.Answer.Value, v.Answer.Rung, c.Gold,
+			c.Right)
 	}
 	t.Logf("%d of %d texts differ", wrong, len(cases))
 	if wrong > most {

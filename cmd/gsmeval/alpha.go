@@ -84,7 +84,8 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 	fl.BoolVar(&f.noCache, "no-kv-cache", false, "compute the whole prefix at every position, under noise of its own")
 	fl.StringVar(&f.dtype, "dtype", "float32", "compute type of --model: float32, bfloat16, float16")
 	fl.StringVar(&f.device, "device", "auto", "device of --model: auto or cpu")
-	fl.StringVar(&f.out, "out", "", "`directory` for alpha.json and the plots (default: alpha in the config's output, or runs/NAME/alpha of a model)")
+	fl.StringVar(&f.out, "out", "",
+		"`directory` for alpha.json and the plots (default: alpha in the config's output, or runs/NAME/alpha of a model)")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
 }
@@ -105,9 +106,11 @@ func (f *alphaFlags) check(config bool) error {
 	var err error
 	switch {
 	case config:
-		err = refuse("goes with --model; in a config it has a key, see --set", "ids", "prompt", "noise-kind", "noise-scale", "noise-weight-scale", "dtype", "device")
+		err = refuse("goes with --model; in a config it has a key, see --set", "ids", "prompt", "noise-kind",
+			"noise-scale", "noise-weight-scale", "dtype", "device")
 	case f.changed("ids"):
-		if err = refuse("does not go with --ids", "prompt", "set", "out"); err == nil && (f.kind == "none" || f.kind == "") && len(f.noises) != 1 {
+		if err = refuse("does not go with --ids", "prompt", "set", "out"); err == nil &&
+			(f.kind == "none" || f.kind == "") && len(f.noises) != 1 {
 			err = errors.New("--ids needs one noise: --noise, or --noise-kind and --noise-scale")
 		}
 	default:
@@ -152,7 +155,8 @@ func (f *alphaFlags) outputDir(run string) string {
 // options are what the flags alone describe.
 func (f *alphaFlags) options() (study.AlphaOptions, error) {
 	o := study.AlphaOptions{
-		Noises: study.NotebookNoises(), Positions: f.positions, Draws: f.draws, KVCache: !f.noCache, Seed: f.seed, Base: 1,
+		Noises: study.NotebookNoises(), Positions: f.positions, Draws: f.draws, KVCache: !f.noCache, Seed: f.seed,
+		Base: 1,
 	}
 	n, err := noiseFlags(f.kind, f.scale, f.weightScale)
 	if err != nil {
@@ -254,7 +258,8 @@ func (a *app) alphaOfIDs(ctx context.Context, f alphaFlags) error {
 		return a.printJSON(curve)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Mean alpha %.6g, T* %.6g under %s, %s.\n\n| t | id | alpha | se |\n|--:|--:|--:|--:|\n", curve.AlphaMean, curve.TStar, o.Noises[0].Label(), plural(o.Draws, "draw"))
+	fmt.Fprintf(&b, "Mean alpha %.6g, T* %.6g under %s, %s.\n\n| t | id | alpha | se |\n|--:|--:|--:|--:|\n",
+		curve.AlphaMean, curve.TStar, o.Noises[0].Label(), plural(o.Draws, "draw"))
 	for t, v := range curve.Alpha {
 		fmt.Fprintf(&b, "| %d | %d | %.6g | %.2g |\n", t, curve.IDs[t], v, curve.SE[t])
 	}

@@ -30,7 +30,8 @@ func (a *app) session(cmd *cobra.Command, path string, set []string, f func(*ses
 }
 
 func setFlag(c *cobra.Command, set *[]string) {
-	c.Flags().StringArrayVar(set, "set", nil, "`key=value` that overrides the config, for example noise.0.scale=0.1 (repeatable)")
+	c.Flags().StringArrayVar(set, "set", nil,
+		"`key=value` that overrides the config, for example noise.0.scale=0.1 (repeatable)")
 }
 
 func calibrateCommand(a *app) *cobra.Command {
@@ -54,7 +55,8 @@ alpha(t) with its 95 % interval to OUTPUT/calibration. A run of the config finds
 				if asJSON {
 					return a.printJSON(cals)
 				}
-				head, rule := "| Noise | Positions | alpha(0) | alpha(end) | mean alpha | beta |", "|---|--:|--:|--:|--:|--:|"
+				head, rule := "| Noise | Positions | alpha(0) | alpha(end) | mean alpha | beta |",
+					"|---|--:|--:|--:|--:|--:|"
 				for _, f := range alpha.Forms() {
 					head, rule = head+" T* "+string(f)+" |", rule+"--:|"
 				}
@@ -82,7 +84,8 @@ func calibrationRow(m *calibrate.Calibration) string {
 	for _, p := range points {
 		beta += p.Beta / float64(len(points))
 	}
-	row := fmt.Sprintf("| %s | %d | %.4g | %.4g | %.4g | %.3f ", m.Noise, len(points), points[0].Alpha, points[len(points)-1].Alpha, m.MeanAlpha, beta)
+	row := fmt.Sprintf("| %s | %d | %.4g | %.4g | %.4g | %.3f ", m.Noise, len(points), points[0].Alpha,
+		points[len(points)-1].Alpha, m.MeanAlpha, beta)
 	for _, f := range alpha.Forms() {
 		switch t, err := m.Curve.Constant(f); {
 		case err != nil: // not measured, or not possible
@@ -159,14 +162,16 @@ most of the squared input of each Linear: where it is a sink, noise relative to 
 
 // verified is the report on one noise.
 func verified(v study.Verified) string {
-	out := fmt.Sprintf("## %s\n\nLogits: mean |difference| %.4g from clean, %.4g between two draws.\n\n", v.Noise, v.FromClean, v.BetweenDraws)
+	out := fmt.Sprintf("## %s\n\nLogits: mean |difference| %.4g from clean, %.4g between two draws.\n\n", v.Noise,
+		v.FromClean, v.BetweenDraws)
 	out += "| Site | Elements | Spread | RMS of noise | Ratio | SNR dB | Changed | Clipped |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
 	for _, s := range v.Sites {
 		ratio, snr := "no spread", ""
 		if s.Ratio != nil {
 			ratio, snr = fmt.Sprintf("%.4f", *s.Ratio), fmt.Sprintf("%.1f", *s.SNR)
 		}
-		out += fmt.Sprintf("| %s | %d | %.4g | %.4g | %s | %s | %s | %s |\n", s.Name, s.Elements, s.Spread, s.RMS, ratio, snr, percent(s.Changed), percent(s.Clipped))
+		out += fmt.Sprintf("| %s | %d | %.4g | %.4g | %s | %s | %s | %s |\n", s.Name, s.Elements, s.Spread, s.RMS,
+			ratio, snr, percent(s.Changed), percent(s.Clipped))
 	}
 	if len(v.Sinks) > 0 {
 		out += "\n| Input of | Largest token | Its share of the squared input |\n|---|--:|--:|\n"

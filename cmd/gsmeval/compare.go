@@ -54,10 +54,12 @@ files, whose samples cannot be paired any more; such rows say so. Files of lm-ev
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&o.Allow, "allow-different", nil, "settings that may differ between the runs: data, prompt, ladder, max_new_tokens")
+	f.StringSliceVar(&o.Allow, "allow-different", nil,
+		"settings that may differ between the runs: data, prompt, ladder, max_new_tokens")
 	f.BoolVar(&o.IDs, "ids", false, "list the samples that were gained and lost")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the bootstrap (default: a fixed one)")
-	f.StringVar(&ladder, "ladder", "robust", "how answers are read in files of other evaluators: "+strings.Join(scoring.LadderNames(), " or "))
+	f.StringVar(&ladder, "ladder", "robust",
+		"how answers are read in files of other evaluators: "+strings.Join(scoring.LadderNames(), " or "))
 	outputFlags(c, &format, &out, &asJSON)
 	return c
 }

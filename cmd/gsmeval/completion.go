@@ -18,8 +18,8 @@ import (
 // completer proposes how a word of the command line can go on.
 type completer func(word string) ([]string, cobra.ShellCompDirective)
 
-// argCompleters are the completers of arguments, by their name in the usage line. Where a command has several, the first word
-// that is known here says what all of them are.
+// argCompleters are the completers of arguments, by their name in the usage line. Where a command has several, the
+// first word that is known here says what all of them are.
 var argCompleters = map[string]completer{
 	"CONFIG":     withExt("yaml", "yml"),
 	"RUN":        dirsWith(results.RunFile),
@@ -87,7 +87,11 @@ func completes(c *cobra.Command) {
 		}
 		if (!specific || of == c.Name()) && c.Flags().Lookup(flag) != nil {
 			// It fails only where a flag has one already.
-			_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) { return f(word) })
+			_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, word string) ([]string,
+				cobra.ShellCompDirective,
+			) {
+				return f(word)
+			})
 		}
 	}
 }
@@ -114,7 +118,8 @@ func withExt(exts ...string) completer {
 	return func(string) ([]string, cobra.ShellCompDirective) { return exts, cobra.ShellCompDirectiveFilterFileExt }
 }
 
-// dirsWith completes directories that hold a file of that name, and files with one of the extensions, and leads into the other directories.
+// dirsWith completes directories that hold a file of that name, and files with one of the extensions, and leads into
+// the other directories.
 func dirsWith(file string, exts ...string) completer {
 	return func(word string) ([]string, cobra.ShellCompDirective) {
 		dir, base := filepath.Split(word)
@@ -127,10 +132,12 @@ func dirsWith(file string, exts ...string) completer {
 		for _, e := range entries {
 			path := dir + e.Name()
 			info, err := os.Stat(path) // of what a link leads to
-			if err == nil && !info.IsDir() && strings.HasPrefix(e.Name(), base) && slices.Contains(exts, filepath.Ext(path)) {
+			if err == nil && !info.IsDir() && strings.HasPrefix(e.Name(), base) &&
+				slices.Contains(exts, filepath.Ext(path)) {
 				found = append(found, path)
 			}
-			if err != nil || !info.IsDir() || !strings.HasPrefix(e.Name(), base) || strings.HasPrefix(e.Name(), ".") && base == "" {
+			if err != nil || !info.IsDir() || !strings.HasPrefix(e.Name(), base) || strings.HasPrefix(e.Name(), ".") &&
+				base == "" {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(path, file)); err != nil {

@@ -54,7 +54,10 @@ func complete(t *testing.T, words ...string) (proposed []string, directive strin
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, path := range []string{"runs/one/run.json", "runs/deep/two/run.json", "models/m/config.json", "runs/.hidden/run.json"} {
+	for _, path := range []string{
+		"runs/one/run.json", "runs/deep/two/run.json", "models/m/config.json",
+		"runs/.hidden/run.json",
+	} {
 		path = filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -99,7 +102,8 @@ func TestCompletionScripts(t *testing.T) {
 	t.Parallel()
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		code, script, stderr := invoke(t, "completion", shell)
-		if code != 0 || stderr != "" || !strings.Contains(script, "gsmeval __complete") && !strings.Contains(script, "__complete") {
+		if code != 0 || stderr != "" || !strings.Contains(script, "gsmeval __complete") &&
+			!strings.Contains(script, "__complete") {
 			t.Errorf("%s: exit code %d, stderr %q, %d bytes", shell, code, stderr, len(script))
 		}
 		path, err := exec.LookPath(shell)

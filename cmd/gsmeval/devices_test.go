@@ -17,7 +17,8 @@ import (
 // longAnswers make a run long enough for both of its workers to be at work for a while, however busy the machine is.
 var longAnswers = []string{"--set", "generation.max_new_tokens=160"}
 
-// TestDevicesResume kills one worker of a run on two devices, and interrupts another run: both go on to the bytes of one process.
+// TestDevicesResume kills one worker of a run on two devices, and interrupts another run: both go on to the bytes of
+// one process.
 func TestDevicesResume(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, longAnswers...)
@@ -44,15 +45,16 @@ func TestDevicesResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-ended
-		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stderr.String(), "gsmeval resume "+dir) {
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted ||
+			!strings.Contains(stderr.String(), "gsmeval resume "+dir) {
 			t.Fatalf("exit code %d, want %d\n%s", code, exitInterrupted, stderr)
 		}
 		p.goesOn(t, dir)
 	})
 }
 
-// TestDevicesParentKilled kills the process that started the workers: they end by themselves, in good order, and the run goes on to the
-// bytes of one that was never interrupted.
+// TestDevicesParentKilled kills the process that started the workers: they end by themselves, in good order, and the
+// run goes on to the bytes of one that was never interrupted.
 func TestDevicesParentKilled(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, longAnswers...)
@@ -91,8 +93,8 @@ func TestDevicesParentKilled(t *testing.T) {
 	p.goesOn(t, dir)
 }
 
-// TestDevicesStopWhileCalibrating interrupts a run on two devices before any shard of it has begun, and kills another one: resume goes
-// on with both, to the bytes of one process.
+// TestDevicesStopWhileCalibrating interrupts a run on two devices before any shard of it has begun, and kills another
+// one: resume goes on with both, to the bytes of one process.
 func TestDevicesStopWhileCalibrating(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
@@ -123,7 +125,8 @@ func TestDevicesStopWhileCalibrating(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // not nil: it was stopped
-		if code := cmd.ProcessState.ExitCode(); sig == syscall.SIGINT && (code != exitInterrupted || !strings.Contains(stderr.String(), "gsmeval resume "+dir)) {
+		if code := cmd.ProcessState.ExitCode(); sig == syscall.SIGINT &&
+			(code != exitInterrupted || !strings.Contains(stderr.String(), "gsmeval resume "+dir)) {
 			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, stderr)
 		}
 		if begun, err := filepath.Glob(filepath.Join(dir, "shards", "*", results.RunFile)); err != nil || begun != nil {

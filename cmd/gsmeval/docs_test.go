@@ -37,8 +37,8 @@ var isCommand = regexp.MustCompile(`^(?:[A-Z_]+=\S+ )*(?:bin/)?gsmeval `)
 
 var marker = regexp.MustCompile(`^<!-- (not-run|fails|run): (.*) -->$`)
 
-// docCommands reads the commands of a page: lines of code blocks that begin with gsmeval, bin/gsmeval or either after "$ ",
-// and those in comments that are run without being shown. A marker holds for the next block with commands.
+// docCommands reads the commands of a page: lines of code blocks that begin with gsmeval, bin/gsmeval or either after
+// "$ ", and those in comments that are run without being shown. A marker holds for the next block with commands.
 func docCommands(t *testing.T, path string) []docCommand {
 	t.Helper()
 	f, err := os.Open(path)
@@ -109,7 +109,8 @@ func docCommands(t *testing.T, path string) []docCommand {
 	return out
 }
 
-// The docs speak of real sizes; the test runs them small. What a command sets by itself is cut down here, the rest by variables.
+// The docs speak of real sizes; the test runs them small. What a command sets by itself is cut down here, the rest by
+// variables.
 var (
 	sizes = []struct {
 		pattern *regexp.Regexp
@@ -125,7 +126,8 @@ var (
 		{regexp.MustCompile(`(--max-new-tokens )\d+`), "${1}8"},
 	}
 	smallRuns = []string{
-		"GSMEVAL_DATASET__LIMIT=2", "GSMEVAL_NOISE_SEEDS=1", "GSMEVAL_GENERATION__MAX_NEW_TOKENS=8", "GSMEVAL_GENERATION__BATCH_SIZE=4",
+		"GSMEVAL_DATASET__LIMIT=2", "GSMEVAL_NOISE_SEEDS=1", "GSMEVAL_GENERATION__MAX_NEW_TOKENS=8",
+		"GSMEVAL_GENERATION__BATCH_SIZE=4",
 		"GSMEVAL_CALIBRATION__PROMPTS=2", "GSMEVAL_CALIBRATION__POSITIONS=4", "GSMEVAL_CALIBRATION__DRAWS=1",
 		"GSMEVAL_THREADS=1", "OMP_NUM_THREADS=1",
 	}
@@ -139,7 +141,8 @@ func scratch(t *testing.T, root string) string {
 		t.Fatal(err)
 	}
 	for name, to := range map[string]string{
-		"models": "models", "data": "data", "configs": "configs", "path/to/model": "models/gsm-tiny", "path/to/gsm8k": "data/gsm-synth",
+		"models": "models", "data": "data", "configs": "configs", "path/to/model": "models/gsm-tiny",
+		"path/to/gsm8k": "data/gsm-synth",
 	} {
 		if err := os.Symlink(filepath.Join(root, to), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -244,8 +247,8 @@ func TestDocsMention(t *testing.T) {
 	}
 }
 
-// parses tells whether a command line has a command, flags and config keys that exist. Words may be placeholders, and a command
-// that is mentioned may lack arguments, but not have one too many.
+// parses tells whether a command line has a command, flags and config keys that exist. Words may be placeholders, and a
+// command that is mentioned may lack arguments, but not have one too many.
 func parses(root, text string) error {
 	_, command, _ := strings.Cut(text, "gsmeval ") // after the variables before it
 	words := docWords("gsmeval " + command)
@@ -265,7 +268,8 @@ func parses(root, text string) error {
 	}
 	args := slices.DeleteFunc(slices.Clone(c.Flags().Args()), func(word string) bool { return word == "..." })
 	if len(args) > 0 || c.Flags().NFlag() > 0 {
-		if err := c.ValidateArgs(args); err != nil && !strings.Contains(err.Error(), "required flag") && !tooFew(c, args) {
+		if err := c.ValidateArgs(args); err != nil && !strings.Contains(err.Error(), "required flag") &&
+			!tooFew(c, args) {
 			return err
 		}
 	}
@@ -367,7 +371,8 @@ func TestDocsConfig(t *testing.T) {
 			}
 			n++
 			path = strings.Replace(path, ".0", ".N", 1)
-			row := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(path) + "` \\| (.*?) \\|").FindStringSubmatch(string(data))
+			row := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(path) +
+				"` \\| (.*?) \\|").FindStringSubmatch(string(data))
 			if row == nil {
 				t.Errorf("docs/config.md has no row of %s", path)
 				continue

@@ -21,11 +21,15 @@ func versionCommand(a *app) *cobra.Command {
 		Example: "  gsmeval version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"gsmeval": session.Version, "libtorch": session.LibtorchVersion, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			v := map[string]string{
+				"gsmeval": session.Version, "libtorch": session.LibtorchVersion,
+				"go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+			}
 			if asJSON {
 				return a.printJSON(v)
 			}
-			return a.println(fmt.Sprintf("gsmeval %s (libtorch %s, %s, %s)", v["gsmeval"], v["libtorch"], v["go"], v["platform"]))
+			return a.println(fmt.Sprintf("gsmeval %s (libtorch %s, %s, %s)", v["gsmeval"], v["libtorch"], v["go"],
+				v["platform"]))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -73,7 +77,8 @@ compared need the same.`,
 			if len(args) == 0 {
 				found = append(found, whatNext(found)...)
 			} else {
-				found = append(found, advise.ExamineModel(cmd.Context(), args[0], date, session.NewLocator(a.stderr))...)
+				found = append(found, advise.ExamineModel(cmd.Context(), args[0], date,
+					session.NewLocator(a.stderr))...)
 			}
 			if asJSON {
 				if err := a.printJSON(found); err != nil {

@@ -53,7 +53,8 @@ The names of the files that were written go to stdout.`,
 				a.logf("the run is not complete: %s missing", plural(n, "sample"))
 			}
 			if n := r.Failed(); n > 0 && f == export.LMEval {
-				a.logf("%s without a verdict left out: lm-evaluation-harness has no place for them", plural(n, "sample"))
+				a.logf("%s without a verdict left out: lm-evaluation-harness has no place for them",
+					plural(n, "sample"))
 			}
 			if out == "-" {
 				return r.WriteCSV(a.stdout)
@@ -70,7 +71,8 @@ The names of the files that were written go to stdout.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&format, "format", "", strings.Join(export.Formats(), ", "))
-	fl.StringVar(&out, "out", "", "`PATH` of the file (csv, parquet) or directory (lm-eval, inspect); default RUN/export, - is stdout (csv)")
+	fl.StringVar(&out, "out", "",
+		"`PATH` of the file (csv, parquet) or directory (lm-eval, inspect); default RUN/export, - is stdout (csv)")
 	fl.StringVar(&dataset, "dataset", "", "where the run's data set is (default: where it was)")
 	fl.BoolVar(&noQuestions, "no-questions", false, "leave the columns question and gold empty (csv, parquet)")
 	required(c, "format")
@@ -99,14 +101,19 @@ func (a *app) openExport(ctx context.Context, dir, dataset string, questions boo
 	}
 	return export.Load(dir, info, export.Setup{
 		Model: cfg.Model.Path, Revision: cfg.Model.Revision, DType: cfg.Model.DType, Device: cfg.Model.Device,
-		Dataset: cfg.Dataset.Path, Subset: cfg.Dataset.Config, Split: cfg.Dataset.Split, Shuffled: cfg.Dataset.ShuffleSeed != nil,
-		Limit: cfg.Dataset.Limit, FewShot: cfg.Prompt.FewShot, MaxNewTokens: cfg.Generation.MaxNewTokens, BatchSize: batch,
-		TopK: cfg.Generation.TopK, TopP: cfg.Generation.TopP, Seed: cfg.Seed, System: cfg.Prompt.System, Ladder: cfg.Scoring.Ladder,
+		Dataset: cfg.Dataset.Path, Subset: cfg.Dataset.Config, Split: cfg.Dataset.Split,
+		Shuffled: cfg.Dataset.ShuffleSeed != nil,
+		Limit:    cfg.Dataset.Limit, FewShot: cfg.Prompt.FewShot, MaxNewTokens: cfg.Generation.MaxNewTokens,
+		BatchSize: batch,
+		TopK:      cfg.Generation.TopK, TopP: cfg.Generation.TopP, Seed: cfg.Seed, System: cfg.Prompt.System,
+		Ladder: cfg.Scoring.Ladder,
 	}, examples)
 }
 
 // questionsOf reads the examples of a run by row number, from the data that was evaluated and no other.
-func (a *app) questionsOf(ctx context.Context, cfg *config.Config, info *results.RunInfo, path string) (map[int]datasets.Example, error) {
+func (a *app) questionsOf(ctx context.Context, cfg *config.Config, info *results.RunInfo,
+	path string,
+) (map[int]datasets.Example, error) {
 	d := cfg.Dataset
 	if path != "" {
 		d.Path, d.Revision = path, ""

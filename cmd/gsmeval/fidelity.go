@@ -68,7 +68,8 @@ With --model it measures one noise along one text, by token ids, and writes no f
 			if len(args) == 0 {
 				return a.fidelityOfIDs(cmd.Context(), f)
 			}
-			return a.session(cmd, args[0], f.set, func(s *session.Session) error { return a.fidelityOfConfig(cmd.Context(), s, f) })
+			return a.session(cmd, args[0], f.set,
+				func(s *session.Session) error { return a.fidelityOfConfig(cmd.Context(), s, f) })
 		},
 	}
 	fl := c.Flags()
@@ -77,10 +78,13 @@ With --model it measures one noise along one text, by token ids, and writes no f
 	fl.StringVar(&f.ids, "ids", "", "prompt of --model as token ids, for example \"1,2,3\"")
 	fl.StringVar(&f.continuation, "continuation", "", "text of --model that follows the prompt, as token ids")
 	noisesFlag(c, &f.noises)
-	fl.BoolVar(&f.forms, "forms", false, "compare the forms of T*, calibrated on the calibration prompts, along the evaluated questions")
+	fl.BoolVar(&f.forms, "forms", false,
+		"compare the forms of T*, calibrated on the calibration prompts, along the evaluated questions")
 	fl.IntVar(&f.draws, "draws", 16, "draws of each random noise, for each text (default: the config's, or 16)")
-	fl.Float64SliceVar(&f.temperatures, "temperatures", nil, "temperatures to try; --temps is the same (default: ten from 0.7 to 1.4 times the base)")
-	fl.Float64Var(&f.base, "base", 1, "temperature of the clean distribution (default: calibration.base of the config, or 1)")
+	fl.Float64SliceVar(&f.temperatures, "temperatures", nil,
+		"temperatures to try; --temps is the same (default: ten from 0.7 to 1.4 times the base)")
+	fl.Float64Var(&f.base, "base", 1,
+		"temperature of the clean distribution (default: calibration.base of the config, or 1)")
 	fl.Uint64Var(&f.seed, "seed", 42, "seed of the noise (default: the config's, or 42)")
 	fl.BoolVar(&f.noCache, "no-kv-cache", false, "compute the whole prefix at every position, under noise of its own")
 	fl.StringVar(&f.dtype, "dtype", "float32", "compute type of --model: float32, bfloat16, float16")
@@ -186,7 +190,8 @@ func (a *app) fidelityOfConfig(ctx context.Context, s *session.Session, f fideli
 // fidelityOfIDs measures one noise along one text.
 func (a *app) fidelityOfIDs(ctx context.Context, f fidelityFlags) error {
 	o := study.FidelityOptions{
-		Draws: f.draws, KVCache: !f.noCache, Seed: f.seed, Base: f.base, Temperatures: study.DefaultFidelityTemperatures(f.base),
+		Draws: f.draws, KVCache: !f.noCache, Seed: f.seed, Base: f.base,
+		Temperatures: study.DefaultFidelityTemperatures(f.base),
 	}
 	f.over(&o)
 	prompt, err := parseIDs("--ids", f.ids)

@@ -105,7 +105,8 @@ and the log probability of every chosen token (untempered) are printed too.`,
 	f.Float64Var(&temperature, "temperature", 1, "sampling temperature")
 	f.Uint64Var(&o.Seed, "seed", 42, "seed of sampling and noise")
 	f.IntVar(&o.MaxNewTokens, "max-new-tokens", 512, "generated tokens at most")
-	f.StringArrayVar(&o.Stop, "stop", nil, "a string that ends the text (not inside <think>); may be given more than once")
+	f.StringArrayVar(&o.Stop, "stop", nil,
+		"a string that ends the text (not inside <think>); may be given more than once")
 	f.BoolVar(&noCache, "no-kv-cache", false, "compute the whole prefix at every step, under noise of its own")
 	noiseFlag(c, &noise)
 	noiseFlagsOf(c, &kind, &scale, &weightScale)
@@ -118,12 +119,14 @@ and the log probability of every chosen token (untempered) are printed too.`,
 
 // noiseFlag declares the flag of one noise of any kind.
 func noiseFlag(c *cobra.Command, text *string) {
-	c.Flags().StringVar(text, "noise", "", "a noise as `YAML`, as in the list noise of a config: {weights: {kind: int, bits: 4}}")
+	c.Flags().StringVar(text, "noise", "",
+		"a noise as `YAML`, as in the list noise of a config: {weights: {kind: int, bits: 4}}")
 }
 
 // noisesFlag declares the flag of noises of any kind.
 func noisesFlag(c *cobra.Command, list *[]string) {
-	c.Flags().StringArrayVar(list, "noise", nil, "a noise as `YAML`, as in the list noise of a config and instead of it (repeatable)")
+	c.Flags().StringArrayVar(list, "noise", nil,
+		"a noise as `YAML`, as in the list noise of a config and instead of it (repeatable)")
 }
 
 // oneNoise is the noise of --noise or of the flags of the short forms.
@@ -345,7 +348,9 @@ func (a *app) locate(ctx context.Context, model string) (string, error) {
 }
 
 // load loads a model that is a path or a hub id, and the checkpoints that noises put in place of its weights.
-func (a *app) load(ctx context.Context, model string, o decode.LoadOptions, noises ...condition.Noise) (*decode.LM, error) {
+func (a *app) load(ctx context.Context, model string, o decode.LoadOptions, noises ...condition.Noise) (*decode.LM,
+	error,
+) {
 	locator := session.NewLocator(a.stderr)
 	dir, err := locator.Model(ctx, model, "")
 	if err != nil {
@@ -359,7 +364,10 @@ func (a *app) load(ctx context.Context, model string, o decode.LoadOptions, nois
 	for _, n := range lm.Model.Notes {
 		_, _ = fmt.Fprintf(a.stderr, "%s: %s\n", model, n)
 	}
-	lm.Working = session.Working(func(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format+"\n", args...) })
+	lm.Working = session.Working(func(format string, args ...any) {
+		_,
+			_ = fmt.Fprintf(a.stderr, format+"\n", args...)
+	})
 	if err := session.OfferCheckpoints(ctx, lm, locator, noises); err != nil {
 		return nil, errors.Join(err, lm.Close())
 	}

@@ -47,8 +47,14 @@ func bundledRepos(t *testing.T) (model, data *hubtest.Repo) {
 		Commits: map[string]map[string][]byte{hubtest.Commit("model"): modelFiles},
 	}
 	data = &hubtest.Repo{
-		Kind: "dataset", ID: "gsmeval-test/gsm-synth", Revisions: map[string]string{"main": hubtest.Commit("old"), "v1": hubtest.Commit("data")},
-		Commits: map[string]map[string][]byte{hubtest.Commit("old"): {"README.md": []byte("#")}, hubtest.Commit("data"): dataFiles},
+		Kind: "dataset", ID: "gsmeval-test/gsm-synth", Revisions: map[string]string{
+			"main": hubtest.Commit("old"),
+			"v1":   hubtest.Commit("data"),
+		},
+		Commits: map[string]map[string][]byte{
+			hubtest.Commit("old"):  {"README.md": []byte("#")},
+			hubtest.Commit("data"): dataFiles,
+		},
 	}
 	return model, data
 }
@@ -63,7 +69,8 @@ func TestHub(t *testing.T) {
 		var out, said bytes.Buffer
 		cmd := exec.CommandContext(t.Context(), "gsmeval", args...)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &said
-		cmd.Env = append(os.Environ(), "HF_ENDPOINT="+h.URL, "HF_HOME="+filepath.Join(dir, "home"), "HF_HUB_CACHE=", "HF_TOKEN=", "HF_HUB_OFFLINE=0", "OMP_NUM_THREADS=1", env)
+		cmd.Env = append(os.Environ(), "HF_ENDPOINT="+h.URL, "HF_HOME="+filepath.Join(dir, "home"), "HF_HUB_CACHE=",
+			"HF_TOKEN=", "HF_HUB_OFFLINE=0", "OMP_NUM_THREADS=1", env)
 		_ = cmd.Run() // the exit code tells
 		return cmd.ProcessState.ExitCode(), out.String(), said.String()
 	}
@@ -101,7 +108,8 @@ threads: 1
 		t.Fatal(err)
 	}
 	root := moduleRoot(t)
-	local := run("", "runs/local", "model.path="+root+"/models/gsm-tiny", "dataset.path="+root+"/data/gsm-synth", "dataset.revision=")
+	local := run("", "runs/local", "model.path="+root+"/models/gsm-tiny", "dataset.path="+root+"/data/gsm-synth",
+		"dataset.revision=")
 	if diff := cmp.Diff(local, run("", "runs/hub")); diff != "" || len(local) != 4 {
 		t.Errorf("samples from the disk and from the hub (-disk +hub):\n%s", diff)
 	}
@@ -126,7 +134,10 @@ threads: 1
 		}
 	}
 	info, err := results.ReadRun(filepath.Join(dir, "runs/hub"))
-	want := map[string]string{"model gsmeval-test/gsm-tiny": hubtest.Commit("model"), "data set gsmeval-test/gsm-synth": hubtest.Commit("data")}
+	want := map[string]string{
+		"model gsmeval-test/gsm-tiny":     hubtest.Commit("model"),
+		"data set gsmeval-test/gsm-synth": hubtest.Commit("data"),
+	}
 	if diff := cmp.Diff(want, info.Sources); diff != "" || err != nil {
 		t.Errorf("error %v, sources (-want +got):\n%s", err, diff)
 	}
@@ -142,9 +153,12 @@ threads: 1
 		t.Errorf("samples from the disk and offline (-disk +offline):\n%s", diff)
 	}
 	for name, args := range map[string][]string{
-		"prompt":   {"prompt", "--model", "gsmeval-test/gsm-tiny", "--question", "2+2?", "--json"},
-		"generate": {"generate", "--model", "gsmeval-test/gsm-tiny@main", "--prompt", "2+2?", "--max-new-tokens", "2", "--json"},
-		"score":    {"score", "runs/offline", "--dataset", "gsmeval-test/gsm-synth@v1", "--json"},
+		"prompt": {"prompt", "--model", "gsmeval-test/gsm-tiny", "--question", "2+2?", "--json"},
+		"generate": {
+			"generate", "--model", "gsmeval-test/gsm-tiny@main", "--prompt", "2+2?", "--max-new-tokens", "2",
+			"--json",
+		},
+		"score": {"score", "runs/offline", "--dataset", "gsmeval-test/gsm-synth@v1", "--json"},
 	} {
 		code, stdout, stderr := gsmeval(offline, args...)
 		if code != 0 || !json.Valid([]byte(stdout)) {
@@ -156,14 +170,18 @@ threads: 1
 	}
 	first, err := os.ReadFile(filepath.Join(dir, "runs", "offline", "report.html"))
 	again, errAgain := os.ReadFile(filepath.Join(dir, "again.html"))
-	if err != nil || errAgain != nil || !bytes.Equal(first, again) || bytes.Contains(first, []byte("The questions are not shown")) {
+	if err != nil || errAgain != nil || !bytes.Equal(first, again) ||
+		bytes.Contains(first, []byte("The questions are not shown")) {
 		t.Errorf("the report made from the cache is not the run's, or lacks the questions: %v, %v", err, errAgain)
 	}
 	if n := len(h.Asked()) + len(h.Stored()); n > 0 {
 		t.Errorf("offline, the hub was asked %d times", n)
 	}
 	for _, tc := range []struct{ env, set, words string }{
-		{"", "model.path=gsmeval-test/none", "gsmeval-test/none is not on this machine; from the hub: model gsmeval-test/none: not found"},
+		{
+			"", "model.path=gsmeval-test/none",
+			"gsmeval-test/none is not on this machine; from the hub: model gsmeval-test/none: not found",
+		},
 		{"", "dataset.revision=v7", `gsmeval-test/gsm-synth has no such revision "v7"`},
 		{"", "dataset.revision=main", `no split "test"`},
 		{"", "dataset.config=socratic", `no subset "socratic": it has main`},

@@ -42,12 +42,12 @@ func main() {
 	os.Exit(exitCode(run(ctx, os.Stdout, os.Stderr, os.Args[1:]), os.Stderr))
 }
 
-// again is how soon after the first signal another one is the same: a terminal and a batch system tell a whole group of processes, and
-// whoever started the program may pass the signal on.
+// again is how soon after the first signal another one is the same: a terminal and a batch system tell a whole group of
+// processes, and whoever started the program may pass the signal on.
 const again = time.Second
 
-// handleSignals ends the work in good order at the first signal, after the step that it is at, and at once where a person insists with another
-// Ctrl-C. A batch system that loses its patience has SIGKILL.
+// handleSignals ends the work in good order at the first signal, after the step that it is at, and at once where a
+// person insists with another Ctrl-C. A batch system that loses its patience has SIGKILL.
 func handleSignals(signals <-chan os.Signal, stop func(), exit func(code int)) {
 	<-signals
 	first := time.Now()

@@ -18,7 +18,8 @@ func whatNext(machine []advise.Finding) []advise.Finding {
 			billions := max(0, float64(free-1<<30)) / 1e9
 			out = append(out, advise.Finding{
 				Name: "fits", OK: true,
-				Value: fmt.Sprintf("a model of up to about %.1f billion parameters in float32, %.1f in bfloat16", billions/4, billions/2),
+				Value: fmt.Sprintf("a model of up to about %.1f billion parameters in float32, %.1f in bfloat16",
+					billions/4, billions/2),
 			})
 		}
 	}

@@ -74,7 +74,8 @@ beside it. Of several runs it compares equal conditions.`,
 	f.StringVar(&out, "out", "", "write to a `FILE`; without it, to RUN/report.html")
 	f.StringVar(&figures, "figures", "", "write the figures as PNG and SVG to a `DIR`")
 	f.StringVar(&dataset, "dataset", "", "where the runs' data set is, for the questions (default: where it was)")
-	f.StringSliceVar(&o.Allow, "allow-different", nil, "settings that may differ between the runs: data, prompt, ladder, max_new_tokens")
+	f.StringSliceVar(&o.Allow, "allow-different", nil,
+		"settings that may differ between the runs: data, prompt, ladder, max_new_tokens")
 	return c
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/gsmeval/gsmeval/results"
 )
 
-// resumeConfig has every way of drawing: no noise, one draw of the weights for each seed, noise for each sample; sampled and
-// greedy; answers that end at different steps, so that batch slots are refilled.
+// resumeConfig has every way of drawing: no noise, one draw of the weights for each seed, noise for each sample;
+// sampled and greedy; answers that end at different steps, so that batch slots are refilled.
 const resumeConfig = `name: resume
 model: {path: %[1]s/models/gsm-tiny}
 dataset: {path: %[1]s/data/gsm-synth, limit: 8}
@@ -58,7 +58,10 @@ func newProgram(t *testing.T, changes ...string) *program {
 		t.Skip("builds the program and runs it many times")
 	}
 	dir := t.TempDir()
-	p := &program{binary: filepath.Join(dir, "gsmeval"), config: filepath.Join(dir, "resume.yaml"), reference: filepath.Join(dir, "reference"), changes: changes}
+	p := &program{
+		binary: filepath.Join(dir, "gsmeval"), config: filepath.Join(dir, "resume.yaml"),
+		reference: filepath.Join(dir, "reference"), changes: changes,
+	}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
@@ -162,7 +165,8 @@ func (p *program) testKilled(t *testing.T) {
 	killed, early, partial, runs := 0, 0, 0, 0
 	for killed < kills || partial == 0 {
 		if runs++; runs > 20*kills {
-			t.Fatalf("after %d runs only %d kills, %d of them between the first and the last sample", runs, killed, partial)
+			t.Fatalf("after %d runs only %d kills, %d of them between the first and the last sample", runs, killed,
+				partial)
 		}
 		dir := filepath.Join(t.TempDir(), "run")
 		for done := false; !done; {
@@ -196,7 +200,8 @@ func (p *program) testKilled(t *testing.T) {
 		}
 		p.sameAsReference(t, dir)
 	}
-	t.Logf("%d kills in %d runs: %d before the first sample was on disk, %d between the first and the last", killed, runs, early, partial)
+	t.Logf("%d kills in %d runs: %d before the first sample was on disk, %d between the first and the last", killed,
+		runs, early, partial)
 }
 
 // waitForSamples waits until a run that goes on has written more samples than it had.
@@ -214,7 +219,9 @@ func waitForSamples(t *testing.T, dir string, had int, ended <-chan error) {
 }
 
 // start starts a command and waits until it has written samples to dir; the run must be long enough to go on then.
-func (p *program) start(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer, ended <-chan error) {
+func (p *program) start(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer,
+	ended <-chan error,
+) {
 	t.Helper()
 	had := lineCount(t, dir)
 	cmd, stderr = p.command(t, args...)
@@ -239,7 +246,8 @@ func readInfo(t *testing.T, dir string) (info results.RunInfo) {
 	return info
 }
 
-// testInterrupted checks that a run ends in good order on SIGINT, SIGTERM and SIGUSR1, says how to resume it, and can be.
+// testInterrupted checks that a run ends in good order on SIGINT, SIGTERM and SIGUSR1, says how to resume it, and can
+// be.
 func (p *program) testInterrupted(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1} {
 		dir := filepath.Join(t.TempDir(), "run")
@@ -252,7 +260,8 @@ func (p *program) testInterrupted(t *testing.T) {
 			t.Fatalf("%v: exit code %d, want %d\n%s", sig, code, exitInterrupted, stderr)
 		}
 		kept := lineCount(t, dir)
-		want := fmt.Sprintf("gsmeval: interrupted: %d of %d samples are kept; go on with: gsmeval resume %s\n", kept, resumeSamples, dir)
+		want := fmt.Sprintf("gsmeval: interrupted: %d of %d samples are kept; go on with: gsmeval resume %s\n", kept,
+			resumeSamples, dir)
 		if !strings.HasSuffix(stderr.String(), want) {
 			t.Errorf("%v: stderr is %q, want %q at its end", sig, stderr, want)
 		}
@@ -267,14 +276,15 @@ func (p *program) testInterrupted(t *testing.T) {
 			t.Errorf("%v: resuming: exit code %d\n%s", sig, code, errs)
 		}
 		if info := readInfo(t, dir); info.Status != results.RunComplete || info.Attempts != 2 {
-			t.Errorf("%v: status %q after %d attempts, want %q after 2", sig, info.Status, info.Attempts, results.RunComplete)
+			t.Errorf("%v: status %q after %d attempts, want %q after 2", sig, info.Status, info.Attempts,
+				results.RunComplete)
 		}
 		p.sameAsReference(t, dir)
 	}
 }
 
-// testLocked checks that a run directory has one writer, and that a second one is told who that is and leaves everything
-// as it was.
+// testLocked checks that a run directory has one writer, and that a second one is told who that is and leaves
+// everything as it was.
 func (p *program) testLocked(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	first, _, ended := p.start(t, dir, "run", p.config, "--set", "output="+dir, "--set", "dataset.limit=400")
@@ -286,10 +296,12 @@ func (p *program) testLocked(t *testing.T) {
 		code, stderr := p.exec(t, args...)
 		holder := fmt.Sprintf("process %d on ", first.Process.Pid)
 		if code != exitFailed || !strings.Contains(stderr, holder) || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("%s: exit code %d, want %d; stderr is %q, want one line with %q", args[0], code, exitFailed, stderr, holder)
+			t.Errorf("%s: exit code %d, want %d; stderr is %q, want one line with %q", args[0], code, exitFailed,
+				stderr, holder)
 		}
 	}
-	if after := readInfo(t, dir); after.Attempts != before.Attempts || !after.Started.Equal(before.Started) || after.Status != results.RunRunning {
+	if after := readInfo(t, dir); after.Attempts != before.Attempts || !after.Started.Equal(before.Started) ||
+		after.Status != results.RunRunning {
 		t.Errorf("run.json was changed by a run that was refused: %+v", after)
 	}
 	if err := first.Process.Kill(); err != nil {

@@ -77,11 +77,15 @@ the tables and report.html to the run directory. Where the directory holds the s
 	}
 	setFlag(c, &set)
 	shown.flags(c)
-	c.Flags().BoolVar(&extend, "extend", false, "raise dataset.limit, noise_seeds or samples of a finished run and keep its samples")
+	c.Flags().BoolVar(&extend, "extend", false,
+		"raise dataset.limit, noise_seeds or samples of a finished run and keep its samples")
 	c.Flags().BoolVar(&noReport, "no-report", false, "leave report.html and the figures out; gsmeval report makes them")
-	c.Flags().BoolVar(&noGraphs, "no-graphs", false, "decode without CUDA graphs, to check that they change nothing (model.graphs: false)")
-	c.Flags().StringVar(&shard, "shard", "", "do part `i/n` of the run only, in OUTPUT/shards; auto/n takes i from the job array; gsmeval merge joins the parts")
-	c.Flags().BoolVar(&dry, "dry-run", false, "print conditions, samples, memory and an estimate of the time, and make nothing")
+	c.Flags().BoolVar(&noGraphs, "no-graphs", false,
+		"decode without CUDA graphs, to check that they change nothing (model.graphs: false)")
+	c.Flags().StringVar(&shard, "shard", "",
+		"do part `i/n` of the run only, in OUTPUT/shards; auto/n takes i from the job array; gsmeval merge joins the parts")
+	c.Flags().BoolVar(&dry, "dry-run", false,
+		"print conditions, samples, memory and an estimate of the time, and make nothing")
 	c.Flags().BoolVar(&asJSON, "json", false, "with --dry-run: print JSON")
 	c.Flags().BoolVar(&show, "show-config", false, "print the effective config and stop")
 	return c
@@ -94,7 +98,8 @@ type loudness struct {
 }
 
 func (l *loudness) flags(c *cobra.Command) {
-	c.Flags().StringVar(&l.progress, "progress", "", "how progress is shown: auto, bar, plain, json or none (default: the config's)")
+	c.Flags().StringVar(&l.progress, "progress", "",
+		"how progress is shown: auto, bar, plain, json or none (default: the config's)")
 	c.Flags().BoolVar(&l.quiet, "quiet", false, "say nothing on stderr but warnings and errors")
 }
 
@@ -210,8 +215,8 @@ func (a *app) dryRun(cmd *cobra.Command, cfg *config.Config, asJSON bool) error 
 	return a.println(f.Markdown())
 }
 
-// runWhere runs on the config's device, or on its devices. What is merged already has nothing for several to do, and what extends it is
-// done on the first.
+// runWhere runs on the config's device, or on its devices. What is merged already has nothing for several to do, and
+// what extends it is done on the first.
 func runWhere(ctx context.Context, cfg *config.Config, o runner.Options) (*results.Table, error) {
 	merged := false
 	if info, err := results.ReadRun(cfg.Output); err == nil {
@@ -240,7 +245,8 @@ func (a *app) run(cmd *cobra.Command, cfg *config.Config, o runner.Options) erro
 		return err
 	}
 	if n := table.Failed(); n > 0 {
-		return errors.New(plural(n, "sample") + " failed; they are in no accuracy, see the table and status in samples.jsonl")
+		return errors.New(plural(n, "sample") +
+			" failed; they are in no accuracy, see the table and status in samples.jsonl")
 	}
 	return nil
 }

@@ -152,12 +152,15 @@ of lighteval. They have gold answers of their own, so that --dataset is not need
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&spec.Path, "dataset", "", "data set: a directory, a .parquet, .jsonl or .json file, a glob, or a hub id (org/name or org/name@revision)")
+	f.StringVar(&spec.Path, "dataset", "",
+		"data set: a directory, a .parquet, .jsonl or .json file, a glob, or a hub id (org/name or org/name@revision)")
 	f.StringVar(&spec.Split, "split", "test", "split of a data set directory")
 	f.StringVar(&spec.Config, "config", "main", "subset of a data set directory: main or socratic")
-	f.StringVar(&spec.Columns.Question, "question", "", "the column of the question, or a template such as '{Body} {Question}'")
+	f.StringVar(&spec.Columns.Question, "question", "",
+		"the column of the question, or a template such as '{Body} {Question}'")
 	f.StringVar(&spec.Columns.Answer, "answer", "", "the column of the answer, or a template")
-	f.StringVar(&spec.Columns.Cluster, "cluster", "", "the column of what questions have in common, for the standard error")
+	f.StringVar(&spec.Columns.Cluster, "cluster", "",
+		"the column of what questions have in common, for the standard error")
 	f.StringVar(&gold, "gold", "auto", "where the gold answer stands: auto, hash, bare")
 	f.StringVar(&ladder, "ladder", "seed", "how answers are read: "+strings.Join(scoring.LadderNames(), " or "))
 	f.StringVar(&out, "out", "", "write every line with answer, rung, status and correct to a `FILE`")
@@ -187,7 +190,9 @@ func (a *app) examplesOf(ctx context.Context, spec datasets.Spec) (map[int]datas
 }
 
 // scoreTexts scores texts by the answers of a data set.
-func (a *app) scoreTexts(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte, error) {
+func (a *app) scoreTexts(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte,
+	error,
+) {
 	texts, err := datasets.ReadTexts(path)
 	if err != nil {
 		return nil, nil, err
@@ -201,7 +206,8 @@ func (a *app) scoreTexts(ctx context.Context, path string, spec datasets.Spec, l
 	for _, text := range texts {
 		e, ok := examples[text.ID]
 		if !ok {
-			return nil, nil, fmt.Errorf("%s: there is no row %d in %s (%d rows)", path, text.ID, spec.Path, len(examples))
+			return nil, nil, fmt.Errorf("%s: there is no row %d in %s (%d rows)", path, text.ID, spec.Path,
+				len(examples))
 		}
 		v := l.Score(scoring.Text{Text: text.Text, Finish: finish.Reason(text.Finish), Question: e.Question}, e.Gold)
 		t.add(text.ID, e.Cluster, v)
@@ -213,7 +219,9 @@ func (a *app) scoreTexts(ctx context.Context, path string, spec datasets.Spec, l
 }
 
 // scoreImported scores what another evaluator has kept, by its own gold answers or those of a data set.
-func (a *app) scoreImported(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte, error) {
+func (a *app) scoreImported(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte,
+	error,
+) {
 	file, err := imports.Read(path)
 	if err != nil {
 		return nil, nil, err
@@ -225,7 +233,8 @@ func (a *app) scoreImported(ctx context.Context, path string, spec datasets.Spec
 		}
 	}
 	if file.Twice > 0 {
-		_, _ = fmt.Fprintf(a.stderr, "%s: %d samples of a row and a try that are there already are left out\n", path, file.Twice)
+		_, _ = fmt.Fprintf(a.stderr, "%s: %d samples of a row and a try that are there already are left out\n", path,
+			file.Twice)
 	}
 	t := newTally()
 	var lines bytes.Buffer
@@ -239,7 +248,10 @@ func (a *app) scoreImported(ctx context.Context, path string, spec datasets.Spec
 		}
 		v := s.Score(l)
 		t.add(s.ID, e.Cluster, v)
-		raw, err := json.Marshal(map[string]any{"id": s.ID, "replicate": s.Replicate, "text": s.Text, "finish": s.Finish, "gold": s.Gold})
+		raw, err := json.Marshal(map[string]any{
+			"id": s.ID, "replicate": s.Replicate, "text": s.Text,
+			"finish": s.Finish, "gold": s.Gold,
+		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("writing row %d: %w", s.ID, err)
 		}
@@ -260,7 +272,10 @@ func (t *tally) String() string {
 		}
 		s += ")"
 	}
-	for _, st := range []scoring.Status{scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusTruncated, scoring.StatusNonfinite, scoring.StatusError} {
+	for _, st := range []scoring.Status{
+		scoring.StatusOK, scoring.StatusNoAnswer, scoring.StatusTruncated,
+		scoring.StatusNonfinite, scoring.StatusError,
+	} {
 		if n := t.ByStatus[st]; n > 0 {
 			s += fmt.Sprintf(", %s %d", st, n)
 		}

@@ -106,8 +106,8 @@ func scriptFails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// refuses PATH COMMAND ARG...: the command ends soon, with exit code 1 or 2 and one line that names PATH, where PATH is a
-// pipe, a device or a directory; what stood at PATH stands there again afterwards.
+// refuses PATH COMMAND ARG...: the command ends soon, with exit code 1 or 2 and one line that names PATH, where PATH is
+// a pipe, a device or a directory; what stood at PATH stands there again afterwards.
 func scriptRefuses(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: refuses PATH COMMAND ARG...")
@@ -302,7 +302,8 @@ func scriptAllEnds(ts *testscript.TestScript, neg bool, args []string) {
 	for id := range int(vocab) {
 		ids = append(ids, strconv.Itoa(id))
 	}
-	scriptJSONSet(ts, false, []string{filepath.Join(args[0], "generation_config.json"), "eos_token_id", "[" + strings.Join(ids, ",") + "]"})
+	scriptJSONSet(ts, false, []string{filepath.Join(args[0], "generation_config.json"), "eos_token_id", "[" +
+		strings.Join(ids, ",") + "]"})
 }
 
 // linecount FILE N: the file has N lines.
@@ -338,7 +339,10 @@ func scriptCopyModel(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	from, to := filepath.Join(ts.Getenv("ROOT"), "models", "gsm-tiny"), ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(to, 0o755))
-	for _, name := range []string{"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} {
+	for _, name := range []string{
+		"config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+		"tokenizer_config.json",
+	} {
 		if slices.Contains(args[1:], name) {
 			continue
 		}
@@ -376,7 +380,8 @@ func scriptGolds(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: golds FILE SPLIT")
 	}
-	set, err := datasets.Load(context.Background(), datasets.Spec{Path: filepath.Join(ts.Getenv("ROOT"), "data", "gsm-synth"), Split: args[1]})
+	set, err := datasets.Load(context.Background(), datasets.Spec{Path: filepath.Join(ts.Getenv("ROOT"), "data",
+		"gsm-synth"), Split: args[1]})
 	ts.Check(err)
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

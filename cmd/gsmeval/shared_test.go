@@ -37,7 +37,8 @@ func TestRealGSM8K(t *testing.T) {
 
 	root := moduleRoot(t)
 	config := filepath.Join(t.TempDir(), "real.yaml")
-	text := "model: {path: " + filepath.Join(root, "models", "gsm-tiny") + "}\ndataset: {path: " + path + ", limit: 3}\n" +
+	text := "model: {path: " + filepath.Join(root, "models", "gsm-tiny") + "}\ndataset: {path: " + path +
+		", limit: 3}\n" +
 		"generation: {max_new_tokens: 16, batch_size: 4}\nthreads: 1\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A batch system tells every process of a job, and the job's script passes the signal on: the second one must not cut the end short.
+// A batch system tells every process of a job, and the job's script passes the signal on: the second one must not cut
+// the end short.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -36,16 +36,18 @@ the queue), failed or complete.`,
 	return c
 }
 
-// printStatus prints a line for the run, one for the numbers of its shards and one for each shard that is neither pending
-// nor complete.
+// printStatus prints a line for the run, one for the numbers of its shards and one for each shard that is neither
+// pending nor complete.
 func (a *app) printStatus(p *runner.Progress) error {
 	if len(p.Shards) == 1 && p.Shards[0].Doing != "" {
 		s := p.Shards[0]
 		return a.println(fmt.Sprintf("%s: %s, %s, no sample yet", p.Run, p.State, s.Doing))
 	}
-	line := fmt.Sprintf("%s: %s, %d of %d samples (%.1f %%)", p.Run, p.State, p.Samples, p.Total, 100*float64(p.Samples)/float64(max(p.Total, 1)))
+	line := fmt.Sprintf("%s: %s, %d of %d samples (%.1f %%)", p.Run, p.State, p.Samples, p.Total,
+		100*float64(p.Samples)/float64(max(p.Total, 1)))
 	if p.PerHour > 0 {
-		line += fmt.Sprintf(", %.0f an hour, %v left at this rate", p.PerHour, (time.Duration(p.Left) * time.Second).Round(time.Second))
+		line += fmt.Sprintf(", %.0f an hour, %v left at this rate", p.PerHour,
+			(time.Duration(p.Left) * time.Second).Round(time.Second))
 	}
 	if err := a.println(line); err != nil {
 		return err
@@ -57,7 +59,8 @@ func (a *app) printStatus(p *runner.Progress) error {
 	if len(p.Shards) > 1 {
 		line = fmt.Sprintf("%d shards:", len(p.Shards))
 		for _, s := range []runner.State{
-			runner.StateComplete, runner.StateRunning, runner.StateInterrupted, runner.StateStopped, runner.StateFailed, runner.StatePending,
+			runner.StateComplete, runner.StateRunning, runner.StateInterrupted, runner.StateStopped, runner.StateFailed,
+			runner.StatePending,
 		} {
 			if count[s] > 0 {
 				line += fmt.Sprintf(" %d %s", count[s], s)

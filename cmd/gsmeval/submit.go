@@ -96,7 +96,8 @@ docs/scaling-out.md has the whole way.`,
 	setFlag(c, &set)
 	c.Flags().IntVar(&shards, "shards", 0, "number of shards")
 	c.Flags().StringVar(&options, "sbatch", "", "`options` of sbatch for all jobs, as in a shell")
-	c.Flags().StringVar(&mergeOptions, "merge-sbatch", "", "`options` of sbatch for the merge job, instead of those of --sbatch")
+	c.Flags().StringVar(&mergeOptions, "merge-sbatch", "",
+		"`options` of sbatch for the merge job, instead of those of --sbatch")
 	c.Flags().BoolVar(&yes, "yes", false, "submit")
 	_ = c.MarkFlagRequired("shards")
 	return c
@@ -145,7 +146,8 @@ has the whole way.`,
 	f.IntVar(&k.Parallelism, "parallelism", 0, "shards at once (0: all)")
 	f.StringVar(&k.Storage, "storage", "20Gi", "size of the claim for runs")
 	f.StringVar(&k.Inputs, "inputs", "20Gi", "size of the claim for models and data")
-	f.StringVar(&k.StorageClass, "storage-class", "", "storage class that several nodes can write to, if not the default")
+	f.StringVar(&k.StorageClass, "storage-class", "",
+		"storage class that several nodes can write to, if not the default")
 	_ = c.MarkFlagRequired("shards")
 	return c
 }
@@ -163,7 +165,8 @@ func shardedJob(path string, set []string, shards int) (submit.Job, error) {
 func (a *app) sayShares(cmd *cobra.Command, job submit.Job) error {
 	meta, err := runner.Layout(cmd.Context(), job.Config, a.stderr)
 	if err != nil {
-		_, err = fmt.Fprintf(a.stderr, "the data cannot be counted here, so the sizes of the shards are not known: %v\n", err)
+		_, err = fmt.Fprintf(a.stderr,
+			"the data cannot be counted here, so the sizes of the shards are not known: %v\n", err)
 		return err
 	}
 	shares := runner.Shares(meta, job.Shards)
@@ -172,7 +175,8 @@ func (a *app) sayShares(cmd *cobra.Command, job submit.Job) error {
 		return usageError{fmt.Errorf("--shards %d: some would have nothing to do; a shard takes whole questions, take fewer", job.Shards)}
 	}
 	draws := slices.MaxFunc(shares, func(x, y runner.Share) int { return x.Draws - y.Draws }).Draws
-	_, err = fmt.Fprintf(a.stderr, "%s of %d to %d samples; a shard draws the weights at most %s\n", plural(job.Shards, "shard"), least.Samples, most.Samples, plural(draws, "time"))
+	_, err = fmt.Fprintf(a.stderr, "%s of %d to %d samples; a shard draws the weights at most %s\n",
+		plural(job.Shards, "shard"), least.Samples, most.Samples, plural(draws, "time"))
 	return err
 }
 

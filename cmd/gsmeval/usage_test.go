@@ -81,7 +81,10 @@ func TestUsage(t *testing.T) {
 		{"generate --model " + model + " --prompt x --noise-kind weight --noise-scale +Inf", "--noise-scale +Inf"},
 		{"generate --model " + model + " --prompt x --noise-scale 0.1", "--noise-scale without --noise-kind"},
 		{"generate --model " + model + " --prompt x --noise-weight-scale 0.1", "--noise-weight-scale"},
-		{"generate --model " + model + " --prompt x --noise-kind activation --noise-scale 0.1 --noise-weight-scale 0.1", "--noise-weight-scale"},
+		{
+			"generate --model " + model + " --prompt x --noise-kind activation --noise-scale 0.1 --noise-weight-scale 0.1",
+			"--noise-weight-scale",
+		},
 		{"prompt", "give either --model or --template"},
 		{"prompt --model " + model + " --template x --question y", "give either --model or --template"},
 		{"prompt --model " + model, "give either --question or --messages"},
@@ -106,7 +109,8 @@ func TestUsage(t *testing.T) {
 			if stdout != "" {
 				t.Errorf("stdout is %q, want none", stdout)
 			}
-			if !strings.HasPrefix(stderr, "gsmeval: ") || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tt.want) {
+			if !strings.HasPrefix(stderr, "gsmeval: ") || strings.Count(stderr, "\n") != 1 ||
+				!strings.Contains(stderr, tt.want) {
 				t.Errorf("stderr is %q, want one line with %q", stderr, tt.want)
 			}
 		})

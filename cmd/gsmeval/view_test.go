@@ -18,8 +18,10 @@ func TestView(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "run")
 	root := moduleRoot(t)
-	if code, _, stderr := invoke(t, "run", filepath.Join(root, "configs", "first_light.yaml"), "--set", "model.path="+filepath.Join(root, "models", "gsm-tiny"),
-		"--set", "dataset.path="+filepath.Join(root, "data", "gsm-synth"), "--set", "dataset.limit=2", "--set", "generation.max_new_tokens=8",
+	if code, _, stderr := invoke(t, "run", filepath.Join(root, "configs", "first_light.yaml"), "--set",
+		"model.path="+filepath.Join(root, "models", "gsm-tiny"),
+		"--set", "dataset.path="+filepath.Join(root, "data", "gsm-synth"), "--set", "dataset.limit=2", "--set",
+		"generation.max_new_tokens=8",
 		"--set", "output="+dir, "--set", "threads=1", "--set", "progress=none", "--no-report"); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}

@@ -77,7 +77,10 @@ func watched(p *results.Progress, width int) []string {
 	}
 	rows := [][]string{{"Noise", "Temperature", "", "Samples", "Accuracy", "95 % CI", "Truncated", "Failed", "Tokens"}}
 	for _, c := range p.Conditions {
-		row := []string{c.Noise, c.Temperature, bar(c.Done, c.Total, 10), fmt.Sprintf("%d/%d", c.Done, c.Total), "–", "–", "–", fmt.Sprint(c.Failed), "–"}
+		row := []string{
+			c.Noise, c.Temperature, bar(c.Done, c.Total, 10), fmt.Sprintf("%d/%d", c.Done, c.Total), "–",
+			"–", "–", fmt.Sprint(c.Failed), "–",
+		}
 		if c.SamplesOf != "" {
 			row[3] = "as " + c.SamplesOf
 		}

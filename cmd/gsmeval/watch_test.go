@@ -18,9 +18,12 @@ import (
 func TestWatchFollows(t *testing.T) {
 	t.Parallel()
 	root, dir := moduleRoot(t), filepath.Join(t.TempDir(), "run")
-	worker := exec.CommandContext(t.Context(), "gsmeval", "run", filepath.Join(root, "configs", "first_light.yaml"), "--quiet",
-		"--set", "model.path="+filepath.Join(root, "models", "gsm-tiny"), "--set", "dataset.path="+filepath.Join(root, "data", "gsm-synth"),
-		"--set", "dataset.limit=12", "--set", "threads=1", "--set", "generation.batch_size=2", "--set", "generation.max_new_tokens=40", "--set", "output="+dir)
+	worker := exec.CommandContext(t.Context(), "gsmeval", "run", filepath.Join(root, "configs", "first_light.yaml"),
+		"--quiet",
+		"--set", "model.path="+filepath.Join(root, "models", "gsm-tiny"), "--set",
+		"dataset.path="+filepath.Join(root, "data", "gsm-synth"),
+		"--set", "dataset.limit=12", "--set", "threads=1", "--set", "generation.batch_size=2", "--set",
+		"generation.max_new_tokens=40", "--set", "output="+dir)
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -51,10 +54,14 @@ func TestWatchStops(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	meta := results.Meta{
-		Name: "still", Fingerprint: "f", Examples: 3, Noises: []results.Noise{{Label: "none", Kind: "none"}}, Temps: []results.Temp{{Label: "T=1"}},
+		Name: "still", Fingerprint: "f", Examples: 3, Noises: []results.Noise{{Label: "none", Kind: "none"}},
+		Temps:      []results.Temp{{Label: "T=1"}},
 		Conditions: []results.Condition{{Replicates: 1}},
 	}
-	info := results.RunInfo{Schema: results.RunSchema, Name: "still", Fingerprint: "f", Status: results.RunRunning, Config: []byte("{}"), Meta: meta}
+	info := results.RunInfo{
+		Schema: results.RunSchema, Name: "still", Fingerprint: "f", Status: results.RunRunning,
+		Config: []byte("{}"), Meta: meta,
+	}
 	if err := info.Write(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +81,13 @@ func TestWatched(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	p := &results.Progress{
-		Run: "runs/x", Status: results.RunRunning, Done: 5, Total: 16, Time: now, TokensPerSecond: 123.4, SecondsLeft: 62,
+		Run: "runs/x", Status: results.RunRunning, Done: 5, Total: 16, Time: now, TokensPerSecond: 123.4,
+		SecondsLeft: 62,
 		Conditions: []results.LiveProgress{
-			{Noise: "none", Temperature: "T=1", Done: 5, Total: 8, N: 4, Correct: 3, Accuracy: 0.75, CI: results.Interval{0.3, 0.95}, Truncated: 1, Failed: 1, MeanTokens: 9.5},
+			{
+				Noise: "none", Temperature: "T=1", Done: 5, Total: 8, N: 4, Correct: 3, Accuracy: 0.75,
+				CI: results.Interval{0.3, 0.95}, Truncated: 1, Failed: 1, MeanTokens: 9.5,
+			},
 			{Noise: "weight 0.1", Temperature: "T*(t)", SamplesOf: "T=1", Total: 8},
 		},
 	}

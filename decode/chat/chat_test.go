@@ -26,7 +26,10 @@ func TestDate(t *testing.T) {
 		{"{{ 'x' * strftime_now('%d')|int }}", "", "xxxxxxxxxxxxxxxxxxxxxxxxxx"},
 		{"{{ raise_exception('too old') if strftime_now('%Y')|int < 2000 }}", "", ""},
 		{"{% set today = strftime_now('%d %b %Y') %}plain", "plain", "plain"},
-		{"{% set default = 'Today is ' ~ strftime_now('%F') %}{{ messages[0].content if messages else default }}", "", "Today is 2024-07-26"},
+		{
+			"{% set default = 'Today is ' ~ strftime_now('%F') %}{{ messages[0].content if messages else default }}", "",
+			"Today is 2024-07-26",
+		},
 		{"{{ strftime_now is defined }}", "True", "True"},
 		{"strftime_now {{ 'strftime_now' }}", "strftime_now strftime_now", "strftime_now strftime_now"},
 	} {
@@ -123,7 +126,10 @@ func TestErrorsAreClear(t *testing.T) {
 		{"{{ 'a' is filter }}", "test filter: there is no such test"},
 		{"{{ cycler(1) }}", `"cycler" is not supported`},
 		{"{{ raise_exception('bad\nrole') }}", "the chat template refuses the messages: bad\nrole"},
-		{"{% macro m() %}{{ raise_exception('deep') }}{% endmacro %}{{ m() }}", "the chat template refuses the messages: deep"},
+		{
+			"{% macro m() %}{{ raise_exception('deep') }}{% endmacro %}{{ m() }}",
+			"the chat template refuses the messages: deep",
+		},
 	} {
 		tmpl, err := Parse(c.source, nil)
 		if err == nil {
@@ -153,9 +159,10 @@ func TestLoad(t *testing.T) {
 		err   string
 	}{
 		{
-			name:  "tokenizer_config.json",
-			files: map[string]string{"tokenizer_config.json": `{` + tokens + `, "chat_template": "{{ bos_token }}a{{ eos_token }}{{ pad_token is defined }}"}`},
-			want:  "<s>a</s>False",
+			name: "tokenizer_config.json",
+			files: map[string]string{"tokenizer_config.json": `{` + tokens +
+				`, "chat_template": "{{ bos_token }}a{{ eos_token }}{{ pad_token is defined }}"}`},
+			want: "<s>a</s>False",
 		},
 		{
 			name: "chat_template.jinja comes first",
@@ -191,9 +198,18 @@ func TestLoad(t *testing.T) {
 			err:   "none of the named templates (rag) is called default",
 		},
 		{name: "no files", err: ErrNoTemplate.Error()},
-		{name: "no template", files: map[string]string{"tokenizer_config.json": `{` + tokens + `}`}, err: ErrNoTemplate.Error()},
-		{name: "null template", files: map[string]string{"tokenizer_config.json": `{"chat_template": null}`}, err: ErrNoTemplate.Error()},
-		{name: "number", files: map[string]string{"tokenizer_config.json": `{"chat_template": 5}`}, err: "neither a string nor a list"},
+		{
+			name: "no template", files: map[string]string{"tokenizer_config.json": `{` + tokens + `}`},
+			err: ErrNoTemplate.Error(),
+		},
+		{
+			name: "null template", files: map[string]string{"tokenizer_config.json": `{"chat_template": null}`},
+			err: ErrNoTemplate.Error(),
+		},
+		{
+			name: "number", files: map[string]string{"tokenizer_config.json": `{"chat_template": 5}`},
+			err: "neither a string nor a list",
+		},
 		{name: "broken JSON", files: map[string]string{"tokenizer_config.json": `{"chat_template`}, err: "tokenizer_config.json: unexpected end"},
 		{name: "not an object", files: map[string]string{"tokenizer_config.json": `[]`}, err: "tokenizer_config.json: json: cannot unmarshal"},
 		{name: "token", files: map[string]string{"tokenizer_config.json": `{"bos_token": 5}`}, err: "bos_token: it is neither a string nor an object"},

@@ -114,7 +114,8 @@ var families = map[string]family{
 		theta: 1e4, window: windowSwitched, windowSize: 4096,
 	},
 	"qwen3": {
-		kvHeads: 32, headDim: 128, positions: 32768, eps: 1e-6, actKey: "hidden_act", act: "silu", bos: -1, eos: -1, pad: -1,
+		kvHeads: 32, headDim: 128, positions: 32768, eps: 1e-6, actKey: "hidden_act", act: "silu", bos: -1, eos: -1,
+		pad:   -1,
 		theta: 1e4, window: windowSwitched, windowSize: 4096,
 	},
 	"llama": {
@@ -129,12 +130,14 @@ var families = map[string]family{
 		theta: 1e4, window: windowAlways,
 	},
 	"gemma2": {
-		kvHeads: 4, headDim: 256, positions: 8192, eps: 1e-6, tie: true, actKey: "hidden_activation", act: "gelu_pytorch_tanh",
+		kvHeads: 4, headDim: 256, positions: 8192, eps: 1e-6, tie: true, actKey: "hidden_activation",
+		act: "gelu_pytorch_tanh",
 		bos: 2, eos: 1, pad: 0, theta: 1e4, window: windowPattern, windowSize: 4096, fullEvery: 2,
 		attnSoftcap: 50, finalSoftcap: 30, queryScalar: 256,
 	},
 	"gemma3_text": {
-		kvHeads: 4, headDim: 256, positions: 131072, eps: 1e-6, tie: true, actKey: "hidden_activation", act: "gelu_pytorch_tanh",
+		kvHeads: 4, headDim: 256, positions: 131072, eps: 1e-6, tie: true, actKey: "hidden_activation",
+		act: "gelu_pytorch_tanh",
 		bos: 2, eos: 1, pad: 0, theta: 1e6, localTheta: 1e4, window: windowPattern, windowSize: 4096, fullEvery: 6,
 		queryScalar: 256,
 	},
@@ -173,7 +176,8 @@ func parseConfig(data []byte) (Config, error) {
 	case cfg.ModelType == "":
 		return Config{}, fmt.Errorf("model_type: the key is missing; expected one of %s", modelTypes())
 	case !known:
-		return Config{}, fmt.Errorf("model_type: %s is not supported; supported are %s", quote(cfg.ModelType), modelTypes())
+		return Config{}, fmt.Errorf("model_type: %s is not supported; supported are %s", quote(cfg.ModelType),
+			modelTypes())
 	}
 	if q, _ := parseQuantization(f); q != nil {
 		cfg.Quantization = q.String()
@@ -233,15 +237,18 @@ func (c *Config) readSizes(f *fields, fam family) {
 		c.HeadDim = fam.headDim
 	} else {
 		if c.HiddenSize%c.NumHeads != 0 {
-			f.fail("hidden_size", "%d is not a multiple of num_attention_heads %d, and there is no head_dim", c.HiddenSize, c.NumHeads)
+			f.fail("hidden_size", "%d is not a multiple of num_attention_heads %d, and there is no head_dim",
+				c.HiddenSize, c.NumHeads)
 		}
 		c.HeadDim = c.HiddenSize / c.NumHeads
 	}
 	if c.HeadDim < 2 || c.HeadDim > maxHeadDim || c.HeadDim%2 != 0 {
-		f.fail("head_dim", "expected an even number from 2 to %d, as rotary embedding needs, found %d", maxHeadDim, c.HeadDim)
+		f.fail("head_dim", "expected an even number from 2 to %d, as rotary embedding needs, found %d", maxHeadDim,
+			c.HeadDim)
 	}
 	if c.NumHeads*c.HeadDim > maxProjection {
-		f.fail("num_attention_heads", "%d heads of dimension %d are more than %d in all", c.NumHeads, c.HeadDim, maxProjection)
+		f.fail("num_attention_heads", "%d heads of dimension %d are more than %d in all", c.NumHeads, c.HeadDim,
+			maxProjection)
 	}
 	c.MaxPositions = f.integer("max_position_embeddings", fam.positions, 1, maxPositions)
 }
@@ -341,11 +348,13 @@ func (c *Config) readLayerTypes(f *fields, fam family) {
 		}
 		for i, t := range given {
 			if t != FullAttention && t != SlidingAttention {
-				f.fail("layer_types", "layer %d: %s is not supported; supported are %s and %s", i, quote(t), FullAttention, SlidingAttention)
+				f.fail("layer_types", "layer %d: %s is not supported; supported are %s and %s", i, quote(t),
+					FullAttention, SlidingAttention)
 				return
 			}
 			if (fam.window == windowNever || fam.window == windowAlways) && t != c.LayerTypes[i] {
-				f.fail("layer_types", "layer %d: %s does not agree with a %s model, whose layer would be %s", i, t, c.ModelType, c.LayerTypes[i])
+				f.fail("layer_types", "layer %d: %s does not agree with a %s model, whose layer would be %s", i, t,
+					c.ModelType, c.LayerTypes[i])
 				return
 			}
 		}

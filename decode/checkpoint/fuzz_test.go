@@ -78,12 +78,19 @@ func FuzzConfig(f *testing.F) {
 	for modelType := range families {
 		f.Add(tiny(modelType, nil))
 	}
-	f.Add(tiny("qwen2", map[string]any{"rope_scaling": map[string]any{"type": "yarn", "factor": 4}, "eos_token_id": []int{1, 2}}))
+	f.Add(tiny("qwen2", map[string]any{
+		"rope_scaling": map[string]any{"type": "yarn", "factor": 4},
+		"eos_token_id": []int{1, 2},
+	}))
 	f.Add(tiny("llama", map[string]any{"rope_parameters": map[string]any{
 		"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "rope_theta": 1e6,
 	}}))
-	f.Add(tiny("gemma3_text", map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{"rope_theta": 1e6}}}))
-	f.Add(tiny("phi3", map[string]any{"rope_scaling": map[string]any{"type": "longrope", "short_factor": []int{1, 2}, "long_factor": []int{1, 2}}}))
+	f.Add(tiny("gemma3_text",
+		map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{"rope_theta": 1e6}}}))
+	f.Add(tiny("phi3", map[string]any{"rope_scaling": map[string]any{
+		"type": "longrope", "short_factor": []int{1, 2},
+		"long_factor": []int{1, 2},
+	}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := parseConfig(data)
 		if err != nil {
@@ -91,7 +98,8 @@ func FuzzConfig(f *testing.F) {
 		}
 		switch {
 		case !json.Valid(data),
-			c.VocabSize < 1, c.HiddenSize < 1, c.IntermediateSize < 1, c.NumLayers < 1, c.NumHeads < 1, c.NumKVHeads < 1,
+			c.VocabSize < 1, c.HiddenSize < 1, c.IntermediateSize < 1, c.NumLayers < 1, c.NumHeads < 1,
+			c.NumKVHeads < 1,
 			c.NumHeads%c.NumKVHeads != 0, c.HeadDim < 2, c.HeadDim%2 != 0, c.MaxPositions < 1,
 			c.NumHeads*c.HeadDim > maxProjection, !(c.RMSNormEps > 0), !(c.RopeTheta > 0),
 			len(c.LayerTypes) != c.NumLayers, c.RotaryDim() < 2, c.RotaryDim() > c.HeadDim, c.RotaryDim()%2 != 0:

@@ -18,9 +18,9 @@ import (
 	"github.com/gsmeval/gsmeval/internal/files"
 )
 
-// A GGUF file stands for a model directory: what would be in config.json, tokenizer.json and their like is made from its
-// metadata (gguf_config.go, gguf_tokenizer.go) and then read as those files are, and its tensors have Hugging Face's names,
-// order of rows and values.
+// A GGUF file stands for a model directory: what would be in config.json, tokenizer.json and their like is made from
+// its metadata (gguf_config.go, gguf_tokenizer.go) and then read as those files are, and its tensors have Hugging
+// Face's names, order of rows and values.
 
 // IsGGUF tells whether a model is a GGUF file and not a directory of Hugging Face files.
 func IsGGUF(path string) bool {
@@ -163,7 +163,10 @@ var ggufArchs = map[string]ggufArch{
 		modelType: "phi3", renames: map[string]string{"ffn_up": "mlp.gate_up_proj"}, sentence: sentencePhi3,
 		factors: [2]string{"rope_factors_short.weight", "rope_factors_long.weight"},
 	},
-	"gemma2": {modelType: "gemma2", normLess: 1, renames: map[string]string{"ffn_norm": "pre_feedforward_layernorm"}, sentence: sentenceGemma},
+	"gemma2": {
+		modelType: "gemma2", normLess: 1, renames: map[string]string{"ffn_norm": "pre_feedforward_layernorm"},
+		sentence: sentenceGemma,
+	},
 }
 
 func ggufArchNames() string {
@@ -179,19 +182,21 @@ func ggufArchNames() string {
 var ggufNames = map[string]string{
 	"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
 	"post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
-	"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-	"attn_qkv": "self_attn.qkv_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
+	"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+	"attn_output": "self_attn.o_proj",
+	"attn_qkv":    "self_attn.qkv_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
 	"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }
 
 var ggufOutside = map[string]string{
-	"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight",
+	"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
+	"output.weight": "lm_head.weight",
 }
 
 var ggufLayer = regexp.MustCompile(`^blk\.(0|[1-9]\d{0,3})\.([a-z_]+)\.(weight|bias)$`)
 
-// name is a tensor's name in a Hugging Face checkpoint; one that has none keeps its own, and the model refuses it by that. part is
-// the layer's part, "" outside of layers.
+// name is a tensor's name in a Hugging Face checkpoint; one that has none keeps its own, and the model refuses it by
+// that. part is the layer's part, "" outside of layers.
 func (a ggufArch) name(own string) (name, part string) {
 	if n, ok := ggufOutside[own]; ok {
 		return n, ""
@@ -217,7 +222,10 @@ var ggufPlain = map[string]DType{"F32": F32, "F16": F16, "BF16": BF16}
 func (m *ggufModel) tensor(t gguf.Tensor) (Tensor, error) {
 	begin, end := m.DataStart+t.Begin, m.DataStart+t.End
 	name, part := m.arch.name(t.Name)
-	stored := Tensor{Name: name, DType: ggufPlain[t.Type.Name], Shape: t.Shape, Data: m.shard.mapping[begin:end:end], shard: m.shard}
+	stored := Tensor{
+		Name: name, DType: ggufPlain[t.Type.Name], Shape: t.Shape, Data: m.shard.mapping[begin:end:end],
+		shard: m.shard,
+	}
 	rows := ggufRows{source: stored, kind: t.Type, columns: t.Shape[len(t.Shape)-1]}
 	if m.arch.permuted && (part == "attn_q" || part == "attn_k") {
 		key := "llama.attention.head_count"
@@ -229,13 +237,15 @@ func (m *ggufModel) tensor(t gguf.Tensor) (Tensor, error) {
 			return Tensor{}, err
 		}
 		if heads == 0 || t.Shape[0]%(2*heads) != 0 {
-			return Tensor{}, fmt.Errorf("tensor %s: %d rows are not those of %d heads (%s)", quote(t.Name), t.Shape[0], heads, key)
+			return Tensor{}, fmt.Errorf("tensor %s: %d rows are not those of %d heads (%s)", quote(t.Name), t.Shape[0],
+				heads, key)
 		}
 		if len(t.Shape) == 1 {
 			rows.columns = 1
 		}
 		if rows.columns%t.Type.Elements != 0 {
-			return Tensor{}, fmt.Errorf("tensor %s: a bias of q or k is not expected in blocks (%s)", quote(t.Name), t.Type.Name)
+			return Tensor{}, fmt.Errorf("tensor %s: a bias of q or k is not expected in blocks (%s)", quote(t.Name),
+				t.Type.Name)
 		}
 		rows.head = t.Shape[0] / heads
 	}
@@ -278,8 +288,8 @@ func (g *ggufRows) decode(dst []byte, first int) {
 	}
 }
 
-// row is where llama.cpp keeps a row of q or k: row i of the first half of a head and row i of the second lie side by side, since
-// it rotates neighbours, and not halves as Hugging Face does.
+// row is where llama.cpp keeps a row of q or k: row i of the first half of a head and row i of the second lie side by
+// side, since it rotates neighbours, and not halves as Hugging Face does.
 func (g *ggufRows) row(r int) int {
 	head, in, half := r/g.head, r%g.head, g.head/2
 	return head*g.head + in%half*2 + in/half
@@ -293,7 +303,8 @@ func (m *ggufModel) factors(name string) ([]float64, error) {
 	}
 	t := m.Tensors[i]
 	if len(t.Shape) != 1 || t.Type.Name != "F32" || t.Shape[0] > maxHeadDim {
-		return nil, fmt.Errorf("tensor %s: expected a list of at most %d F32, found %s of shape %v", quote(name), maxHeadDim, t.Type.Name, t.Shape)
+		return nil, fmt.Errorf("tensor %s: expected a list of at most %d F32, found %s of shape %v", quote(name),
+			maxHeadDim, t.Type.Name, t.Shape)
 	}
 	f, err := files.Open(m.path)
 	if err != nil {
@@ -311,7 +322,8 @@ func (m *ggufModel) factors(name string) ([]float64, error) {
 	return list, nil
 }
 
-// readFile reads a file of a model directory, or what stands for it in a GGUF file. One that is not there is fs.ErrNotExist.
+// readFile reads a file of a model directory, or what stands for it in a GGUF file. One that is not there is
+// fs.ErrNotExist.
 func readFile(model, name string, most int64) ([]byte, error) {
 	if !IsGGUF(model) {
 		return files.Read(filepath.Join(model, name), most)
@@ -327,7 +339,8 @@ func readFile(model, name string, most int64) ([]byte, error) {
 	return data, err
 }
 
-// ReadFile reads one of the small text files of a model, a directory or a GGUF file. One that is not there is fs.ErrNotExist.
+// ReadFile reads one of the small text files of a model, a directory or a GGUF file. One that is not there is
+// fs.ErrNotExist.
 func ReadFile(model, name string, most int64) ([]byte, error) { return readFile(model, name, most) }
 
 // PathOf names a file of a model for a message.
@@ -362,8 +375,8 @@ func (m *ggufModel) file(name string, most int64) ([]byte, error) {
 	}
 }
 
-// beside is the directory whose tokenizer is used instead of the file's own: one named as the file without .gguf, or the file's
-// own directory where the metadata have no tokenizer that can be read. "" is the metadata.
+// beside is the directory whose tokenizer is used instead of the file's own: one named as the file without .gguf, or
+// the file's own directory where the metadata have no tokenizer that can be read. "" is the metadata.
 func (m *ggufModel) beside() string {
 	has := func(dir string) bool {
 		info, err := os.Stat(filepath.Join(dir, tokenizerFile))

@@ -62,7 +62,10 @@ func (m *ggufModel) config() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &metaFields{ggufModel: m, name: name, values: map[string]any{"model_type": m.arch.modelType, "dtype": "float32"}}
+	f := &metaFields{ggufModel: m, name: name, values: map[string]any{
+		"model_type": m.arch.modelType,
+		"dtype":      "float32",
+	}}
 	f.sizes()
 	f.rest()
 	if f.err == nil {
@@ -84,7 +87,8 @@ func (f *metaFields) sizes() {
 	f.integer("attention.head_count_kv", "num_key_value_heads")
 	if k, found := f.integer("attention.key_length", "head_dim"); found {
 		if v, found := f.integer("attention.value_length", ""); found && v != k {
-			f.take(fmt.Errorf("%s.attention.value_length %d is not attention.key_length %d, which is not supported", f.name, v, k))
+			f.take(fmt.Errorf("%s.attention.value_length %d is not attention.key_length %d, which is not supported",
+				f.name, v, k))
 		}
 	} else if heads > 0 {
 		f.values["head_dim"] = f.needed("embedding_length", "") / heads
@@ -116,13 +120,17 @@ func (f *metaFields) rest() {
 		}
 		f.values["query_pre_attn_scalar"] = scalar
 	}
-	if n, found := f.integer("attention.sliding_window", ""); found && n > 0 && f.arch.modelType != "qwen2" && f.arch.modelType != "qwen3" {
+	if n, found := f.integer("attention.sliding_window", ""); found && n > 0 && f.arch.modelType != "qwen2" &&
+		f.arch.modelType != "qwen3" {
 		f.values["sliding_window"] = n
 		if f.arch.modelType == "llama" {
 			f.values["model_type"] = "mistral" // the same model, whose attention slides
 		}
 	}
-	for into, key := range map[string]string{"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"} {
+	for into, key := range map[string]string{
+		"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id",
+		"pad_token_id": "padding_token_id",
+	} {
 		f.values[into] = nil // where the file is silent the family's default would be another model's token
 		id, found, err := f.Meta.Int("tokenizer.ggml." + key)
 		f.take(err)
@@ -155,7 +163,8 @@ func (f *metaFields) rope() {
 	f.take(err)
 	switch {
 	case short != nil:
-		// Factors by which frequencies are divided: Llama 3.1's, for every length, and Phi-3's, within the original context.
+		// Factors by which frequencies are divided: Llama 3.1's, for every length, and Phi-3's, within the original
+		// context.
 		scaling = map[string]any{"rope_type": "longrope", "short_factor": short}
 		if f.arch.modelType == "phi3" {
 			scaling["long_factor"] = long

@@ -15,14 +15,17 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint/gguf/gguftest"
 )
 
-// ggufKeys are the metadata of a small Llama with a tokenizer of kind gpt2, and what is changed of them; nil takes a key out.
+// ggufKeys are the metadata of a small Llama with a tokenizer of kind gpt2, and what is changed of them; nil takes a
+// key out.
 func ggufKeys(change map[string]any) map[string]any {
 	keys := map[string]any{
-		"general.architecture": "llama", "llama.block_count": 1, "llama.context_length": 64, "llama.embedding_length": 4,
+		"general.architecture": "llama", "llama.block_count": 1, "llama.context_length": 64,
+		"llama.embedding_length":    4,
 		"llama.feed_forward_length": 8, "llama.attention.head_count": 2, "llama.attention.layer_norm_rms_epsilon": 1e-5,
 		"llama.rope.freq_base": 5e5, "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",
 		"tokenizer.ggml.tokens": []string{"a", "b", "ab", "<|end|>"}, "tokenizer.ggml.token_type": []int{1, 1, 1, 3},
-		"tokenizer.ggml.merges": []string{"a b"}, "tokenizer.ggml.eos_token_id": 2, "tokenizer.chat_template": "{{ messages[0].content }}",
+		"tokenizer.ggml.merges": []string{"a b"}, "tokenizer.ggml.eos_token_id": 2,
+		"tokenizer.chat_template": "{{ messages[0].content }}",
 	}
 	for k, v := range change {
 		if v == nil {
@@ -72,13 +75,18 @@ func ggufFile(t testing.TB, data []byte) string {
 }
 
 func TestGGUFConfig(t *testing.T) {
-	path := ggufFile(t, ggufBytes(ggufKeys(map[string]any{"llama.attention.head_count_kv": 1, "llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0})))
+	path := ggufFile(t, ggufBytes(ggufKeys(map[string]any{
+		"llama.attention.head_count_kv": 1,
+		"llama.rope.scaling.type":       "linear", "llama.rope.scaling.factor": 4.0,
+	})))
 	cfg, err := ReadConfig(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.ModelType != "llama" || cfg.VocabSize != 4 || cfg.HiddenSize != 4 || cfg.HeadDim != 2 || cfg.NumKVHeads != 1 || !cfg.TieEmbeddings ||
-		cfg.RopeTheta != 5e5 || cfg.BOS != nil || cfg.RopeScaling == nil || cfg.RopeScaling.Factor != 4 || cfg.RMSNormEps != float64(float32(1e-5)) {
+	if cfg.ModelType != "llama" || cfg.VocabSize != 4 || cfg.HiddenSize != 4 || cfg.HeadDim != 2 ||
+		cfg.NumKVHeads != 1 || !cfg.TieEmbeddings ||
+		cfg.RopeTheta != 5e5 || cfg.BOS != nil || cfg.RopeScaling == nil || cfg.RopeScaling.Factor != 4 ||
+		cfg.RMSNormEps != float64(float32(1e-5)) {
 		t.Errorf("%+v", cfg)
 	}
 	ends, err := EndTokens(path, cfg)
@@ -116,33 +124,127 @@ func TestGGUFRefused(t *testing.T) {
 		more   []string
 		want   []string
 	}{
-		{"architecture", map[string]any{"general.architecture": "mamba"}, nil, []string{"general.architecture", `"mamba"`, "gemma2, llama"}},
+		{
+			"architecture",
+			map[string]any{"general.architecture": "mamba"},
+			nil,
+			[]string{"general.architecture", `"mamba"`, "gemma2, llama"},
+		},
 		{"no architecture", map[string]any{"general.architecture": nil}, nil, []string{"general.architecture"}},
-		{"architecture no text", map[string]any{"general.architecture": 1}, nil, []string{"general.architecture", "expected a text, found 1"}},
+		{
+			"architecture no text",
+			map[string]any{"general.architecture": 1},
+			nil,
+			[]string{"general.architecture", "expected a text, found 1"},
+		},
 		{"part", map[string]any{"split.count": 3}, nil, []string{"split.count", "one of 3 parts"}},
-		{"experts", map[string]any{"llama.expert_count": 8}, nil, []string{"llama.expert_count", "mixtures of experts"}},
+		{
+			"experts",
+			map[string]any{"llama.expert_count": 8},
+			nil,
+			[]string{"llama.expert_count", "mixtures of experts"},
+		},
 		{"no layers", map[string]any{"llama.block_count": nil}, nil, []string{"llama.block_count is missing"}},
-		{"layers of text", map[string]any{"llama.block_count": "1"}, nil, []string{"llama.block_count", `found the text "1"`}},
-		{"layers without end", map[string]any{"llama.block_count": 1 << 30}, nil, []string{"num_hidden_layers", "from 1 to 1000"}},
+		{
+			"layers of text",
+			map[string]any{"llama.block_count": "1"},
+			nil,
+			[]string{"llama.block_count", `found the text "1"`},
+		},
+		{
+			"layers without end",
+			map[string]any{"llama.block_count": 1 << 30},
+			nil,
+			[]string{"num_hidden_layers", "from 1 to 1000"},
+		},
 		{"no heads", map[string]any{"llama.attention.head_count": 0}, nil, []string{"num_attention_heads"}},
-		{"values of another size", map[string]any{"llama.attention.key_length": 2, "llama.attention.value_length": 4}, nil, []string{"value_length 4"}},
-		{"no epsilon", map[string]any{"llama.attention.layer_norm_rms_epsilon": nil}, nil, []string{"layer_norm_rms_epsilon is missing"}},
+		{
+			"values of another size",
+			map[string]any{"llama.attention.key_length": 2, "llama.attention.value_length": 4},
+			nil,
+			[]string{"value_length 4"},
+		},
+		{
+			"no epsilon",
+			map[string]any{"llama.attention.layer_norm_rms_epsilon": nil},
+			nil,
+			[]string{"layer_norm_rms_epsilon is missing"},
+		},
 		{"another vocabulary", map[string]any{"llama.vocab_size": 9}, nil, []string{"vocab_size is 9", "has 4 rows"}},
-		{"scaling", map[string]any{"llama.rope.scaling.type": "longrope"}, nil, []string{"rope.scaling.type", `"longrope"`}},
-		{"factors of another number", nil, []string{"rope_freqs.weight"}, []string{"short_factor", "expected 1 numbers"}},
-		{"kind of tokenizer", map[string]any{"tokenizer.ggml.model": "rwkv"}, nil, []string{"tokenizer.ggml.model", `"rwkv"`, "tokenizer.json"}},
+		{
+			"scaling",
+			map[string]any{"llama.rope.scaling.type": "longrope"},
+			nil,
+			[]string{"rope.scaling.type", `"longrope"`},
+		},
+		{
+			"factors of another number", nil,
+			[]string{"rope_freqs.weight"},
+			[]string{"short_factor", "expected 1 numbers"},
+		},
+		{
+			"kind of tokenizer",
+			map[string]any{"tokenizer.ggml.model": "rwkv"},
+			nil,
+			[]string{"tokenizer.ggml.model", `"rwkv"`, "tokenizer.json"},
+		},
 		{"no tokenizer", map[string]any{"tokenizer.ggml.model": nil}, nil, []string{"no tokenizer", "tokenizer.json"}},
-		{"no pre-tokenizer", map[string]any{"tokenizer.ggml.pre": nil}, nil, []string{"tokenizer.ggml.pre", "missing", "smollm", "tokenizer.json"}},
-		{"pre-tokenizer", map[string]any{"tokenizer.ggml.pre": "other"}, nil, []string{"tokenizer.ggml.pre", `"other"`}},
-		{"no tokens", map[string]any{"tokenizer.ggml.tokens": nil}, nil, []string{"tokenizer.ggml.tokens", "no tokens"}},
-		{"a token twice", map[string]any{"tokenizer.ggml.tokens": []string{"a", "b", "ab", "a"}}, nil, []string{"tokens 0 and 3 are the same"}},
-		{"types of others", map[string]any{"tokenizer.ggml.token_type": []int{1}}, nil, []string{"1 types for 4 tokens"}},
+		{
+			"no pre-tokenizer",
+			map[string]any{"tokenizer.ggml.pre": nil},
+			nil,
+			[]string{"tokenizer.ggml.pre", "missing", "smollm", "tokenizer.json"},
+		},
+		{
+			"pre-tokenizer",
+			map[string]any{"tokenizer.ggml.pre": "other"},
+			nil,
+			[]string{"tokenizer.ggml.pre", `"other"`},
+		},
+		{
+			"no tokens",
+			map[string]any{"tokenizer.ggml.tokens": nil},
+			nil,
+			[]string{"tokenizer.ggml.tokens", "no tokens"},
+		},
+		{
+			"a token twice",
+			map[string]any{"tokenizer.ggml.tokens": []string{"a", "b", "ab", "a"}},
+			nil,
+			[]string{"tokens 0 and 3 are the same"},
+		},
+		{
+			"types of others",
+			map[string]any{"tokenizer.ggml.token_type": []int{1}},
+			nil,
+			[]string{"1 types for 4 tokens"},
+		},
 		{"no merges", map[string]any{"tokenizer.ggml.merges": nil}, nil, []string{"tokenizer.ggml.merges", "missing"}},
-		{"merge of three", map[string]any{"tokenizer.ggml.merges": []string{"a b c"}}, nil, []string{"merge 0", `"a b c"`}},
-		{"merge of no token", map[string]any{"tokenizer.ggml.merges": []string{"b b"}}, nil, []string{"merge 0", `"bb"`, "no token"}},
+		{
+			"merge of three",
+			map[string]any{"tokenizer.ggml.merges": []string{"a b c"}},
+			nil,
+			[]string{"merge 0", `"a b c"`},
+		},
+		{
+			"merge of no token",
+			map[string]any{"tokenizer.ggml.merges": []string{"b b"}},
+			nil,
+			[]string{"merge 0", `"bb"`, "no token"},
+		},
 		{"token beyond", map[string]any{"tokenizer.ggml.eos_token_id": 9}, nil, []string{"9", "beyond"}},
-		{"BOS that is not there", map[string]any{"tokenizer.ggml.add_bos_token": true}, nil, []string{"bos_token_id is missing"}},
-		{"no scores", map[string]any{"tokenizer.ggml.model": "llama", "tokenizer.ggml.merges": nil}, nil, []string{"tokenizer.ggml.scores", "0 scores for 4 tokens"}},
+		{
+			"BOS that is not there",
+			map[string]any{"tokenizer.ggml.add_bos_token": true},
+			nil,
+			[]string{"bos_token_id is missing"},
+		},
+		{
+			"no scores",
+			map[string]any{"tokenizer.ggml.model": "llama", "tokenizer.ggml.merges": nil},
+			nil,
+			[]string{"tokenizer.ggml.scores", "0 scores for 4 tokens"},
+		},
 	} {
 		path := ggufFile(t, ggufBytes(ggufKeys(c.change), c.more...))
 		if err := readAll(path); err != nil {
@@ -181,8 +283,8 @@ func readAll(path string) error {
 	return w.Close()
 }
 
-// TestGGUFBeside takes the tokenizer from a directory beside the file: one of the file's name always, the file's own directory
-// where the metadata have none.
+// TestGGUFBeside takes the tokenizer from a directory beside the file: one of the file's name always, the file's own
+// directory where the metadata have none.
 func TestGGUFBeside(t *testing.T) {
 	const other = `{"model":{"type":"BPE","vocab":{"x":0},"merges":[]}}`
 	path := ggufFile(t, ggufBytes(ggufKeys(nil)))
@@ -205,7 +307,8 @@ func TestGGUFBeside(t *testing.T) {
 	if got := from(path); got == other {
 		t.Error("the tokenizer of the file's directory was used, though the file has its own")
 	}
-	if err := os.WriteFile(path, ggufBytes(ggufKeys(map[string]any{"tokenizer.ggml.pre": "other"})), 0o600); err != nil {
+	if err := os.WriteFile(path, ggufBytes(ggufKeys(map[string]any{"tokenizer.ggml.pre": "other"})),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := from(path); got != other {

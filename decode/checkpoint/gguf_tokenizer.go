@@ -68,7 +68,8 @@ var preTokenizers = map[string]preTokenizer{
 	"gpt-4o":           {split: splitGPT4o},
 }
 
-// sentenceKind is how a tokenizer of kind llama (sentencepiece) treats spaces; nothing in the file says it, the architecture does.
+// sentenceKind is how a tokenizer of kind llama (sentencepiece) treats spaces; nothing in the file says it, the
+// architecture does.
 type sentenceKind int
 
 const (
@@ -91,7 +92,8 @@ func (m *ggufModel) noTokenizer() error {
 		return nil
 	case "gpt2":
 	default:
-		return fmt.Errorf("%s: %s is not supported; supported are gpt2 and llama: %s", ggufModelKey, quote(kind), advice)
+		return fmt.Errorf("%s: %s is not supported; supported are gpt2 and llama: %s", ggufModelKey, quote(kind),
+			advice)
 	}
 	pre, err := m.Meta.Text(ggufPreKey)
 	if err != nil {
@@ -104,7 +106,8 @@ func (m *ggufModel) noTokenizer() error {
 	if pre == "" {
 		found = "the key is missing, as in files of before May 2024, and with it how numbers and words are cut"
 	}
-	return fmt.Errorf("%s: %s; supported are %s: %s", ggufPreKey, found, strings.Join(slices.Sorted(maps.Keys(preTokenizers)), ", "), advice)
+	return fmt.Errorf("%s: %s; supported are %s: %s", ggufPreKey, found,
+		strings.Join(slices.Sorted(maps.Keys(preTokenizers)), ", "), advice)
 }
 
 // ggufVocab is the vocabulary of a file.
@@ -137,7 +140,8 @@ func (m *ggufModel) vocab() (*ggufVocab, error) {
 		// Tokens of spaces alone are stored as such, and found in a text whose spaces were replaced.
 		v.tokens = slices.Clone(tokens)
 		for i, t := range v.tokens {
-			if spelled := strings.ReplaceAll(t, " ", "\u2581"); strings.Trim(t, " ") == "" && !slices.Contains(tokens, spelled) {
+			if spelled := strings.ReplaceAll(t, " ", "\u2581"); strings.Trim(t, " ") == "" &&
+				!slices.Contains(tokens, spelled) {
 				v.tokens[i] = spelled
 			}
 		}
@@ -166,7 +170,10 @@ func (m *ggufModel) token(v *ggufVocab, key string) (string, error) {
 // special are the named tokens that tokenizers of Hugging Face have too.
 func (m *ggufModel) special(v *ggufVocab) (map[string]string, error) {
 	named := map[string]string{}
-	for name, key := range map[string]string{"bos_token": "bos_token_id", "eos_token": "eos_token_id", "unk_token": "unknown_token_id", "pad_token": "padding_token_id"} {
+	for name, key := range map[string]string{
+		"bos_token": "bos_token_id", "eos_token": "eos_token_id",
+		"unk_token": "unknown_token_id", "pad_token": "padding_token_id",
+	} {
 		text, err := m.token(v, "tokenizer.ggml."+key)
 		if err != nil {
 			return nil, err
@@ -227,8 +234,8 @@ func (m *ggufModel) template(into map[string]any) error {
 	return err
 }
 
-// withTemplate is the tokenizer_config.json of the directory beside the file, with the chat template of the metadata where that
-// directory has none.
+// withTemplate is the tokenizer_config.json of the directory beside the file, with the chat template of the metadata
+// where that directory has none.
 func (m *ggufModel) withTemplate(beside string, data []byte) ([]byte, error) {
 	values := map[string]any{}
 	if data != nil {
@@ -243,7 +250,8 @@ func (m *ggufModel) withTemplate(beside string, data []byte) ([]byte, error) {
 			return data, nil
 		}
 	}
-	if _, err := files.Read(filepath.Join(beside, "chat_template.jinja"), maxConfigBytes); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := files.Read(filepath.Join(beside, "chat_template.jinja"), maxConfigBytes); !errors.Is(err,
+		fs.ErrNotExist) {
 		return json.Marshal(values)
 	}
 	if err := m.template(values); err != nil {
@@ -252,9 +260,12 @@ func (m *ggufModel) withTemplate(beside string, data []byte) ([]byte, error) {
 	return json.Marshal(values)
 }
 
-// ggufEnds are control tokens that end a text or a turn in some family; the metadata name one or two, and chats of some models
-// end with another.
-var ggufEnds = []string{"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>"}
+// ggufEnds are control tokens that end a text or a turn in some family; the metadata name one or two, and chats of some
+// models end with another.
+var ggufEnds = []string{
+	"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>",
+	"<|end_of_text|>",
+}
 
 // generation is what generation_config.json would say: the end tokens.
 func (m *ggufModel) generation() ([]byte, error) {
@@ -447,7 +458,10 @@ func (m *ggufModel) byteLevel(v *ggufVocab) (*tokenizerParts, error) {
 	return &tokenizerParts{
 		Pre:     part("Sequence", "pretokenizers", steps),
 		Decoder: part("ByteLevel", "add_prefix_space", true, "trim_offsets", true, "use_regex", true),
-		Model:   bpe{Type: "BPE", Prefix: &none, Suffix: &none, IgnoreMerges: cut.ignoreMerges, Vocab: v.ids, Merges: merges},
+		Model: bpe{
+			Type: "BPE", Prefix: &none, Suffix: &none, IgnoreMerges: cut.ignoreMerges, Vocab: v.ids,
+			Merges: merges,
+		},
 	}, nil
 }
 
@@ -464,7 +478,8 @@ func (m *ggufModel) merges(v *ggufVocab) ([][2]string, error) {
 	for i, line := range lines {
 		left, right, ok := strings.Cut(line, " ")
 		if !ok || left == "" || right == "" || strings.Contains(right, " ") {
-			return nil, fmt.Errorf("%s: merge %d is %s; expected two pieces with a space between them", ggufMergesKey, i, quote(line))
+			return nil, fmt.Errorf("%s: merge %d is %s; expected two pieces with a space between them", ggufMergesKey,
+				i, quote(line))
 		}
 		for _, piece := range []string{left, right, left + right} {
 			if _, ok := v.ids[piece]; !ok {
@@ -500,7 +515,10 @@ func (m *ggufModel) sentencePiece(v *ggufVocab) (*tokenizerParts, error) {
 	}
 	const space = "\u2581"
 	spaces := part("Replace", "pattern", pattern("String", " "), "content", space)
-	decoders := []any{part("Replace", "pattern", pattern("String", space), "content", " "), part("ByteFallback"), part("Fuse")}
+	decoders := []any{
+		part("Replace", "pattern", pattern("String", space), "content", " "), part("ByteFallback"),
+		part("Fuse"),
+	}
 	t := &tokenizerParts{Model: model}
 	switch {
 	case m.arch.sentence == sentenceGemma:
@@ -521,8 +539,8 @@ func (m *ggufModel) sentencePiece(v *ggufVocab) (*tokenizerParts, error) {
 	return t, nil
 }
 
-// derivedMerges are the merges that lead to each token from two shorter ones, the best score first. Gemma's scores do not follow
-// its merges; the order of its tokens does.
+// derivedMerges are the merges that lead to each token from two shorter ones, the best score first. Gemma's scores do
+// not follow its merges; the order of its tokens does.
 func (m *ggufModel) derivedMerges(v *ggufVocab) ([][2]string, error) {
 	scores, err := m.Meta.Floats(ggufScoresKey)
 	if err != nil {
@@ -576,8 +594,8 @@ func (m *ggufModel) derivedMerges(v *ggufVocab) ([][2]string, error) {
 	return merges, nil
 }
 
-// Bounds on the work of derivedMerges: the characters of a token that merges lead to, since a longer one would take the square of
-// its length, and the merges. Gemma's tokens have 31 characters at most, and half a million merges.
+// Bounds on the work of derivedMerges: the characters of a token that merges lead to, since a longer one would take the
+// square of its length, and the merges. Gemma's tokens have 31 characters at most, and half a million merges.
 const (
 	maxPiece  = 128
 	maxMerges = 1 << 22

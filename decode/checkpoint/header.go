@@ -63,9 +63,11 @@ func checkLayout(entries []entry, dataLen int64) error {
 	for _, e := range entries {
 		switch {
 		case e.begin > at:
-			return fmt.Errorf("tensor %s: data begins at offset %d, %d bytes after the end of the tensor before it", quote(e.name), e.begin, e.begin-at)
+			return fmt.Errorf("tensor %s: data begins at offset %d, %d bytes after the end of the tensor before it",
+				quote(e.name), e.begin, e.begin-at)
 		case e.begin < at:
-			return fmt.Errorf("tensor %s: data begins at offset %d and overlaps the tensor before it, which ends at %d", quote(e.name), e.begin, at)
+			return fmt.Errorf("tensor %s: data begins at offset %d and overlaps the tensor before it, which ends at %d",
+				quote(e.name), e.begin, at)
 		case e.end > dataLen:
 			return fmt.Errorf("tensor %s: data ends at offset %d, but the file holds only %d bytes of data; it is cut short, download it again", quote(e.name), e.end, dataLen)
 		}
@@ -240,7 +242,8 @@ func (e entry) checkLength() error {
 		return fmt.Errorf("shape %v of %s has more bytes than can be counted", e.shape, e.dtype)
 	}
 	if want := elements * size; want != e.end-e.begin {
-		return fmt.Errorf("shape %v of %s needs %d bytes, but data_offsets [%d, %d] hold %d", e.shape, e.dtype, want, e.begin, e.end, e.end-e.begin)
+		return fmt.Errorf("shape %v of %s needs %d bytes, but data_offsets [%d, %d] hold %d", e.shape, e.dtype, want,
+			e.begin, e.end, e.end-e.begin)
 	}
 	return nil
 }

@@ -63,7 +63,8 @@ func checkJSON(data []byte) error {
 			// The decoder hands out nothing but strings where a key must stand.
 			key, _ := tok.(string)
 			if !open[n-1].add(key) {
-				return fmt.Errorf("key %s stands twice in one object (the second at %s)", quote(key), place(data, dec.InputOffset()))
+				return fmt.Errorf("key %s stands twice in one object (the second at %s)", quote(key),
+					place(data, dec.InputOffset()))
 			}
 			continue
 		}

@@ -14,9 +14,9 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint/half"
 )
 
-// A quantised checkpoint stores the weight of a Linear in several tensors: integers, scales, zero points. Each such weight is made a
-// packed Tensor of the weight's own name, which decodes it row by row to the numbers that transformers (or the package that wrote
-// it) dequantises it to; what the rest of the program sees is an ordinary checkpoint.
+// A quantised checkpoint stores the weight of a Linear in several tensors: integers, scales, zero points. Each such
+// weight is made a packed Tensor of the weight's own name, which decodes it row by row to the numbers that transformers
+// (or the package that wrote it) dequantises it to; what the rest of the program sees is an ordinary checkpoint.
 
 // quantizer knows one way to store weights.
 type quantizer interface {
@@ -54,7 +54,8 @@ func parseQuantization(f *fields) (q quantizer, notes []string) {
 	}
 	build, ok := quantizers[method]
 	if !ok {
-		sub.fail("quant_method", "%s is not supported; supported are %s, and GGUF files: use one of those, or the model's unquantised version",
+		sub.fail("quant_method",
+			"%s is not supported; supported are %s, and GGUF files: use one of those, or the model's unquantised version",
 			quote(method), strings.Join(slices.Sorted(maps.Keys(quantizers)), ", "))
 		f.take(sub)
 		return nil, nil
@@ -114,7 +115,10 @@ func (w *Weights) unpack(q quantizer) error {
 			delete(w.tensors, n)
 		}
 		weight := module + ".weight"
-		w.tensors[weight] = Tensor{Name: weight, DType: m.dtype, Shape: []int{m.rows, m.columns}, shard: t.shard, packed: m}
+		w.tensors[weight] = Tensor{
+			Name: weight, DType: m.dtype, Shape: []int{m.rows, m.columns}, shard: t.shard,
+			packed: m,
+		}
 	}
 	return nil
 }
@@ -235,7 +239,8 @@ func (t Tensor) at(i int) float32 {
 func (t Tensor) word(i int) uint32 { return binary.LittleEndian.Uint32(t.Data[4*i:]) }
 
 // affine decodes (code - zero) * scale, a block of the scales at a time. zero is nil where there is none.
-func affine(scales grid, columns int, code func(r, c int) int, zero func(r, block int) int) func(dst []float32, r, from int) {
+func affine(scales grid, columns int, code func(r, c int) int, zero func(r, block int) int) func(dst []float32, r,
+	from int) {
 	return func(dst []float32, r, from int) {
 		for c := from; c < from+len(dst); {
 			end := min(scales.until(c, columns), from+len(dst))

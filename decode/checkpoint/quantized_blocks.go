@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// compressedTensors is the format of llm-compressor and vLLM: integers packed into words, or 8 bits each, or F8_E4M3, with scales by
-// tensor, row, group of columns or block.
+// compressedTensors is the format of llm-compressor and vLLM: integers packed into words, or 8 bits each, or F8_E4M3,
+// with scales by tensor, row, group of columns or block.
 type compressedTensors struct {
 	packed     bool   // format pack-quantized
 	bits       []int  // of the groups of the config
@@ -52,7 +52,8 @@ func newCompressedTensors(f *fields) (quantizer, []string) {
 			q.packed = true
 		case "int-quantized", "float-quantized", "naive-quantized", "dense", "mixed-precision", "":
 		default:
-			f.fail("format", "%s is not supported for compressed-tensors; supported are pack-quantized, int-quantized, float-quantized and naive-quantized", quote(format))
+			f.fail("format",
+				"%s is not supported for compressed-tensors; supported are pack-quantized, int-quantized, float-quantized and naive-quantized", quote(format))
 		}
 	}
 	if isSet(f.values["transform_config"]) {
@@ -122,7 +123,10 @@ func (q compressedTensors) weight(p *parts) (*matrix, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &matrix{name: "compressed-tensors float8", sources: []Tensor{weight, scales.t}, rows: rows, columns: columns, dtype: scales.t.DType}
+	m := &matrix{
+		name: "compressed-tensors float8", sources: []Tensor{weight, scales.t}, rows: rows, columns: columns,
+		dtype: scales.t.DType,
+	}
 	if weight.DType == "F8_E4M3" {
 		m.row = scaledFloat8(weight, scales, columns)
 		return m, nil
@@ -150,8 +154,8 @@ func scaledFloat8(weight Tensor, scales grid, columns int) func(dst []float32, r
 	}
 }
 
-// unpacked is a weight of format pack-quantized: weight_packed [rows, columns*bits/32], a row's integers one after the other from the
-// lowest bits on, plus half their range.
+// unpacked is a weight of format pack-quantized: weight_packed [rows, columns*bits/32], a row's integers one after the
+// other from the lowest bits on, plus half their range.
 func (q compressedTensors) unpacked(p *parts) (*matrix, error) {
 	weight := p.take(".weight_packed", 2, "I32")
 	shape := p.shaped(".weight_shape", []int{2}, "I64", "I32")
@@ -166,7 +170,8 @@ func (q compressedTensors) unpacked(p *parts) (*matrix, error) {
 	if shape.DType == "I64" {
 		rows, columns = wholeNumber(binary.LittleEndian.Uint64(data)), wholeNumber(binary.LittleEndian.Uint64(data[8:]))
 	} else {
-		rows, columns = wholeNumber(uint64(binary.LittleEndian.Uint32(data))), wholeNumber(uint64(binary.LittleEndian.Uint32(data[4:])))
+		rows, columns = wholeNumber(uint64(binary.LittleEndian.Uint32(data))),
+			wholeNumber(uint64(binary.LittleEndian.Uint32(data[4:])))
 	}
 	bits := 0
 	for _, b := range q.bits {
@@ -194,7 +199,8 @@ func (q compressedTensors) unpacked(p *parts) (*matrix, error) {
 		m.sources = append(m.sources, zeros)
 		zero = func(r, block int) int { return int(zeros.word(r/per*scales.across+block)>>(r%per*bits)&mask) - offset }
 	} else if q.asymmetric && len(q.bits) == 1 {
-		return nil, fmt.Errorf("tensor %s is missing, and the scheme is not symmetric", quote(p.module+".weight_zero_point"))
+		return nil, fmt.Errorf("tensor %s is missing, and the scheme is not symmetric",
+			quote(p.module+".weight_zero_point"))
 	}
 	m.row = affine(scales, columns, code, zero)
 	return m, p.err
@@ -221,17 +227,20 @@ func (p *parts) scales(end string, rows, columns int, block [2]int) (grid, error
 	switch n := len(t.Shape); {
 	case t.Elements() == 1:
 		return g, nil
-	case n == 2 && block[0] > 0 && t.Shape[0] == (rows+block[0]-1)/block[0] && t.Shape[1] == (columns+block[1]-1)/block[1]:
+	case n == 2 && block[0] > 0 && t.Shape[0] == (rows+block[0]-1)/block[0] &&
+		t.Shape[1] == (columns+block[1]-1)/block[1]:
 		g.high, g.wide, g.across = block[0], block[1], t.Shape[1]
 		return g, nil
-	case (n == 2 && t.Shape[1] > 0 && columns%t.Shape[1] == 0 || n == 1) && t.Shape[0] == rows && rows > 0 && columns > 0:
+	case (n == 2 && t.Shape[1] > 0 && columns%t.Shape[1] == 0 || n == 1) && t.Shape[0] == rows && rows > 0 &&
+		columns > 0:
 		g.high = 1
 		if n == 2 {
 			g.across, g.wide = t.Shape[1], columns/t.Shape[1]
 		}
 		return g, nil
 	}
-	return grid{}, fmt.Errorf("tensor %s has shape %v, which is not that of scales by tensor, row, group or block of a weight [%d %d]", quote(t.Name), t.Shape, rows, columns)
+	return grid{},
+		fmt.Errorf("tensor %s has shape %v, which is not that of scales by tensor, row, group or block of a weight [%d %d]", quote(t.Name), t.Shape, rows, columns)
 }
 
 // fp8 is DeepSeek's format: F8_E4M3 with a scale for each block of 128 x 128 or so.
@@ -244,7 +253,8 @@ func newFP8(f *fields) (quantizer, []string) {
 	}
 	shape := f.numbers("weight_block_size", 1, maxIntermediate)
 	if f.err == nil && len(shape) != 2 {
-		f.fail("weight_block_size", "FP8 without scales by blocks is not supported: expected two numbers, found %d", len(shape))
+		f.fail("weight_block_size", "FP8 without scales by blocks is not supported: expected two numbers, found %d",
+			len(shape))
 		return q, nil
 	}
 	if len(shape) == 2 {
@@ -264,8 +274,14 @@ func (q fp8) weight(p *parts) (*matrix, error) {
 		return nil, p.err
 	}
 	rows, columns := weight.Shape[0], weight.Shape[1]
-	scales := p.shaped(".weight_scale_inv", []int{(rows + q.block[0] - 1) / q.block[0], (columns + q.block[1] - 1) / q.block[1]}, scaleTypes...)
+	scales := p.shaped(".weight_scale_inv", []int{
+		(rows + q.block[0] - 1) / q.block[0],
+		(columns + q.block[1] - 1) / q.block[1],
+	}, scaleTypes...)
 	g := grid{t: scales, across: (columns + q.block[1] - 1) / q.block[1], high: q.block[0], wide: q.block[1]}
 	// transformers multiplies in float32 and rounds to what the model computes in, as is done here at load.
-	return &matrix{name: q.String(), sources: []Tensor{weight, scales}, rows: rows, columns: columns, dtype: F32, row: scaledFloat8(weight, g, columns)}, nil
+	return &matrix{
+		name: q.String(), sources: []Tensor{weight, scales}, rows: rows, columns: columns, dtype: F32,
+		row: scaledFloat8(weight, g, columns),
+	}, nil
 }

@@ -5,14 +5,16 @@ import (
 	"math"
 )
 
-// bitsAndBytes is the format of bitsandbytes: nf4 in blocks with the largest magnitude of each, or int8 with that of each row.
+// bitsAndBytes is the format of bitsandbytes: nf4 in blocks with the largest magnitude of each, or int8 with that of
+// each row.
 type bitsAndBytes struct{ four bool }
 
 func newBitsAndBytes(f *fields) (quantizer, []string) {
 	q := bitsAndBytes{four: f.boolean("load_in_4bit", f.boolean("_load_in_4bit", false))}
 	if q.four {
 		if kind := f.text("bnb_4bit_quant_type", "fp4"); kind != "nf4" {
-			f.fail("bnb_4bit_quant_type", "%s is not supported for bitsandbytes; supported are nf4 and int8", quote(kind))
+			f.fail("bnb_4bit_quant_type", "%s is not supported for bitsandbytes; supported are nf4 and int8",
+				quote(kind))
 		}
 		return q, nil
 	}
@@ -54,7 +56,8 @@ func (q bitsAndBytes) int8(p *parts) (*matrix, error) {
 			return nil, err
 		}
 		if len(data) != 1 || data[0] != 0 {
-			return nil, fmt.Errorf("tensor %s: only weights in rows (0) are supported, found %v", quote(format.Name), data[:min(len(data), 4)])
+			return nil, fmt.Errorf("tensor %s: only weights in rows (0) are supported, found %v", quote(format.Name),
+				data[:min(len(data), 4)])
 		}
 	}
 	rows, columns := weight.Shape[0], weight.Shape[1]
@@ -73,15 +76,17 @@ func (q bitsAndBytes) int8(p *parts) (*matrix, error) {
 
 // nf4Levels are the sixteen values of nf4, quantiles of the normal distribution (Dettmers et al., 2023).
 var nf4Levels = [16]float32{
-	-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0,
-	0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
+	-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+	-0.09105003625154495, 0,
+	0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434,
+	0.5626170039176941, 0.7229568362236023, 1,
 }
 
 // nf4Types are the types that a weight is dequantised to.
 var nf4Types = map[string]DType{"float32": F32, "float16": F16, "bfloat16": BF16}
 
-// nf4 is a weight of 4 bits: bytes of two elements, the first in the high half, a level of nf4 each; the largest magnitude of each block,
-// which may itself be a code of 8 bits in blocks, plus an offset.
+// nf4 is a weight of 4 bits: bytes of two elements, the first in the high half, a level of nf4 each; the largest
+// magnitude of each block, which may itself be a code of 8 bits in blocks, plus an offset.
 func (q bitsAndBytes) nf4(p *parts) (*matrix, error) {
 	stateTensor := p.take(nf4State, 1, "U8")
 	if p.err != nil {
@@ -100,12 +105,14 @@ func (q bitsAndBytes) nf4(p *parts) (*matrix, error) {
 	case len(shape) != 2:
 		return nil, fmt.Errorf("tensor %s: shape has %d numbers; expected two", quote(stateTensor.Name), len(shape))
 	case !known:
-		return nil, fmt.Errorf("tensor %s: dtype %s is not supported; supported are float32, float16 and bfloat16", quote(stateTensor.Name), quote(state.text("dtype", "")))
+		return nil, fmt.Errorf("tensor %s: dtype %s is not supported; supported are float32, float16 and bfloat16",
+			quote(stateTensor.Name), quote(state.text("dtype", "")))
 	}
 	rows, columns := int(shape[0]), int(shape[1])
 	weight, ok := p.optional(".weight") // bytes, whatever type they are stored as
 	if !ok || len(weight.Data) != (rows*columns+1)/2 {
-		return nil, fmt.Errorf("tensor %s has %d bytes; expected %d for shape [%d %d]", quote(p.module+".weight"), len(weight.Data), (rows*columns+1)/2, rows, columns)
+		return nil, fmt.Errorf("tensor %s has %d bytes; expected %d for shape [%d %d]", quote(p.module+".weight"),
+			len(weight.Data), (rows*columns+1)/2, rows, columns)
 	}
 	p.optional(".weight.quant_map")
 	blocks := (rows*columns + block - 1) / block

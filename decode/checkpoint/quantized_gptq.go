@@ -4,9 +4,10 @@ import (
 	"fmt"
 )
 
-// gptq is the format of AutoGPTQ and GPTQModel: qweight [in/per, out] has per integers of consecutive inputs in a word, the lowest
-// bits first; qzeros [groups, out/per] likewise of outputs; scales [groups, out]; g_idx [in] is the group of each input, which is
-// its place divided by the group's size but for activation order. In version 1 zero points are stored less 1.
+// gptq is the format of AutoGPTQ and GPTQModel: qweight [in/per, out] has per integers of consecutive inputs in a word,
+// the lowest bits first; qzeros [groups, out/per] likewise of outputs; scales [groups, out]; g_idx [in] is the group of
+// each input, which is its place divided by the group's size but for activation order. In version 1 zero points are
+// stored less 1.
 type gptq struct {
 	bits, group int // group 0: all inputs
 	version1    bool
@@ -54,7 +55,10 @@ func (q gptq) weight(p *parts) (*matrix, error) {
 	groups := (in + size - 1) / size
 	zeros := p.shaped(".qzeros", []int{groups, (out + per - 1) / per}, "I32")
 	scales := p.shaped(".scales", []int{groups, out}, scaleTypes...)
-	m := &matrix{name: q.String(), sources: []Tensor{weight, zeros, scales}, rows: out, columns: in, dtype: scales.DType}
+	m := &matrix{
+		name: q.String(), sources: []Tensor{weight, zeros, scales}, rows: out, columns: in,
+		dtype: scales.DType,
+	}
 	groupOf := make([]int32, in)
 	for i := range groupOf {
 		groupOf[i] = int32(i / size)
@@ -72,7 +76,8 @@ func (q gptq) weight(p *parts) (*matrix, error) {
 		for i := range groupOf {
 			g := copied.word(i)
 			if g >= uint32(groups) {
-				return nil, fmt.Errorf("tensor %s: input %d is in group %d of %d", quote(index.Name), i, int32(g), groups)
+				return nil, fmt.Errorf("tensor %s: input %d is in group %d of %d", quote(index.Name), i, int32(g),
+					groups)
 			}
 			groupOf[i] = int32(g)
 		}
@@ -101,8 +106,8 @@ func (q gptq) weight(p *parts) (*matrix, error) {
 	return m, nil
 }
 
-// awq is the format of AutoAWQ's GEMM kernels: qweight [in, out/8] and qzeros [groups, out/8] have eight outputs in a word, in an
-// order of their own; scales [groups, out].
+// awq is the format of AutoAWQ's GEMM kernels: qweight [in, out/8] and qzeros [groups, out/8] have eight outputs in a
+// word, in an order of their own; scales [groups, out].
 type awq struct{ group int }
 
 func newAWQ(f *fields) (quantizer, []string) {
@@ -145,7 +150,10 @@ func (q awq) weight(p *parts) (*matrix, error) {
 	field := func(t Tensor, row, output int) int {
 		return int(t.word(row*across+output/8) >> (4 * awqPlace[output%8]) & 15)
 	}
-	m := &matrix{name: q.String(), sources: []Tensor{weight, zeros, scales}, rows: out, columns: in, dtype: scales.DType}
+	m := &matrix{
+		name: q.String(), sources: []Tensor{weight, zeros, scales}, rows: out, columns: in,
+		dtype: scales.DType,
+	}
 	m.row = func(dst []float32, r, from int) {
 		last, zero, scale := -1, 0, float32(0)
 		for i := range dst {

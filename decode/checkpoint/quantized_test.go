@@ -24,26 +24,59 @@ func TestQuantizedRefused(t *testing.T) {
 	}{
 		{dir: "gptq-4", tensor: down + ".qzeros", want: "qzeros\" is missing"},
 		{dir: "gptq-4", tensor: down + ".scales", shape: []int{1, 64}, dtype: "F16", want: "expected [2 32]"},
-		{dir: "gptq-4", tensor: down + ".scales", shape: []int{2, 32}, dtype: "I16", want: "is I16; expected [F32 F16 BF16]"},
+		{
+			dir: "gptq-4", tensor: down + ".scales", shape: []int{2, 32}, dtype: "I16",
+			want: "is I16; expected [F32 F16 BF16]",
+		},
 		{dir: "gptq-4", tensor: down + ".qweight", shape: []int{128}, dtype: "I32", want: "expected 2 dimensions"},
-		{dir: "gptq-4-act-order", tensor: down + ".g_idx", shape: []int{32}, dtype: "I32", patch: "\x00\x00\x00\x00", patched: "\x09\x00\x00\x00", want: "of 4"},
-		{dir: "gptq-4-act-order", tensor: down + ".g_idx", shape: []int{32}, dtype: "I32", patch: "\x00\x00\x00\x00", patched: "\xff\xff\xff\xff", want: "of 4"},
-		{dir: "gptq-4", tensor: down + ".bias", shape: []int{1, 32}, dtype: "F16", rename: down + ".weight", want: ".weight\" beside them"},
+		{
+			dir: "gptq-4-act-order", tensor: down + ".g_idx", shape: []int{32}, dtype: "I32", patch: "\x00\x00\x00\x00",
+			patched: "\x09\x00\x00\x00", want: "of 4",
+		},
+		{
+			dir: "gptq-4-act-order", tensor: down + ".g_idx", shape: []int{32}, dtype: "I32", patch: "\x00\x00\x00\x00",
+			patched: "\xff\xff\xff\xff", want: "of 4",
+		},
+		{
+			dir: "gptq-4", tensor: down + ".bias", shape: []int{1, 32}, dtype: "F16", rename: down + ".weight",
+			want: ".weight\" beside them",
+		},
 		{dir: "awq-4", tensor: down + ".qzeros", shape: []int{4, 2}, dtype: "I32", want: "expected [2 4]"},
 		{dir: "ct-int4-group", tensor: down + ".weight_scale", want: "weight_scale\" is missing"},
-		{dir: "ct-int4-group", tensor: down + ".weight_scale", shape: []int{16, 4}, dtype: "BF16", want: "not that of scales"},
-		{dir: "ct-int4-group", tensor: down + ".weight_shape", shape: []int{2}, dtype: "I64", patch: "\x20\x00\x00\x00", patched: "\x00\x00\x00\x7f", want: "weight_packed has shape"},
-		{dir: "ct-int4-group", tensor: down + ".weight_shape", shape: []int{2}, dtype: "I64", patch: "\x20\x00\x00\x00\x00", patched: "\x20\x00\x00\x00\x7f", want: "weight_packed has shape"},
+		{
+			dir: "ct-int4-group", tensor: down + ".weight_scale", shape: []int{16, 4}, dtype: "BF16",
+			want: "not that of scales",
+		},
+		{
+			dir: "ct-int4-group", tensor: down + ".weight_shape", shape: []int{2}, dtype: "I64", patch: "\x20\x00\x00\x00",
+			patched: "\x00\x00\x00\x7f", want: "weight_packed has shape",
+		},
+		{
+			dir: "ct-int4-group", tensor: down + ".weight_shape", shape: []int{2}, dtype: "I64",
+			patch: "\x20\x00\x00\x00\x00", patched: "\x20\x00\x00\x00\x7f", want: "weight_packed has shape",
+		},
 		{dir: "ct-int4-asymmetric", tensor: down + ".weight_zero_point", want: "weight_zero_point\" is missing"},
 		{dir: "ct-w8a8-int8", tensor: down + ".weight_scale", want: "weight_scale\" is missing"},
 		{dir: "bnb-nf4", tensor: down + ".weight.absmax", want: "absmax\" is missing"},
-		{dir: "bnb-nf4", tensor: down + nf4State, patch: `"blocksize": 64`, patched: `"blocksize": 32`, want: "expected [32]"},
-		{dir: "bnb-nf4", tensor: down + nf4State, patch: `"blocksize": 64`, patched: `"blocksize": -4`, want: "blocksize"},
-		{dir: "bnb-nf4", tensor: down + nf4State, patch: `"shape": [32, `, patched: `"shape": [99, `, want: "512 bytes; expected 1584"},
+		{
+			dir: "bnb-nf4", tensor: down + nf4State, patch: `"blocksize": 64`, patched: `"blocksize": 32`,
+			want: "expected [32]",
+		},
+		{
+			dir: "bnb-nf4", tensor: down + nf4State, patch: `"blocksize": 64`, patched: `"blocksize": -4`,
+			want: "blocksize",
+		},
+		{
+			dir: "bnb-nf4", tensor: down + nf4State, patch: `"shape": [32, `, patched: `"shape": [99, `,
+			want: "512 bytes; expected 1584",
+		},
 		{dir: "bnb-nf4", tensor: down + nf4State, patch: `{`, patched: `[`, want: "not valid JSON"},
 		{dir: "bnb-nf4-double", tensor: down + ".weight.nested_absmax", want: "nested_absmax\" is missing"},
 		{dir: "bnb-int8", tensor: down + ".SCB", want: "SCB\" is missing"},
-		{dir: "fp8-blocks", tensor: down + ".weight_scale_inv", shape: []int{1, 4}, dtype: "F32", want: "expected [2 2]"},
+		{
+			dir: "fp8-blocks", tensor: down + ".weight_scale_inv", shape: []int{1, 4}, dtype: "F32",
+			want: "expected [2 2]",
+		},
 	} {
 		dir := damaged(t, filepath.Join(quantizedDirs, c.dir), func(header map[string]any, data []byte) {
 			x, ok := header[c.tensor].(map[string]any)
@@ -147,7 +180,10 @@ func FuzzQuantized(f *testing.F) {
 		s := &shard{path: path, size: info.Size(), info: info, file: file, mapping: data}
 		w := &Weights{tensors: map[string]Tensor{}}
 		for _, e := range entries {
-			w.tensors[e.name] = Tensor{Name: e.name, DType: e.dtype, Shape: e.shape, Data: data[e.begin:e.end:e.end], shard: s}
+			w.tensors[e.name] = Tensor{
+				Name: e.name, DType: e.dtype, Shape: e.shape, Data: data[e.begin:e.end:e.end],
+				shard: s,
+			}
 		}
 		if w.unpack(how) != nil {
 			return

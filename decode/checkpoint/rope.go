@@ -72,7 +72,9 @@ func (c *Config) readRope(f *fields, fam family) {
 	}
 	rotated := c.RotaryDim()
 	if rotated < 2 || rotated%2 != 0 {
-		f.fail("partial_rotary_factor", "%g of head_dim %d leaves %d rotated dimensions; expected an even number of at least 2", c.PartialRotaryFactor, c.HeadDim, rotated)
+		f.fail("partial_rotary_factor",
+			"%g of head_dim %d leaves %d rotated dimensions; expected an even number of at least 2",
+			c.PartialRotaryFactor, c.HeadDim, rotated)
 	}
 	if params != nil {
 		c.RopeScaling = c.readScaling(params)

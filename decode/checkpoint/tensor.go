@@ -84,11 +84,12 @@ type packing interface {
 	// parts are the stored tensors that it reads.
 	parts() []Tensor
 
-	// unit is the number of elements that are decoded together: a piece of the tensor begins at a multiple of it, and ends
-	// at one or with the tensor.
+	// unit is the number of elements that are decoded together: a piece of the tensor begins at a multiple of it, and
+	// ends at one or with the tensor.
 	unit() int
 
-	// decode fills dst with elements from first on, in the tensor's DType. It reads the mappings of the parts and nothing else.
+	// decode fills dst with elements from first on, in the tensor's DType. It reads the mappings of the parts and
+	// nothing else.
 	decode(dst []byte, first int)
 }
 
@@ -125,7 +126,8 @@ func (t Tensor) AlignedTo(n int) bool {
 // It is an error if the file has changed since it was opened.
 func (t Tensor) CopyTo(dst []byte) error {
 	if len(dst) != len(t.Data) {
-		return fmt.Errorf("copying tensor %s: destination has %d bytes, the tensor %d", quote(t.Name), len(dst), len(t.Data))
+		return fmt.Errorf("copying tensor %s: destination has %d bytes, the tensor %d", quote(t.Name), len(dst),
+			len(t.Data))
 	}
 	return t.CopyAt(dst, 0)
 }
@@ -134,7 +136,8 @@ func (t Tensor) CopyTo(dst []byte) error {
 // callers that convert piece by piece and must not hold a second copy.
 func (t Tensor) CopyAt(dst []byte, off int) error {
 	if off < 0 || off > len(t.Data) || len(dst) > len(t.Data)-off {
-		return fmt.Errorf("copying tensor %s: bytes %d to %d of %d do not exist", quote(t.Name), off, off+len(dst), len(t.Data))
+		return fmt.Errorf("copying tensor %s: bytes %d to %d of %d do not exist", quote(t.Name), off, off+len(dst),
+			len(t.Data))
 	}
 	err := t.shard.use(func() { copy(dst, t.Data[off:]) })
 	if err != nil {
@@ -246,7 +249,8 @@ func (t Tensor) floats(dst []float32, first int) error {
 		case F64:
 			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(e)))
 		default:
-			return fmt.Errorf("%s: tensor %s: %s is no floating-point type that can be computed with", t.shard.path, quote(t.Name), t.DType)
+			return fmt.Errorf("%s: tensor %s: %s is no floating-point type that can be computed with", t.shard.path,
+				quote(t.Name), t.DType)
 		}
 	}
 	return nil
@@ -294,7 +298,8 @@ func (t Tensor) lanes() (lanes, error) {
 	case "BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64":
 		return lanes{}, nil
 	}
-	return lanes{}, fmt.Errorf("%s: tensor %s: dtype %s cannot be checked for NaN and infinity; convert the checkpoint to F32, F16 or BF16", t.shard.path, quote(t.Name), t.DType)
+	return lanes{},
+		fmt.Errorf("%s: tensor %s: dtype %s cannot be checked for NaN and infinity; convert the checkpoint to F32, F16 or BF16", t.shard.path, quote(t.Name), t.DType)
 }
 
 // finite is the error of a bad element, nil for -1.

@@ -26,7 +26,8 @@ func ReadTokenizer(dir string) (TokenizerFile, error) {
 	path := PathOf(dir, tokenizerFile)
 	data, err := readFile(dir, tokenizerFile, maxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return TokenizerFile{}, fmt.Errorf("%s is missing; gsmeval needs the tokenizer in the tokenizers library's format (transformers: tokenizer.save_pretrained with a fast tokenizer)", path)
+		return TokenizerFile{},
+			fmt.Errorf("%s is missing; gsmeval needs the tokenizer in the tokenizers library's format (transformers: tokenizer.save_pretrained with a fast tokenizer)", path)
 	}
 	if err != nil {
 		return TokenizerFile{}, fmt.Errorf("reading the tokenizer: %w", err)

@@ -14,24 +14,34 @@ const smallTokenizer = `{"added_tokens":[{"id":0,"content":"<s>"},{"id":1,"conte
 func TestReadTokenizer(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":            {"", "tokenizer.json is not a tokenizer: unexpected end of JSON input; download it again"},
-		"cut":              {smallTokenizer[:60], "unexpected end of JSON input"},
-		"a list":           {"[]", "not a tokenizer"},
-		"not UTF-8":        {"{\"model\":{\"type\":\"\xff\"}}", "not valid UTF-8"},
-		"10,001 levels":    {`{"model":{"a":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}}`, "exceeded max depth"},
-		"no model":         {"{}", `it has no "model"`},
-		"model null":       {`{"model":null}`, `it has no "model"`},
-		"model a number":   {`{"model":5}`, `it has no "model"`},
-		"dropout":          {strings.Replace(smallTokenizer, `"dropout":null`, `"dropout":0.1`, 1), "model.dropout is 0.1"},
+		"empty":     {"", "tokenizer.json is not a tokenizer: unexpected end of JSON input; download it again"},
+		"cut":       {smallTokenizer[:60], "unexpected end of JSON input"},
+		"a list":    {"[]", "not a tokenizer"},
+		"not UTF-8": {"{\"model\":{\"type\":\"\xff\"}}", "not valid UTF-8"},
+		"10,001 levels": {
+			`{"model":{"a":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}}`,
+			"exceeded max depth",
+		},
+		"no model":       {"{}", `it has no "model"`},
+		"model null":     {`{"model":null}`, `it has no "model"`},
+		"model a number": {`{"model":5}`, `it has no "model"`},
+		"dropout": {
+			strings.Replace(smallTokenizer, `"dropout":null`, `"dropout":0.1`, 1),
+			"model.dropout is 0.1",
+		},
 		"dropout a string": {strings.Replace(smallTokenizer, `"dropout":null`, `"dropout":"x"`, 1), "model: "},
 		"added a number":   {`{"added_tokens":7,"model":{}}`, "added_tokens: "},
-		"added empty":      {`{"added_tokens":[{"id":0,"content":"a"},{"id":1}],"model":{}}`, "added_tokens[1] has no content"},
+		"added empty": {
+			`{"added_tokens":[{"id":0,"content":"a"},{"id":1}],"model":{}}`,
+			"added_tokens[1] has no content",
+		},
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, tokenizerFile), []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadTokenizer(dir); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
+		if _, err := ReadTokenizer(dir); err == nil || !strings.Contains(err.Error(), c.want) ||
+			!strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
@@ -83,7 +93,8 @@ func FuzzTokenizer(f *testing.F) {
 		if err := json.Unmarshal(got.Data, &top); err != nil {
 			t.Fatalf("accepted %q: %v", data, err)
 		}
-		if !isNull(top["truncation"]) && len(top["truncation"]) > 0 || !isNull(top["padding"]) && len(top["padding"]) > 0 || len(top["model"]) == 0 {
+		if !isNull(top["truncation"]) && len(top["truncation"]) > 0 || !isNull(top["padding"]) &&
+			len(top["padding"]) > 0 || len(top["model"]) == 0 {
 			t.Fatalf("accepted %q as %q", data, got.Data)
 		}
 		if slices.Contains(got.Control, "") {

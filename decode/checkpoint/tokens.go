@@ -107,7 +107,8 @@ func EndTokens(dir string, cfg Config) (EndSet, error) {
 	}
 	id, err := TokenID(dir, special.EOS)
 	if err != nil {
-		return nil, fmt.Errorf("finding the end token %s of %s: %w", quote(special.EOS), PathOf(dir, tokenizerConfigFile), err)
+		return nil, fmt.Errorf("finding the end token %s of %s: %w", quote(special.EOS),
+			PathOf(dir, tokenizerConfigFile), err)
 	}
 	if err := add([]int{id}, tokenizerConfigFile); err != nil {
 		return nil, err

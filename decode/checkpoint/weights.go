@@ -80,7 +80,8 @@ func noWeights(dir string) error {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case strings.HasSuffix(name, ".safetensors"):
-			return fmt.Errorf("%s: neither %s nor %s is there, only %s; rename it, or download the index too", dir, singleFile, indexFile, quote(name))
+			return fmt.Errorf("%s: neither %s nor %s is there, only %s; rename it, or download the index too", dir,
+				singleFile, indexFile, quote(name))
 		case strings.HasSuffix(name, ".bin"), strings.HasSuffix(name, ".pth"), strings.HasSuffix(name, ".pt"):
 			hint = fmt.Sprintf("%s has a format that is not read; save the model as safetensors", quote(name))
 		case strings.HasSuffix(name, ".gguf"):
@@ -131,12 +132,16 @@ func (w *Weights) open(dir string, files []string, index map[string]string) erro
 				return fmt.Errorf("%s: tensor %s belongs to %s by %s; the files are of different versions, download the model again", s.path, quote(e.name), home, indexFile)
 			}
 			begin, end := s.dataStart+e.begin, s.dataStart+e.end
-			w.tensors[e.name] = Tensor{Name: e.name, DType: e.dtype, Shape: e.shape, Data: s.mapping[begin:end:end], shard: s}
+			w.tensors[e.name] = Tensor{
+				Name: e.name, DType: e.dtype, Shape: e.shape, Data: s.mapping[begin:end:end],
+				shard: s,
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(index)) {
 		if _, ok := w.tensors[name]; !ok {
-			return fmt.Errorf("%s: tensor %s is missing, though %s places it here; download it again", filepath.Join(dir, index[name]), quote(name), indexFile)
+			return fmt.Errorf("%s: tensor %s is missing, though %s places it here; download it again",
+				filepath.Join(dir, index[name]), quote(name), indexFile)
 		}
 	}
 	return nil
@@ -247,9 +252,12 @@ func readShard(path string, f *os.File) (*shard, []entry, error) {
 	n := binary.LittleEndian.Uint64(length[:])
 	switch {
 	case n > maxHeaderBytes:
-		return nil, nil, fmt.Errorf("header length %d is more than the format's %d; this is not a safetensors file", n, maxHeaderBytes)
+		return nil, nil, fmt.Errorf("header length %d is more than the format's %d; this is not a safetensors file", n,
+			maxHeaderBytes)
 	case n > uint64(size-lengthBytes):
-		return nil, nil, fmt.Errorf("header of %d bytes does not fit into the file's %d; it is cut short, download it again", n, size)
+		return nil, nil,
+			fmt.Errorf("header of %d bytes does not fit into the file's %d; it is cut short, download it again", n,
+				size)
 	}
 	header := make([]byte, n)
 	if _, err := io.ReadFull(io.NewSectionReader(f, lengthBytes, int64(n)), header); err != nil {
@@ -291,7 +299,8 @@ func (s *shard) unchanged() error {
 		return fmt.Errorf("checking %s: %w", s.path, err)
 	}
 	if now.Size() != s.size || !now.ModTime().Equal(s.info.ModTime()) {
-		return fmt.Errorf("%s: the file was changed while it was in use (%d bytes then, %d now)", s.path, s.size, now.Size())
+		return fmt.Errorf("%s: the file was changed while it was in use (%d bytes then, %d now)", s.path, s.size,
+			now.Size())
 	}
 	return nil
 }

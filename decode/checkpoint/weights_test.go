@@ -66,7 +66,8 @@ func TestSingleFile(t *testing.T) {
 		if !ok {
 			t.Fatalf("no tensor %s", want.name)
 		}
-		if got.Name != want.name || got.DType != want.dtype || got.Elements() != want.elements || !cmp.Equal(got.Shape, want.shape) {
+		if got.Name != want.name || got.DType != want.dtype || got.Elements() != want.elements ||
+			!cmp.Equal(got.Shape, want.shape) {
 			t.Errorf("tensor %+v, want %+v", got, want)
 		}
 		dst := make([]byte, len(got.Data))
@@ -127,9 +128,18 @@ func TestHeaderRules(t *testing.T) {
 	}{
 		{"empty file", []byte{}, []string{"0 bytes are too few", "download it again"}},
 		{"seven bytes", numbered(7), []string{"7 bytes are too few"}},
-		{"header longer than the format allows", append([]byte{1, 225, 245, 5, 0, 0, 0, 0}, numbered(100)...), []string{"100000001", "not a safetensors file"}},
-		{"header of 2^64 - 1", append(bytes.Repeat([]byte{255}, 8), numbered(100)...), []string{"18446744073709551615"}},
-		{"header longer than the file", safetensors(header(ok), eight)[:20], []string{"does not fit", "download it again"}},
+		{
+			"header longer than the format allows", append([]byte{1, 225, 245, 5, 0, 0, 0, 0}, numbered(100)...),
+			[]string{"100000001", "not a safetensors file"},
+		},
+		{
+			"header of 2^64 - 1", append(bytes.Repeat([]byte{255}, 8), numbered(100)...),
+			[]string{"18446744073709551615"},
+		},
+		{
+			"header longer than the file", safetensors(header(ok), eight)[:20],
+			[]string{"does not fit", "download it again"},
+		},
 		{"no brace", safetensors("["+ok+"]", eight), []string{"does not start with '{'"}},
 		{"space before the brace", safetensors(" "+header(ok), eight), []string{"does not start with '{'"}},
 		{"no header", safetensors("", eight), []string{"does not start with '{'"}},
@@ -140,45 +150,120 @@ func TestHeaderRules(t *testing.T) {
 		{"two objects", safetensors(header(ok)+header(ok), eight), []string{"after its closing brace"}},
 		{"trailing comma", safetensors("{"+ok+",}", eight), []string{"not valid JSON"}},
 		{"duplicate tensor", safetensors(header(ok, desc("a", "F32", "[0]", 8, 8)), eight), []string{`"a"`, "twice"}},
-		{"duplicate tensor, one escaped", safetensors(header(ok, `"\u0061":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}`), eight), []string{`"a"`, "twice"}},
-		{"duplicate key", safetensors(`{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, eight), []string{`"a"`, `"dtype" stands twice`}},
-		{"unknown key", safetensors(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}`, eight), []string{`"a"`, `unknown key "x"`}},
-		{"no dtype", safetensors(`{"a":{"shape":[2],"data_offsets":[0,8]}}`, eight), []string{`"a"`, "dtype is missing"}},
-		{"no shape", safetensors(`{"a":{"dtype":"F32","data_offsets":[0,8]}}`, eight), []string{`"a"`, "shape is missing"}},
-		{"no offsets", safetensors(`{"a":{"dtype":"F32","shape":[2]}}`, eight), []string{`"a"`, "data_offsets are missing"}},
-		{"unknown dtype", safetensors(header(desc("a", "Q4_K", "[2]", 0, 8)), eight), []string{`"a"`, `"Q4_K"`, "BF16"}},
+		{"duplicate tensor, one escaped", safetensors(header(ok,
+			`"\u0061":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}`), eight), []string{`"a"`, "twice"}},
+		{
+			"duplicate key", safetensors(`{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, eight),
+			[]string{`"a"`, `"dtype" stands twice`},
+		},
+		{
+			"unknown key", safetensors(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}`, eight),
+			[]string{`"a"`, `unknown key "x"`},
+		},
+		{
+			"no dtype", safetensors(`{"a":{"shape":[2],"data_offsets":[0,8]}}`, eight),
+			[]string{`"a"`, "dtype is missing"},
+		},
+		{
+			"no shape", safetensors(`{"a":{"dtype":"F32","data_offsets":[0,8]}}`, eight),
+			[]string{`"a"`, "shape is missing"},
+		},
+		{
+			"no offsets", safetensors(`{"a":{"dtype":"F32","shape":[2]}}`, eight),
+			[]string{`"a"`, "data_offsets are missing"},
+		},
+		{
+			"unknown dtype", safetensors(header(desc("a", "Q4_K", "[2]", 0, 8)), eight),
+			[]string{`"a"`, `"Q4_K"`, "BF16"},
+		},
 		{"packed dtype", safetensors(header(desc("a", "F4", "[16]", 0, 8)), eight), []string{`"F4" is not supported`}},
 		{"dtype a number", safetensors(`{"a":{"dtype":32}}`, eight), []string{`"a"`, "dtype", "the number 32"}},
 		{"shape a number", safetensors(`{"a":{"shape":2}}`, eight), []string{`"a"`, "shape", "the number 2"}},
 		{"shape nested", safetensors(`{"a":{"shape":[[2]]}}`, eight), []string{`"a"`, "shape", "'['"}},
-		{"shape negative", safetensors(header(desc("a", "F32", "[-2,-1]", 0, 8)), eight), []string{`"a"`, "shape", "-2"}},
+		{
+			"shape negative", safetensors(header(desc("a", "F32", "[-2,-1]", 0, 8)), eight),
+			[]string{`"a"`, "shape", "-2"},
+		},
 		{"shape a float", safetensors(header(desc("a", "F32", "[2.0]", 0, 8)), eight), []string{`"a"`, "shape", "2.0"}},
-		{"shape with exponent", safetensors(header(desc("a", "F32", "[2e0]", 0, 8)), eight), []string{`"a"`, "shape", "2e0"}},
-		{"shape huge", safetensors(header(desc("a", "F32", "[99999999999999999999]", 0, 8)), eight), []string{`"a"`, "shape", "99999999999999999999"}},
+		{
+			"shape with exponent", safetensors(header(desc("a", "F32", "[2e0]", 0, 8)), eight),
+			[]string{`"a"`, "shape", "2e0"},
+		},
+		{
+			"shape huge", safetensors(header(desc("a", "F32", "[99999999999999999999]", 0, 8)), eight),
+			[]string{`"a"`, "shape", "99999999999999999999"},
+		},
 		{"shape null", safetensors(header(desc("a", "F32", "[null]", 0, 8)), eight), []string{`"a"`, "shape", "null"}},
-		{"rank 65", safetensors(header(desc("a", "F32", "[1"+strings.Repeat(",1", 64)+"]", 0, 8)), eight), []string{`"a"`, "64 dimensions"}},
-		{"elements overflow", safetensors(header(desc("a", "F32", "[4294967296,4294967296]", 0, 8)), eight), []string{`"a"`, "elements"}},
-		{"elements overflow to the right length", safetensors(header(desc("a", "U8", "[4294967297,8589934592,2]", 0, 8)), eight), []string{`"a"`, "elements"}},
-		{"bytes overflow", safetensors(header(desc("a", "F64", "[2305843009213693952]", 0, 8)), eight), []string{`"a"`, "bytes"}},
-		{"length wrong", safetensors(header(desc("a", "F32", "[3]", 0, 8)), eight), []string{`"a"`, "needs 12 bytes", "hold 8"}},
-		{"offsets reversed", safetensors(header(desc("a", "F32", "[2]", 8, 0)), eight), []string{`"a"`, "end before they begin"}},
-		{"offsets negative", safetensors(header(desc("a", "F32", "[2]", -8, 0)), eight), []string{`"a"`, "data_offsets", "-8"}},
-		{"one offset", safetensors(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}}`, eight), []string{`"a"`, "data_offsets"}},
-		{"three offsets", safetensors(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}}`, eight), []string{`"a"`, "data_offsets"}},
-		{"offsets huge", safetensors(header(`"a":{"dtype":"U8","shape":[0],"data_offsets":[18446744073709551615,18446744073709551615]}`), eight), []string{`"a"`, "2^63"}},
-		{"hole at the start", safetensors(header(desc("a", "U8", "[4]", 4, 8)), eight), []string{`"a"`, "begins at offset 4"}},
-		{"hole between", safetensors(header(desc("a", "U8", "[3]", 0, 3), desc("b", "U8", "[4]", 4, 8)), eight), []string{`"b"`, "1 bytes after"}},
-		{"overlap", safetensors(header(desc("a", "U8", "[5]", 0, 5), desc("b", "U8", "[4]", 4, 8)), eight), []string{`"b"`, "overlaps"}},
-		{"the same bytes twice", safetensors(header(desc("a", "U8", "[8]", 0, 8), desc("b", "U8", "[8]", 0, 8)), eight), []string{`"b"`, "overlaps"}},
+		{
+			"rank 65", safetensors(header(desc("a", "F32", "[1"+strings.Repeat(",1", 64)+"]", 0, 8)), eight),
+			[]string{`"a"`, "64 dimensions"},
+		},
+		{
+			"elements overflow", safetensors(header(desc("a", "F32", "[4294967296,4294967296]", 0, 8)), eight),
+			[]string{`"a"`, "elements"},
+		},
+		{"elements overflow to the right length", safetensors(header(desc("a", "U8", "[4294967297,8589934592,2]", 0,
+			8)), eight), []string{`"a"`, "elements"}},
+		{
+			"bytes overflow", safetensors(header(desc("a", "F64", "[2305843009213693952]", 0, 8)), eight),
+			[]string{`"a"`, "bytes"},
+		},
+		{
+			"length wrong", safetensors(header(desc("a", "F32", "[3]", 0, 8)), eight),
+			[]string{`"a"`, "needs 12 bytes", "hold 8"},
+		},
+		{
+			"offsets reversed", safetensors(header(desc("a", "F32", "[2]", 8, 0)), eight),
+			[]string{`"a"`, "end before they begin"},
+		},
+		{
+			"offsets negative", safetensors(header(desc("a", "F32", "[2]", -8, 0)), eight),
+			[]string{`"a"`, "data_offsets", "-8"},
+		},
+		{
+			"one offset", safetensors(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}}`, eight),
+			[]string{`"a"`, "data_offsets"},
+		},
+		{
+			"three offsets", safetensors(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}}`, eight),
+			[]string{`"a"`, "data_offsets"},
+		},
+		{
+			"offsets huge",
+			safetensors(header(`"a":{"dtype":"U8","shape":[0],"data_offsets":[18446744073709551615,18446744073709551615]}`), eight),
+			[]string{`"a"`, "2^63"},
+		},
+		{
+			"hole at the start", safetensors(header(desc("a", "U8", "[4]", 4, 8)), eight),
+			[]string{`"a"`, "begins at offset 4"},
+		},
+		{
+			"hole between", safetensors(header(desc("a", "U8", "[3]", 0, 3), desc("b", "U8", "[4]", 4, 8)), eight),
+			[]string{`"b"`, "1 bytes after"},
+		},
+		{
+			"overlap", safetensors(header(desc("a", "U8", "[5]", 0, 5), desc("b", "U8", "[4]", 4, 8)), eight),
+			[]string{`"b"`, "overlaps"},
+		},
+		{
+			"the same bytes twice", safetensors(header(desc("a", "U8", "[8]", 0, 8), desc("b", "U8", "[8]", 0, 8)), eight),
+			[]string{`"b"`, "overlaps"},
+		},
 		{"data cut short", safetensors(header(ok), eight[:7]), []string{`"a"`, "cut short", "download it again"}},
 		{"bytes left over", safetensors(header(ok), numbered(9)), []string{"cover 8 bytes", "holds 9"}},
 		{"no tensors but data", safetensors("{}", eight), []string{"cover 0 bytes"}},
 		{"description a list", safetensors(`{"a":[]}`, nil), []string{`"a"`, "expected '{'"}},
 		{"metadata a string", safetensors(`{"__metadata__":"x"}`, nil), []string{"__metadata__"}},
 		{"metadata null", safetensors(`{"__metadata__":null}`, nil), []string{"__metadata__", "null"}},
-		{"metadata with a number", safetensors(`{"__metadata__":{"k":1}}`, nil), []string{"__metadata__", `"k"`, "the number 1"}},
+		{
+			"metadata with a number", safetensors(`{"__metadata__":{"k":1}}`, nil),
+			[]string{"__metadata__", `"k"`, "the number 1"},
+		},
 		{"metadata nested", safetensors(`{"__metadata__":{"k":{}}}`, nil), []string{"__metadata__", `"k"`}},
-		{"metadata duplicate", safetensors(`{"__metadata__":{"k":"1","k":"2"}}`, nil), []string{"__metadata__", `"k"`, "twice"}},
+		{
+			"metadata duplicate", safetensors(`{"__metadata__":{"k":"1","k":"2"}}`, nil),
+			[]string{"__metadata__", `"k"`, "twice"},
+		},
 		{"deep", safetensors(`{"a":`+strings.Repeat("[", 100_000), nil), []string{`"a"`}},
 		{"long name", safetensors(`{"`+strings.Repeat("x", 100_000)+`":1}`, nil), []string{"..."}},
 	} {
@@ -222,9 +307,18 @@ func TestOtherFiles(t *testing.T) {
 	}{
 		{"no directory", filepath.Join(t.TempDir(), "none"), []string{"none"}},
 		{"empty directory", modelDir(t, nil), []string{"model.safetensors", "is this a model directory?"}},
-		{"pickle", modelDir(t, map[string][]byte{"pytorch_model.bin": good}), []string{"pytorch_model.bin", "save the model as safetensors"}},
-		{"shards without index", modelDir(t, map[string][]byte{"model-00001-of-00002.safetensors": good}), []string{"model-00001-of-00002.safetensors", "index"}},
-		{"a directory for a file", modelDir(t, map[string][]byte{"model.safetensors": nil}), []string{"not a regular file"}},
+		{
+			"pickle", modelDir(t, map[string][]byte{"pytorch_model.bin": good}),
+			[]string{"pytorch_model.bin", "save the model as safetensors"},
+		},
+		{
+			"shards without index", modelDir(t, map[string][]byte{"model-00001-of-00002.safetensors": good}),
+			[]string{"model-00001-of-00002.safetensors", "index"},
+		},
+		{
+			"a directory for a file", modelDir(t, map[string][]byte{"model.safetensors": nil}),
+			[]string{"not a regular file"},
+		},
 		{"a pipe for a file", fifo, []string{"not a regular file"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -240,7 +334,10 @@ func TestShards(t *testing.T) {
 	one := safetensors(header(desc("a", "U8", "[4]", 0, 4), desc("b", "U8", "[1]", 4, 5)), numbered(5))
 	two := safetensors(header(desc("c", "U8", "[2]", 0, 2)), numbered(2))
 	index := `{"metadata":{"total_size":7},"weight_map":{"a":"m-1.safetensors","b":"m-1.safetensors","c":"m-2.safetensors"}}`
-	dir := modelDir(t, map[string][]byte{"m-1.safetensors": one, "m-2.safetensors": two, "model.safetensors.index.json": []byte(index)})
+	dir := modelDir(t, map[string][]byte{
+		"m-1.safetensors": one, "m-2.safetensors": two,
+		"model.safetensors.index.json": []byte(index),
+	})
 	w, err := OpenWeights(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -282,28 +379,47 @@ func TestShards(t *testing.T) {
 		{"NUL", `{"weight_map":{"a":"x\u0000.safetensors"}}`, []string{`"a"`, "not a plain name"}},
 		{"another kind of file", `{"weight_map":{"a":"x.bin"}}`, []string{`"a"`, "not a .safetensors file"}},
 		{"long name", `{"weight_map":{"a":"` + strings.Repeat("x", 300) + `.safetensors"}}`, []string{`"a"`, "255"}},
-		{"missing shard", strings.Replace(index, `"c":"m-2`, `"c":"m-3`, 1), []string{"m-3.safetensors", "missing", "download it again"}},
-		{"tensor not in its shard", strings.Replace(index, `"c":"m-2.safetensors"`, `"c":"m-2.safetensors","d":"m-2.safetensors"`, 1), []string{"m-2.safetensors", `"d"`, "download it again"}},
-		{"tensor in another shard", strings.Replace(index, `"b":"m-1`, `"b":"m-2`, 1), []string{"m-1.safetensors", `"b"`, "belongs to m-2.safetensors"}},
-		{"tensor not in the index", strings.Replace(index, `"b":"m-1.safetensors",`, "", 1), []string{"m-1.safetensors", `"b"`, "is not in model.safetensors.index.json"}},
+		{
+			"missing shard", strings.Replace(index, `"c":"m-2`, `"c":"m-3`, 1),
+			[]string{"m-3.safetensors", "missing", "download it again"},
+		},
+		{"tensor not in its shard", strings.Replace(index, `"c":"m-2.safetensors"`,
+			`"c":"m-2.safetensors","d":"m-2.safetensors"`, 1), []string{"m-2.safetensors", `"d"`, "download it again"}},
+		{
+			"tensor in another shard", strings.Replace(index, `"b":"m-1`, `"b":"m-2`, 1),
+			[]string{"m-1.safetensors", `"b"`, "belongs to m-2.safetensors"},
+		},
+		{
+			"tensor not in the index", strings.Replace(index, `"b":"m-1.safetensors",`, "", 1),
+			[]string{"m-1.safetensors", `"b"`, "is not in model.safetensors.index.json"},
+		},
 		{"deep", `{"weight_map":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`, []string{"64 levels"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			dir := modelDir(t, map[string][]byte{"m-1.safetensors": one, "m-2.safetensors": two, "model.safetensors.index.json": []byte(tc.index)})
+			dir := modelDir(t, map[string][]byte{
+				"m-1.safetensors": one, "m-2.safetensors": two,
+				"model.safetensors.index.json": []byte(tc.index),
+			})
 			_, err := OpenWeights(dir)
 			wantError(t, err, append(tc.want, dir)...)
 		})
 	}
 	t.Run("truncated shard", func(t *testing.T) {
 		t.Parallel()
-		dir := modelDir(t, map[string][]byte{"m-1.safetensors": one, "m-2.safetensors": two[:len(two)-1], "model.safetensors.index.json": []byte(index)})
+		dir := modelDir(t, map[string][]byte{
+			"m-1.safetensors": one, "m-2.safetensors": two[:len(two)-1],
+			"model.safetensors.index.json": []byte(index),
+		})
 		_, err := OpenWeights(dir)
 		wantError(t, err, filepath.Join(dir, "m-2.safetensors"), "download it again")
 	})
 	t.Run("two shards with one tensor", func(t *testing.T) {
 		t.Parallel()
-		dir := modelDir(t, map[string][]byte{"m-1.safetensors": one, "m-2.safetensors": one, "model.safetensors.index.json": []byte(strings.Replace(index, `"c"`, `"b2"`, 1))})
+		dir := modelDir(t, map[string][]byte{
+			"m-1.safetensors": one, "m-2.safetensors": one,
+			"model.safetensors.index.json": []byte(strings.Replace(index, `"c"`, `"b2"`, 1)),
+		})
 		_, err := OpenWeights(dir)
 		wantError(t, err, filepath.Join(dir, "m-2.safetensors"), `"a"`, "belongs to m-1.safetensors")
 	})
@@ -329,7 +445,8 @@ func TestLinkedFiles(t *testing.T) {
 func openOne(t *testing.T, dtype DType, data []byte) (w *Weights, a Tensor, path string) {
 	t.Helper()
 	shape := fmt.Sprintf("[%d]", len(data)/dtype.Size())
-	dir := modelDir(t, map[string][]byte{"model.safetensors": safetensors(header(desc("a", string(dtype), shape, 0, len(data))), data)})
+	dir := modelDir(t, map[string][]byte{"model.safetensors": safetensors(header(desc("a", string(dtype), shape, 0,
+		len(data))), data)})
 	w, err := OpenWeights(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
-// dense is the decoder that Llama, Mistral, Qwen2 and Qwen3 share: RMSNorm, grouped queries, RoPE, SwiGLU, two residuals.
+// dense is the decoder that Llama, Mistral, Qwen2 and Qwen3 share: RMSNorm, grouped queries, RoPE, SwiGLU, two
+// residuals.
 type dense struct {
 	embed  torch.Tensor // [V, D]
 	layers []denseLayer

@@ -7,10 +7,10 @@ import (
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
-// gemma is Gemma 2 and the text model of Gemma 3: norms before and after each block with weights 1 + w, scaled embeddings. Gemma 2
-// soft-caps scores and logits; Gemma 3 normalises query and key heads instead, and rotates by another base in layers that slide. Every
-// second layer of the one and five of six layers of the other slide their attention; sequences are kept inside the window
-// (checkpoint.Config.Context).
+// gemma is Gemma 2 and the text model of Gemma 3: norms before and after each block with weights 1 + w, scaled
+// embeddings. Gemma 2 soft-caps scores and logits; Gemma 3 normalises query and key heads instead, and rotates by
+// another base in layers that slide. Every second layer of the one and five of six layers of the other slide their
+// attention; sequences are kept inside the window (checkpoint.Config.Context).
 type gemma struct {
 	embed  torch.Tensor // [V, D]
 	layers []gemmaLayer

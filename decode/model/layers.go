@@ -9,8 +9,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
-// The Linears of a layer in their fixed order: site = 8 * layer + index. Architectures whose checkpoint has q, k and v (or
-// gate and up) in one Linear use the first index.
+// The Linears of a layer in their fixed order: site = 8 * layer + index. Architectures whose checkpoint has q, k and v
+// (or gate and up) in one Linear use the first index.
 const (
 	siteQ = iota
 	siteK
@@ -75,7 +75,8 @@ func (p *pass) linearRows(a *activation, l linear, from, to int) torch.Tensor {
 	}
 	if !p.in.Acts(operation.Outputs, l.site) {
 		if p.in.Acts(operation.Inputs, l.site) {
-			return l.w.multiply(p.s, p.in.Perturb(p.s, operation.Inputs, a.x, &a.spread, p.b.Rows, from, to, l.site), l.b)
+			return l.w.multiply(p.s, p.in.Perturb(p.s, operation.Inputs, a.x, &a.spread, p.b.Rows, from, to, l.site),
+				l.b)
 		}
 		return l.w.multiply(p.s, part(a.x), l.b)
 	}
@@ -119,8 +120,8 @@ func (p *pass) attendScaled(layer int, q, k, v torch.Tensor, scale, softcap floa
 	return s.Attention(q, p.kv.k[layer], p.kv.v[layer], b.Slots, b.Positions, scale, softcap)
 }
 
-// cached is what keys or values x [R, KV, hd] of a layer become on their way into the cache. Their draws are told from those of the
-// Linears, which have the same sites, by their key.
+// cached is what keys or values x [R, KV, hd] of a layer become on their way into the cache. Their draws are told from
+// those of the Linears, which have the same sites, by their key.
 func (p *pass) cached(layer int, which uint32, x torch.Tensor) torch.Tensor {
 	if !p.in.On(operation.KV) {
 		return x
@@ -129,7 +130,10 @@ func (p *pass) cached(layer int, which uint32, x torch.Tensor) torch.Tensor {
 	if which == siteV {
 		name = "v"
 	}
-	site := noise.Site{ID: uint32(sitesPerLayer*layer) + which, Name: fmt.Sprintf("model.layers.%d.self_attn.%s_cache", layer, name)}
+	site := noise.Site{
+		ID:   uint32(sitesPerLayer*layer) + which,
+		Name: fmt.Sprintf("model.layers.%d.self_attn.%s_cache", layer, name),
+	}
 	if !p.in.Acts(operation.KV, site) {
 		return x
 	}

@@ -20,7 +20,8 @@ func identity(s *torch.Scope, id uint32, name string, d int) linear {
 	for i := range d {
 		w[i*d+i] = 1
 	}
-	return linear{site: noise.Site{ID: id, Name: name}, w: &weight{dense: s.Floats(w, []int64{int64(d), int64(d)}, torch.CPU)}}
+	return linear{site: noise.Site{ID: id, Name: name}, w: &weight{dense: s.Floats(w, []int64{int64(d), int64(d)},
+		torch.CPU)}}
 }
 
 // std is the unbiased standard deviation.
@@ -71,7 +72,8 @@ func TestNoiseOfLinears(t *testing.T) {
 						c := philox.Counter{uint32(e / 4), uint32(10 + i), l.site.ID, 0}
 						want := float64(x[i*d+e]) + scale*spread[i]*philox.Normals(philox.Words(c, key))[e%4]
 						if !(math.Abs(float64(got[(i-from)*d+e])-want) <= 1e-5*(1+math.Abs(want))) {
-							t.Errorf("%s at %s: element %d of row %d is %v, want %v", kind, l.site.Name, e, i, got[(i-from)*d+e], want)
+							t.Errorf("%s at %s: element %d of row %d is %v, want %v", kind, l.site.Name, e, i,
+								got[(i-from)*d+e], want)
 							return
 						}
 					}
@@ -114,14 +116,16 @@ func TestLinearWithoutNoise(t *testing.T) {
 			b: s.Floats([]float32{10, 20, 30}, []int64{3}, torch.CPU),
 		}
 		x := s.Floats([]float32{1, 0, 1, 1}, []int64{2, 2}, torch.CPU)
-		if diff := cmp.Diff([]float32{11, 23, 35, 13, 27, 41}, s.FloatView(p.linear(&activation{x: x}, l))); diff != "" {
+		if diff := cmp.Diff([]float32{11, 23, 35, 13, 27, 41},
+			s.FloatView(p.linear(&activation{x: x}, l))); diff != "" {
 			t.Errorf("x w^T + b (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]float32{13, 27, 41}, s.FloatView(p.logits(x, l))); diff != "" {
 			t.Errorf("logits of the last row (-want +got):\n%s", diff)
 		}
 		// An injector that does not touch the site changes nothing.
-		p.in = noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 1, Include: []string{"other"}}, false)
+		p.in = noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 1, Include: []string{"other"}},
+			false)
 		l.site = noise.Site{ID: 1, Name: "q_proj"}
 		if diff := cmp.Diff([]float32{13, 27, 41}, s.FloatView(p.logits(x, l))); diff != "" {
 			t.Errorf("a site that is not included (-want +got):\n%s", diff)

@@ -26,7 +26,8 @@ type loader struct {
 }
 
 var dtypes = map[checkpoint.DType]torch.DType{
-	checkpoint.F32: torch.Float32, checkpoint.F16: torch.Float16, checkpoint.BF16: torch.BFloat16, checkpoint.F64: torch.Float64,
+	checkpoint.F32: torch.Float32, checkpoint.F16: torch.Float16, checkpoint.BF16: torch.BFloat16,
+	checkpoint.F64: torch.Float64,
 }
 
 // tensor loads one parameter of exactly this shape. On the CPU what is not a matrix is float32: only Linears compute in
@@ -100,8 +101,8 @@ func (l *loader) stream(p *param, out int) bool {
 	return l.err == nil
 }
 
-// stored is the name under which the checkpoint has a parameter. As in transformers, a checkpoint of the decoder alone has names
-// without "model.", and of two tied matrices either may be stored.
+// stored is the name under which the checkpoint has a parameter. As in transformers, a checkpoint of the decoder alone
+// has names without "model.", and of two tied matrices either may be stored.
 func (l *loader) stored(name string) string {
 	bare := strings.TrimPrefix(name, "model.")
 	if !l.has("model.embed_tokens.weight") && l.has("embed_tokens.weight") {
@@ -120,8 +121,8 @@ func (l *loader) has(name string) bool {
 
 const headWeight = "lm_head.weight"
 
-// head loads lm_head, which is the embedding where the two are tied. A copy for the Linear then stands beside the embedding that
-// tokens are looked up in: one more matrix [V, D] in memory.
+// head loads lm_head, which is the embedding where the two are tied. A copy for the Linear then stands beside the
+// embedding that tokens are looked up in: one more matrix [V, D] in memory.
 func (l *loader) head(embed torch.Tensor) linear {
 	if !l.tied() {
 		return l.linear(headSite, "lm_head", l.cfg.VocabSize, l.cfg.HiddenSize, false)
@@ -136,8 +137,8 @@ func (l *loader) head(embed torch.Tensor) linear {
 	return tied
 }
 
-// tied tells whether lm_head is the embedding: where config.json says so and the checkpoint has no other lm_head. One that differs
-// is used, as by transformers 5.
+// tied tells whether lm_head is the embedding: where config.json says so and the checkpoint has no other lm_head. One
+// that differs is used, as by transformers 5.
 func (l *loader) tied() bool {
 	if l.err != nil || !l.cfg.TieEmbeddings || !l.has(headWeight) {
 		return l.cfg.TieEmbeddings
@@ -146,7 +147,8 @@ func (l *loader) tied() bool {
 	embed, _ := l.weights.Tensor(l.stored("model.embed_tokens.weight"))
 	var same bool
 	if same, l.err = checkpoint.Equal(head, embed); !same {
-		l.notes = append(l.notes, headWeight+" is used, though config.json ties it to the embedding: the two differ in the checkpoint")
+		l.notes = append(l.notes,
+			headWeight+" is used, though config.json ties it to the embedding: the two differ in the checkpoint")
 		return false
 	}
 	l.seen[headWeight] = true
@@ -156,10 +158,12 @@ func (l *loader) tied() bool {
 	return true
 }
 
-// requireSupported refuses a value of config.json that the architecture does not compute, by name, value and what is supported.
+// requireSupported refuses a value of config.json that the architecture does not compute, by name, value and what is
+// supported.
 func (l *loader) requireSupported(key string, value any, ok bool, supported string) {
 	if !ok && l.err == nil {
-		l.err = fmt.Errorf("config.json: %s %v is not supported for model_type %s; supported: %s", key, value, l.cfg.ModelType, supported)
+		l.err = fmt.Errorf("config.json: %s %v is not supported for model_type %s; supported: %s", key, value,
+			l.cfg.ModelType, supported)
 	}
 }
 

@@ -38,12 +38,15 @@ func TestLoadRefusesAnotherModel(t *testing.T) {
 	try := func(cfg checkpoint.Config) error {
 		return w.Do(func(s *torch.Scope) error {
 			var last, total int64
-			m, err := Load(s, cfg, weights, Options{DType: torch.Float32, Device: torch.CPU, Progress: func(done, all int64) {
-				if done <= last || done > all {
-					t.Errorf("progress went from %d to %d of %d", last, done, all)
-				}
-				last, total = done, all
-			}})
+			m, err := Load(s, cfg, weights, Options{
+				DType: torch.Float32, Device: torch.CPU,
+				Progress: func(done, all int64) {
+					if done <= last || done > all {
+						t.Errorf("progress went from %d to %d of %d", last, done, all)
+					}
+					last, total = done, all
+				},
+			})
 			if err != nil {
 				return err
 			}
@@ -61,15 +64,35 @@ func TestLoadRefusesAnotherModel(t *testing.T) {
 		change func(*checkpoint.Config)
 		want   string
 	}{
-		"architecture":   {func(c *checkpoint.Config) { c.ModelType = "mamba" }, `model_type "mamba" is not supported; supported: `},
-		"activation":     {func(c *checkpoint.Config) { c.HiddenAct = "gelu" }, "hidden_act gelu is not supported for model_type qwen2; supported: silu"},
-		"part of a head": {func(c *checkpoint.Config) { c.PartialRotaryFactor = 0.5 }, "partial_rotary_factor 0.5 is not supported"},
-		"dynamic rope":   {func(c *checkpoint.Config) { c.RopeScaling = &checkpoint.RopeScaling{Type: "dynamic", Factor: 2} }, `rope scaling of type "dynamic" is not supported`},
-		"unknown rope":   {func(c *checkpoint.Config) { c.RopeScaling = &checkpoint.RopeScaling{Type: "new"} }, `rope scaling of type "new" is not supported; supported: linear, yarn, llama3`},
-		"more layers":    {func(c *checkpoint.Config) { c.NumLayers++ }, `no tensor "model.layers.2.`},
-		"fewer layers":   {func(c *checkpoint.Config) { c.NumLayers-- }, `a tensor "model.layers.1.`},
-		"wider":          {func(c *checkpoint.Config) { c.IntermediateSize++ }, "has shape"},
-		"vocabulary":     {func(c *checkpoint.Config) { c.VocabSize-- }, `"model.embed_tokens.weight" has shape [160 32], config.json makes it [159 32]`},
+		"architecture": {
+			func(c *checkpoint.Config) { c.ModelType = "mamba" },
+			`model_type "mamba" is not supported; supported: `,
+		},
+		"activation": {
+			func(c *checkpoint.Config) { c.HiddenAct = "gelu" },
+			"hidden_act gelu is not supported for model_type qwen2; supported: silu",
+		},
+		"part of a head": {
+			func(c *checkpoint.Config) { c.PartialRotaryFactor = 0.5 },
+			"partial_rotary_factor 0.5 is not supported",
+		},
+		"dynamic rope": {func(c *checkpoint.Config) {
+			c.RopeScaling = &checkpoint.RopeScaling{
+				Type:   "dynamic",
+				Factor: 2,
+			}
+		}, `rope scaling of type "dynamic" is not supported`},
+		"unknown rope": {
+			func(c *checkpoint.Config) { c.RopeScaling = &checkpoint.RopeScaling{Type: "new"} },
+			`rope scaling of type "new" is not supported; supported: linear, yarn, llama3`,
+		},
+		"more layers":  {func(c *checkpoint.Config) { c.NumLayers++ }, `no tensor "model.layers.2.`},
+		"fewer layers": {func(c *checkpoint.Config) { c.NumLayers-- }, `a tensor "model.layers.1.`},
+		"wider":        {func(c *checkpoint.Config) { c.IntermediateSize++ }, "has shape"},
+		"vocabulary": {
+			func(c *checkpoint.Config) { c.VocabSize-- },
+			`"model.embed_tokens.weight" has shape [160 32], config.json makes it [159 32]`,
+		},
 	} {
 		cfg := good
 		c.change(&cfg)
@@ -79,7 +102,8 @@ func TestLoadRefusesAnotherModel(t *testing.T) {
 	}
 }
 
-// TestTensorsThatAreNotUsed adds tensors to a checkpoint: those that change nothing are named in the notes, the others refused.
+// TestTensorsThatAreNotUsed adds tensors to a checkpoint: those that change nothing are named in the notes, the others
+// refused.
 func TestTensorsThatAreNotUsed(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join("..", "testdata", "parity", "llama-tied-llama3")
@@ -89,12 +113,34 @@ func TestTensorsThatAreNotUsed(t *testing.T) {
 		refused         string
 	}{
 		{name: "nothing"},
-		{"the embedding once more", "lm_head.weight", "model.embed_tokens.weight", []string{"lm_head.weight is not used: it is the embedding once more"}, ""},
-		{"another head", "lm_head.weight", "negated", []string{"lm_head.weight is used, though config.json ties it"}, ""},
-		{"frequencies", "model.layers.0.self_attn.rotary_emb.inv_freq", "", []string{"inv_freq: not used, since these frequencies follow"}, ""},
-		{"a bias of zeros", "model.layers.1.self_attn.o_proj.bias", "", []string{"o_proj.bias: not used, since it is a bias of zeros"}, ""},
-		{"a bias", "model.layers.1.self_attn.o_proj.bias", "model.norm.weight", nil, `a tensor "model.layers.1.self_attn.o_proj.bias" that a llama model`},
-		{"a layer more", "model.layers.2.input_layernorm.weight", "", nil, `a tensor "model.layers.2.input_layernorm.weight" that a llama model`},
+		{
+			"the embedding once more", "lm_head.weight", "model.embed_tokens.weight",
+			[]string{"lm_head.weight is not used: it is the embedding once more"},
+			"",
+		},
+		{
+			"another head", "lm_head.weight", "negated",
+			[]string{"lm_head.weight is used, though config.json ties it"},
+			"",
+		},
+		{
+			"frequencies", "model.layers.0.self_attn.rotary_emb.inv_freq", "",
+			[]string{"inv_freq: not used, since these frequencies follow"},
+			"",
+		},
+		{
+			"a bias of zeros", "model.layers.1.self_attn.o_proj.bias", "",
+			[]string{"o_proj.bias: not used, since it is a bias of zeros"},
+			"",
+		},
+		{
+			"a bias", "model.layers.1.self_attn.o_proj.bias", "model.norm.weight", nil,
+			`a tensor "model.layers.1.self_attn.o_proj.bias" that a llama model`,
+		},
+		{
+			"a layer more", "model.layers.2.input_layernorm.weight", "", nil,
+			`a tensor "model.layers.2.input_layernorm.weight" that a llama model`,
+		},
 	} {
 		notes, err := notesOf(t, dir, c.add, c.from)
 		if c.refused != "" {
@@ -129,7 +175,10 @@ func notesOf(t *testing.T, dir, add, from string) ([]string, error) {
 	defer weights.Close() //nolint:errcheck // it was only read
 	header, data := map[string]any{}, []byte{}
 	write := func(name, dtype string, shape []int, bytes []byte) {
-		header[name] = map[string]any{"dtype": dtype, "shape": shape, "data_offsets": []int{len(data), len(data) + len(bytes)}}
+		header[name] = map[string]any{
+			"dtype": dtype, "shape": shape,
+			"data_offsets": []int{len(data), len(data) + len(bytes)},
+		}
 		data = append(data, bytes...)
 	}
 	for _, name := range weights.Names() {

@@ -1,8 +1,8 @@
 // Package model computes logits: one short file for each architecture, on the layers of layers.go.
 //
-// Activations are rows [R, D], a row for each token: the positions of one prompt in prefill, one position of each sequence
-// in a decode step. Every layer works row by row, and attention reads the key-value cache of the row's own slot, so that a
-// row means the same whatever stands beside it.
+// Activations are rows [R, D], a row for each token: the positions of one prompt in prefill, one position of each
+// sequence in a decode step. Every layer works row by row, and attention reads the key-value cache of the row's own
+// slot, so that a row means the same whatever stands beside it.
 package model
 
 import (
@@ -26,8 +26,8 @@ type Batch struct {
 
 	Rows *noise.Rows // what the rows' noise is drawn for; needed with an injector
 
-	// At is the batch on the model's device, for a decode step whose tokens are chosen there. Then Tokens, Slots and Positions
-	// say only how many rows there are. Without it a device gets a copy.
+	// At is the batch on the model's device, for a decode step whose tokens are chosen there. Then Tokens, Slots and
+	// Positions say only how many rows there are. Without it a device gets a copy.
 	At *Placed
 }
 
@@ -37,8 +37,8 @@ type Placed struct {
 	Length                   int // if not 0: row r is slot r, and no position is Length or more
 }
 
-// Cache is the key-value cache: a tensor for the keys and one for the values of each layer, [slots, KV heads, capacity, head dim];
-// on the CPU the keys are [slots, KV heads, capacity/16, head dim, 16].
+// Cache is the key-value cache: a tensor for the keys and one for the values of each layer, [slots, KV heads, capacity,
+// head dim]; on the CPU the keys are [slots, KV heads, capacity/16, head dim, 16].
 type Cache struct {
 	Slots, Capacity int
 	blocks          int // of keys, on the CPU
@@ -111,7 +111,8 @@ type Model struct {
 	Config checkpoint.Config
 	Options
 
-	// Notes say which tensors of the checkpoint are not used, or used in another way than its config.json says, and why.
+	// Notes say which tensors of the checkpoint are not used, or used in another way than its config.json says, and
+	// why.
 	Notes []string
 
 	net     network
@@ -126,7 +127,8 @@ type Model struct {
 func Load(s *torch.Scope, cfg checkpoint.Config, w *checkpoint.Weights, o Options) (*Model, error) {
 	build, ok := architectures[cfg.ModelType]
 	if !ok {
-		return nil, fmt.Errorf("model_type %q is not supported; supported: %s", cfg.ModelType, strings.Join(Supported(), ", "))
+		return nil, fmt.Errorf("model_type %q is not supported; supported: %s", cfg.ModelType,
+			strings.Join(Supported(), ", "))
 	}
 	rope, local, err := newRopeTables(s, cfg)
 	if err != nil {
@@ -175,7 +177,8 @@ func (m *Model) ropeOf(layer int) *ropeTable {
 // NewCache makes a cache of slots sequences of up to capacity positions.
 func (m *Model) NewCache(s *torch.Scope, slots, capacity int) (*Cache, error) {
 	if n, key := m.Config.Context(); capacity > n {
-		return nil, fmt.Errorf("a sequence of %d tokens is longer than the %d positions of the model (%s)", capacity, n, key)
+		return nil, fmt.Errorf("a sequence of %d tokens is longer than the %d positions of the model (%s)", capacity, n,
+			key)
 	}
 	c := &Cache{Slots: slots, Capacity: capacity}
 	shape := []int64{int64(slots), int64(m.Config.NumKVHeads), int64(capacity), int64(m.Config.HeadDim)}
@@ -224,7 +227,8 @@ func (m *Model) CacheBytes(slots, capacity int) int64 {
 	return 2 * size * int64(slots) * int64(capacity) * int64(m.Config.NumKVHeads) * int64(m.Config.HeadDim) * int64(m.Config.NumLayers)
 }
 
-// Forward computes the logits [To-From, V], float32, of the batch's rows, and writes the rows' keys and values to the cache.
+// Forward computes the logits [To-From, V], float32, of the batch's rows, and writes the rows' keys and values to the
+// cache.
 func (m *Model) Forward(s *torch.Scope, b *Batch, kv *Cache, in *noise.Injector) torch.Tensor {
 	p := &pass{s: s, b: b, kv: kv, in: in, m: m, at: b.At}
 	if m.OnDevice() && p.at == nil {
@@ -254,7 +258,9 @@ func (m *Model) toDevice(s *torch.Scope, b *Batch) *Placed {
 }
 
 // Perturb adds weight noise in place; Restore undoes it. A noise that changes nothing is condition.ErrNoEffect.
-func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param) (condition.Effect, error)) (condition.Effect, error) {
+func (m *Model) Perturb(s *torch.Scope, perturb func(*torch.Scope, []noise.Param) (condition.Effect,
+	error),
+) (condition.Effect, error) {
 	if err := m.Restore(s); err != nil {
 		return nil, err
 	}

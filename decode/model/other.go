@@ -13,8 +13,8 @@ import (
 // errNotOffered is a noise's checkpoint that nobody opened.
 var errNotOffered = errors.New("the checkpoint is not open")
 
-// Offer makes another checkpoint of the same architecture known under a path, for noise that puts its weights in place of the
-// model's. w stays open as long as the model.
+// Offer makes another checkpoint of the same architecture known under a path, for noise that puts its weights in place
+// of the model's. w stays open as long as the model.
 func (m *Model) Offer(path string, cfg checkpoint.Config, w *checkpoint.Weights) error {
 	if key := differs(m.Config, cfg); key != "" {
 		return fmt.Errorf("%s is another architecture than the model: they differ in %s", path, key)
@@ -31,7 +31,8 @@ func (m *Model) Offer(path string, cfg checkpoint.Config, w *checkpoint.Weights)
 			return fmt.Errorf("%s: tensor %q has shape %v, that of the model %v", path, p.name, t.Shape, p.source.Shape)
 		}
 		if _, ok := dtypes[t.DType]; !ok {
-			return fmt.Errorf("%s: tensor %q is %s, not a floating-point type that can be computed with", path, p.name, t.DType)
+			return fmt.Errorf("%s: tensor %q is %s, not a floating-point type that can be computed with", path, p.name,
+				t.DType)
 		}
 	}
 	if !l.tied() && !slices.ContainsFunc(m.params, func(p *param) bool { return p.name == headWeight }) {
@@ -47,8 +48,8 @@ func (m *Model) Offer(path string, cfg checkpoint.Config, w *checkpoint.Weights)
 	return nil
 }
 
-// differs names what two architectures do not have in common, "" for nothing. How weights are stored, and what ends a text, is no
-// part of it.
+// differs names what two architectures do not have in common, "" for nothing. How weights are stored, and what ends a
+// text, is no part of it.
 func differs(a, b checkpoint.Config) string {
 	same := func(c checkpoint.Config) checkpoint.Config {
 		c.Raw, c.Architectures, c.Quantization, c.DType, c.EOS, c.BOS, c.Pad = nil, nil, "", "", nil, nil, nil
@@ -58,7 +59,8 @@ func differs(a, b checkpoint.Config) string {
 	va, vb := reflect.ValueOf(same(a)), reflect.ValueOf(same(b))
 	for i := range va.NumField() {
 		if x, y := va.Field(i).Interface(), vb.Field(i).Interface(); !reflect.DeepEqual(x, y) {
-			return fmt.Sprintf("%s (%v and %v)", va.Type().Field(i).Name, reflect.Indirect(va.Field(i)), reflect.Indirect(vb.Field(i)))
+			return fmt.Sprintf("%s (%v and %v)", va.Type().Field(i).Name, reflect.Indirect(va.Field(i)),
+				reflect.Indirect(vb.Field(i)))
 		}
 	}
 	return ""

@@ -8,8 +8,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/torch"
 )
 
-// ropeTable holds cos and sin of position * frequency, [P, rot] each, for as many positions as were asked for. rot is the
-// head's dimension, or the part of it that is rotated.
+// ropeTable holds cos and sin of position * frequency, [P, rot] each, for as many positions as were asked for. rot is
+// the head's dimension, or the part of it that is rotated.
 type ropeTable struct {
 	invFreq  []float32 // [rot/2]
 	scale    float32   // of cos and sin, yarn's attention factor; 1 elsewhere
@@ -17,7 +17,8 @@ type ropeTable struct {
 	length   int
 }
 
-// newRopeTables are the table of the model, and that of its sliding layers where they have a base of their own, which is never scaled.
+// newRopeTables are the table of the model, and that of its sliding layers where they have a base of their own, which
+// is never scaled.
 func newRopeTables(s *torch.Scope, cfg checkpoint.Config) (all, local *ropeTable, err error) {
 	if all, err = newRopeTable(s, cfg); err != nil || cfg.RopeLocalTheta == 0 {
 		return all, nil, err
@@ -40,9 +41,9 @@ func newRopeTable(s *torch.Scope, cfg checkpoint.Config) (*ropeTable, error) {
 	return &ropeTable{invFreq: freq, scale: float32(scale)}, nil
 }
 
-// frequencies are the inverse frequencies of the config's kind of scaling, from powers theta^(2i/rot), and the factor on cos
-// and sin. Everything is rounded where transformers (modeling_rope_utils.py) rounds it: the products are taken with positions
-// up to a hundred thousand, where the last bit of a frequency is visible.
+// frequencies are the inverse frequencies of the config's kind of scaling, from powers theta^(2i/rot), and the factor
+// on cos and sin. Everything is rounded where transformers (modeling_rope_utils.py) rounds it: the products are taken
+// with positions up to a hundred thousand, where the last bit of a frequency is visible.
 func frequencies(cfg checkpoint.Config, powers []float32) (freq []float32, scale float64, err error) {
 	freq = make([]float32, len(powers))
 	for i, p := range powers {
@@ -76,10 +77,12 @@ func frequencies(cfg checkpoint.Config, powers []float32) (freq []float32, scale
 		}
 		return freq, longScale(r, cfg.MaxPositions), nil
 	case "dynamic":
-		return nil, 0, fmt.Errorf("rope scaling of type %q is not supported: its frequencies change with the length of the text, "+
-			"so that decoding with a cache and without would differ; supported: linear, yarn, llama3", r.Type)
+		return nil, 0,
+			fmt.Errorf("rope scaling of type %q is not supported: its frequencies change with the length of the text, "+
+				"so that decoding with a cache and without would differ; supported: linear, yarn, llama3", r.Type)
 	}
-	return nil, 0, fmt.Errorf("rope scaling of type %q is not supported; supported: linear, yarn, llama3, and longrope within the original context", r.Type)
+	return nil, 0,
+		fmt.Errorf("rope scaling of type %q is not supported; supported: linear, yarn, llama3, and longrope within the original context", r.Type)
 }
 
 // llama3 leaves short wavelengths, divides long ones by the factor and blends between (Llama 3.1's model card).

@@ -57,7 +57,8 @@ func TestFrequenciesAreTransformers(t *testing.T) {
 			}
 			for i, bits := range c.Bits {
 				if got := int32(math.Float32bits(r.invFreq[i])); got != bits {
-					t.Errorf("%s: frequency %d is %v, want %v", c.Name, i, r.invFreq[i], math.Float32frombits(uint32(bits)))
+					t.Errorf("%s: frequency %d is %v, want %v", c.Name, i, r.invFreq[i],
+						math.Float32frombits(uint32(bits)))
 				}
 			}
 			if r.scale != float32(c.Scale) {

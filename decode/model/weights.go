@@ -8,7 +8,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise"
 )
 
-// weight is a parameter's value: dense, streamed for a Linear, or both, where a tied embedding is looked up and multiplied by.
+// weight is a parameter's value: dense, streamed for a Linear, or both, where a tied embedding is looked up and
+// multiplied by.
 type weight struct {
 	dense, streamed torch.Tensor
 	out             int // outputs of the streamed Linear
@@ -59,23 +60,26 @@ func (p *param) empty(s *torch.Scope) torch.Tensor {
 // pieceBytes is how much of a tensor is copied at once: it stays in the processor's cache between the steps.
 const pieceBytes = 1 << 20
 
-// fill copies the parameter from the mapped file to a tensor, piece by piece, checking and converting on the way: beside the
-// weights themselves a load needs the memory of one piece. copied, if not nil, is called with the bytes of each piece.
+// fill copies the parameter from the mapped file to a tensor, piece by piece, checking and converting on the way:
+// beside the weights themselves a load needs the memory of one piece. copied, if not nil, is called with the bytes of
+// each piece.
 func (p *param) fill(s *torch.Scope, dst torch.Tensor, copied func(n int)) error {
 	dt := dtypes[p.source.DType]
-	return p.source.Stream(make([]byte, min(pieceBytes, max(16, p.source.Size()))), func(first int, piece []byte) error {
-		s.CopyBytes(dst, first, piece, dt)
-		if err := s.Err(); err != nil {
-			return fmt.Errorf("tensor %q: %w", p.name, err)
-		}
-		if copied != nil {
-			copied(len(piece))
-		}
-		return nil
-	})
+	return p.source.Stream(make([]byte, min(pieceBytes, max(16, p.source.Size()))),
+		func(first int, piece []byte) error {
+			s.CopyBytes(dst, first, piece, dt)
+			if err := s.Err(); err != nil {
+				return fmt.Errorf("tensor %q: %w", p.name, err)
+			}
+			if copied != nil {
+				copied(len(piece))
+			}
+			return nil
+		})
 }
 
-// clean is the dense tensor with what the file holds: the parameter's own, or one of the scope's where only a copy for Linears is kept.
+// clean is the dense tensor with what the file holds: the parameter's own, or one of the scope's where only a copy for
+// Linears is kept.
 func (p *param) clean(s *torch.Scope) (torch.Tensor, error) {
 	dense := p.value.dense
 	if !dense.Defined() {

@@ -29,8 +29,9 @@ func TestPreTokenizers(t *testing.T) {
 	for pre, want := range golden.IDs {
 		path := filepath.Join(t.TempDir(), "t.gguf")
 		file := gguftest.Keys(map[string]any{
-			"general.architecture": "llama", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.add_bos_token": false,
-			"tokenizer.ggml.tokens": golden.Tokens, "tokenizer.ggml.merges": golden.Merges,
+			"general.architecture": "llama", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre,
+			"tokenizer.ggml.add_bos_token": false,
+			"tokenizer.ggml.tokens":        golden.Tokens, "tokenizer.ggml.merges": golden.Merges,
 		})
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)

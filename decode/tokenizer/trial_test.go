@@ -59,7 +59,10 @@ func inModel(key string, value any) func(object) {
 
 // split is a pre-tokenizer that cuts the text by a pattern.
 func split(pattern string) func(object) {
-	return set("pre_tokenizer", object{"type": "Split", "pattern": object{"Regex": pattern}, "behavior": "Isolated", "invert": false})
+	return set("pre_tokenizer", object{
+		"type": "Split", "pattern": object{"Regex": pattern}, "behavior": "Isolated",
+		"invert": false,
+	})
 }
 
 // replace is a normalizer or decoder that puts content in the place of a string.
@@ -70,7 +73,10 @@ func replace(from, content string) object {
 func template(single []any, special object) func(object) {
 	return set("post_processor", object{
 		"type": "TemplateProcessing", "single": single, "special_tokens": special,
-		"pair": []any{object{"Sequence": object{"id": "A", "type_id": 0}}, object{"Sequence": object{"id": "B", "type_id": 1}}},
+		"pair": []any{
+			object{"Sequence": object{"id": "A", "type_id": 0}},
+			object{"Sequence": object{"id": "B", "type_id": 1}},
+		},
 	})
 }
 
@@ -94,27 +100,68 @@ func TestHostile(t *testing.T) {
 		change func(object)
 		want   string
 	}{
-		"charsmap that claims 8 GB":     {set("normalizer", object{"type": "Precompiled", "precompiled_charsmap": "/////wAAAAAAAAAAAAA="}), "memory allocation of 8589934584 bytes failed"},
-		"charsmap cut short":            {set("normalizer", object{"type": "Precompiled", "precompiled_charsmap": "AA=="}), "ends the process"},
-		"charsmap that leads outside":   {set("normalizer", object{"type": "Precompiled", "precompiled_charsmap": "BAAAAP////8AAAAAAAAAAAAAAAA="}), "index out of bounds"},
-		"normalizer that grows":         {set("normalizer", object{"type": "Sequence", "normalizers": growing}), "memory allocation of"},
-		"normalizer of empty strings":   {set("normalizer", replace("", "aa")), "index out of bounds"},
-		"prefix of 30 MB":               {set("normalizer", object{"type": "Prepend", "prepend": strings.Repeat("a", 30<<20)}), "ends the process"},
-		"decoder that grows":            {set("decoder", object{"type": "Sequence", "decoders": growing}), "ends the process"},
-		"decoder that strips too much":  {set("decoder", object{"type": "Strip", "content": "a", "start": uint64(1<<64 - 1), "stop": 500}), "index out of bounds"},
-		"pattern that backtracks":       {split("(a+)+$"), "retry-limit-in-match over"},
-		"pattern that is none":          {split("((("), "unmatched parenthesis"},
-		"pattern nested 200,000 deep":   {split(strings.Repeat("(", 200_000) + strings.Repeat(")", 200_000)), "parse depth limit"},
-		"normalizer nested 4,000 deep":  {set("normalizer", nested(4000)), "recursion limit"},
-		"id below zero":                 {func(o object) { o["model"].(object)["vocab"].(object)["zzz"] = -1 }, "integer `-1`"},
-		"id of 11 digits":               {func(o object) { o["model"].(object)["vocab"].(object)["zzz"] = 99999999999 }, "integer `99999999999`"},
-		"merge of unknown tokens":       {func(o object) { m := o["model"].(object); m["merges"] = append(m["merges"].([]any), "qqqq rrrr") }, "tokenizer.json: "},
-		"prefix that cuts a character":  {inModel("continuing_subword_prefix", "\u00e9"), "ends the process"},
-		"template with unknown token":   {template([]any{object{"SpecialToken": object{"id": "nope", "type_id": 0}}}, object{}), "ends the process"},
-		"template for two sequences":    {template([]any{object{"Sequence": object{"id": "B", "type_id": 0}}}, object{}), "index out of bounds"},
-		"empty vocabulary":              {func(o object) { maps.Copy(o["model"].(object), object{"vocab": object{}, "merges": []any{}}) }, "no tokens for a plain English text"},
-		"unknown token that is missing": {set("model", object{"type": "WordLevel", "unk_token": "[UNK]", "vocab": object{"a": 0}}), "no tokens for a plain English text"},
-		"unigram with unk_id outside":   {set("model", object{"type": "Unigram", "unk_id": 5, "vocab": []any{[]any{"a", 0.5}}}), "UnkIdNotInVocabulary"},
+		"charsmap that claims 8 GB": {set("normalizer", object{
+			"type":                 "Precompiled",
+			"precompiled_charsmap": "/////wAAAAAAAAAAAAA=",
+		}), "memory allocation of 8589934584 bytes failed"},
+		"charsmap cut short": {set("normalizer", object{
+			"type":                 "Precompiled",
+			"precompiled_charsmap": "AA==",
+		}), "ends the process"},
+		"charsmap that leads outside": {set("normalizer", object{
+			"type":                 "Precompiled",
+			"precompiled_charsmap": "BAAAAP////8AAAAAAAAAAAAAAAA=",
+		}), "index out of bounds"},
+		"normalizer that grows": {
+			set("normalizer", object{"type": "Sequence", "normalizers": growing}),
+			"memory allocation of",
+		},
+		"normalizer of empty strings": {set("normalizer", replace("", "aa")), "index out of bounds"},
+		"prefix of 30 MB": {set("normalizer", object{
+			"type":    "Prepend",
+			"prepend": strings.Repeat("a", 30<<20),
+		}), "ends the process"},
+		"decoder that grows": {
+			set("decoder", object{"type": "Sequence", "decoders": growing}),
+			"ends the process",
+		},
+		"decoder that strips too much": {set("decoder", object{
+			"type": "Strip", "content": "a",
+			"start": uint64(1<<64 - 1), "stop": 500,
+		}), "index out of bounds"},
+		"pattern that backtracks": {split("(a+)+$"), "retry-limit-in-match over"},
+		"pattern that is none":    {split("((("), "unmatched parenthesis"},
+		"pattern nested 200,000 deep": {
+			split(strings.Repeat("(", 200_000) + strings.Repeat(")", 200_000)),
+			"parse depth limit",
+		},
+		"normalizer nested 4,000 deep": {set("normalizer", nested(4000)), "recursion limit"},
+		"id below zero": {
+			func(o object) { o["model"].(object)["vocab"].(object)["zzz"] = -1 },
+			"integer `-1`",
+		},
+		"id of 11 digits": {
+			func(o object) { o["model"].(object)["vocab"].(object)["zzz"] = 99999999999 },
+			"integer `99999999999`",
+		},
+		"merge of unknown tokens":      {func(o object) { m := o["model"].(object); m["merges"] = append(m["merges"].([]any), "qqqq rrrr") }, "tokenizer.json: "},
+		"prefix that cuts a character": {inModel("continuing_subword_prefix", "\u00e9"), "ends the process"},
+		"template with unknown token": {template([]any{object{"SpecialToken": object{"id": "nope", "type_id": 0}}},
+			object{}), "ends the process"},
+		"template for two sequences": {template([]any{object{"Sequence": object{"id": "B", "type_id": 0}}},
+			object{}), "index out of bounds"},
+		"empty vocabulary": {func(o object) {
+			maps.Copy(o["model"].(object),
+				object{"vocab": object{}, "merges": []any{}})
+		}, "no tokens for a plain English text"},
+		"unknown token that is missing": {set("model", object{
+			"type": "WordLevel", "unk_token": "[UNK]",
+			"vocab": object{"a": 0},
+		}), "no tokens for a plain English text"},
+		"unigram with unk_id outside": {set("model", object{
+			"type": "Unigram", "unk_id": 5,
+			"vocab": []any{[]any{"a", 0.5}},
+		}), "UnkIdNotInVocabulary"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := altered(t, c.change)
@@ -145,8 +192,14 @@ func TestCutAndPad(t *testing.T) {
 	text := strings.Repeat("one two three ", 50)
 	want := encoded(t, bundled, text)
 	for name, change := range map[string]func(object){
-		"cut": set("truncation", object{"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}),
-		"pad": set("padding", object{"strategy": object{"Fixed": 3_000_000_000}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "x"}),
+		"cut": set("truncation", object{
+			"direction": "Right", "max_length": 2, "strategy": "LongestFirst",
+			"stride": 0,
+		}),
+		"pad": set("padding", object{
+			"strategy": object{"Fixed": 3_000_000_000}, "direction": "Right", "pad_id": 0,
+			"pad_type_id": 0, "pad_token": "x",
+		}),
 	} {
 		if got := encoded(t, altered(t, change), text); len(got) != len(want) {
 			t.Errorf("%s: %d tokens, want %d", name, len(got), len(want))
@@ -212,7 +265,8 @@ func TestNoTokensIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tk.Close() //nolint:errcheck // the test ends here
-	if ids, err := tk.Encode("a text", true); err == nil || !strings.Contains(err.Error(), "no tokens for a text of 6 bytes") {
+	if ids, err := tk.Encode("a text", true); err == nil || !strings.Contains(err.Error(),
+		"no tokens for a text of 6 bytes") {
 		t.Errorf("%v, %v", ids, err)
 	}
 	if ids, err := tk.Encode("", true); err != nil || len(ids) != 0 {

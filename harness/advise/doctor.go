@@ -1,5 +1,5 @@
-// Package advise says what a machine, a model or a config will do before a run: the doctor, the plan of a dry run, and how
-// fast each way to compute is.
+// Package advise says what a machine, a model or a config will do before a run: the doctor, the plan of a dry run, and
+// how fast each way to compute is.
 package advise
 
 import (
@@ -49,9 +49,9 @@ func ExamineMachine() []Finding {
 	}, examineGPUs()...)
 }
 
-// ExamineModel reports on a model, a directory or a hub id. A part that is broken does not keep the others from being looked at; a test
-// generation is made only where all of them are whole and there is room for the weights. A chat template is told the date, YYYY-MM-DD
-// or "", for today.
+// ExamineModel reports on a model, a directory or a hub id. A part that is broken does not keep the others from being
+// looked at; a test generation is made only where all of them are whole and there is room for the weights. A chat
+// template is told the date, YYYY-MM-DD or "", for today.
 func ExamineModel(ctx context.Context, name, date string, l *session.Locator) []Finding {
 	dir, err := l.Model(ctx, name, "")
 	if err != nil {
@@ -97,13 +97,17 @@ func (x *examination) config() {
 	}
 	x.cfg = &cfg
 	if !slices.Contains(model.Supported(), cfg.ModelType) {
-		err = fmt.Errorf("model_type %q is not supported; supported: %s", cfg.ModelType, strings.Join(model.Supported(), ", "))
+		err = fmt.Errorf("model_type %q is not supported; supported: %s", cfg.ModelType,
+			strings.Join(model.Supported(), ", "))
 	}
 	positions, key := cfg.Context()
-	x.add("architecture", fmt.Sprintf("%s: %d layers, hidden %d, %d query and %d key-value heads of %d, vocabulary %d, %d positions (%s)",
-		cfg.ModelType, cfg.NumLayers, cfg.HiddenSize, cfg.NumHeads, cfg.NumKVHeads, cfg.HeadDim, cfg.VocabSize, positions, key),
+	x.add("architecture",
+		fmt.Sprintf("%s: %d layers, hidden %d, %d query and %d key-value heads of %d, vocabulary %d, %d positions (%s)",
+			cfg.ModelType, cfg.NumLayers, cfg.HiddenSize, cfg.NumHeads, cfg.NumKVHeads, cfg.HeadDim, cfg.VocabSize,
+			positions, key),
 		map[string]any{
-			"model_type": cfg.ModelType, "layers": cfg.NumLayers, "hidden": cfg.HiddenSize, "heads": cfg.NumHeads, "kv_heads": cfg.NumKVHeads,
+			"model_type": cfg.ModelType, "layers": cfg.NumLayers, "hidden": cfg.HiddenSize, "heads": cfg.NumHeads,
+			"kv_heads": cfg.NumKVHeads,
 			"head_dim": cfg.HeadDim, "vocabulary": cfg.VocabSize, "positions": positions, "tied": cfg.TieEmbeddings,
 		}, err)
 }
@@ -115,13 +119,15 @@ func (x *examination) weights() {
 		return
 	}
 	x.add("weights", fmt.Sprintf("%d parameters in %d tensors, stored as %s; %.1f MB in %s",
-		p.Parameters, p.Tensors, strings.Join(p.DTypes, ", "), float64(p.Bytes)/1e6, session.Count(p.Files, "file")), p, nil)
+		p.Parameters, p.Tensors, strings.Join(p.DTypes, ", "), float64(p.Bytes)/1e6, session.Count(p.Files, "file")), p,
+		nil)
 	if x.cfg == nil {
 		return
 	}
 	m := defaultMemory(*x.cfg, p.Parameters)
 	if !m.Fits() {
-		err = errors.New(m.String() + "; a smaller generation.batch_size or max_new_tokens needs less cache, dtype bfloat16 halves everything")
+		err = errors.New(m.String() +
+			"; a smaller generation.batch_size or max_new_tokens needs less cache, dtype bfloat16 halves everything")
 	}
 	x.add("memory need", m.String(), m, err)
 }
@@ -171,7 +177,10 @@ func (x *examination) text() {
 			value += "; it prints today's date: a run needs prompt.date"
 		}
 		x.add("chat template", value,
-			map[string]string{"sha256": template.SHA256(), "style": templateStyle(template.Source()), "sample": rendered}, err)
+			map[string]string{
+				"sha256": template.SHA256(), "style": templateStyle(template.Source()),
+				"sample": rendered,
+			}, err)
 	}
 	if tk != nil {
 		value, err := begins(tk, template)
@@ -261,12 +270,16 @@ func trial(ctx context.Context, dir, date string) (value string, notes []string,
 	if err != nil {
 		return "", notes, err
 	}
-	g, err := session.Generate(ctx, lm, session.GenerateOptions{PromptIDs: prompt.IDs, MaxNewTokens: 8, Schedule: condition.Greedy()})
+	g, err := session.Generate(ctx, lm, session.GenerateOptions{
+		PromptIDs: prompt.IDs, MaxNewTokens: 8,
+		Schedule: condition.Greedy(),
+	})
 	if err != nil {
 		return "", notes, err
 	}
 	if g.Finish == finish.Nonfinite {
-		return "", notes, errors.New("the logits are not finite; the weights are damaged, or belong to another config.json")
+		return "", notes,
+			errors.New("the logits are not finite; the weights are damaged, or belong to another config.json")
 	}
 	return fmt.Sprintf("%q", g.Text), notes, nil
 }

@@ -70,8 +70,8 @@ type TimeEstimate struct {
 	MostSeconds    float64 `json:"seconds_at_most"` // of the run, were every text as long as the limit
 }
 
-// Foresee lays out the run of a config. It reads the data and the text side of the model and, if the weights are on this
-// machine and there is room for them, decodes a few tokens to estimate the time. Weights are not downloaded.
+// Foresee lays out the run of a config. It reads the data and the text side of the model and, if the weights are on
+// this machine and there is room for them, decodes a few tokens to estimate the time. Weights are not downloaded.
 func Foresee(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Forecast, error) {
 	log := session.NewLogger(stderr, cfg)
 	s := &session.Session{Cfg: cfg, Logger: log, Locator: session.LocatorFor(log, cfg.Progress)}
@@ -164,7 +164,10 @@ func (f *Forecast) layOut(cfg *config.Config, p *runner.Plan) {
 	sources := map[string]bool{}
 	for _, c := range p.Cells {
 		t := cfg.Temperature[c.Temp]
-		pc := PlannedCondition{Noise: cfg.Noise[c.Noise].Label(), Temperature: c.Label, Replicates: c.Replicates, PerQuestion: c.Samples}
+		pc := PlannedCondition{
+			Noise: cfg.Noise[c.Noise].Label(), Temperature: c.Label, Replicates: c.Replicates,
+			PerQuestion: c.Samples,
+		}
 		if cal, needed := t.Calibration(cfg.Under(c.Noise)); needed {
 			pc.Calibrated = true
 			sources[cal.Noise.Label()] = true
@@ -208,7 +211,8 @@ func (f *Forecast) Markdown() string {
 	line("Data        %s, %s", f.Dataset, session.Count(f.Questions, "question"))
 	line("Prompts     %s, %.0f tokens in the mean, %d at most", f.PromptStyle, f.Prompt.Mean, f.Prompt.Longest)
 	if f.TooLong > 0 {
-		line("            %s too long for the model with the new tokens; its samples would fail", session.Count(f.TooLong, "prompt"))
+		line("            %s too long for the model with the new tokens; its samples would fail",
+			session.Count(f.TooLong, "prompt"))
 	}
 	there := ""
 	if f.Exists {
@@ -234,9 +238,12 @@ func (f *Forecast) Markdown() string {
 			line("%s, %s: %s", c.Noise, c.Temperature, note)
 		}
 	}
-	line("\nSamples     %d in %s, %d new tokens at most", f.Samples, session.Count(len(f.Conditions), "condition"), f.TokensMost)
+	line("\nSamples     %d in %s, %d new tokens at most", f.Samples, session.Count(len(f.Conditions), "condition"),
+		f.TokensMost)
 	if c := f.Calibration; c != nil {
-		line("Calibration %s, %s, %s: %d tokens at most, where it is not found on disk", session.Count(c.Noises, "noise"), session.Count(c.Prompts, "prompt"), session.Count(c.Draws, "draw"), c.TokensAtMost)
+		line("Calibration %s, %s, %s: %d tokens at most, where it is not found on disk",
+			session.Count(c.Noises, "noise"), session.Count(c.Prompts, "prompt"), session.Count(c.Draws, "draw"),
+			c.TokensAtMost)
 	}
 	if f.Memory != nil {
 		line("Memory      %s", f.Memory)

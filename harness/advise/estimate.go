@@ -21,7 +21,9 @@ const (
 )
 
 // estimate measures prefill and decode steps and extrapolates to the whole run.
-func estimate(ctx context.Context, cfg *config.Config, dir string, f *Forecast, prompts []session.Prompt, capacity int) (*TimeEstimate, error) {
+func estimate(ctx context.Context, cfg *config.Config, dir string, f *Forecast, prompts []session.Prompt,
+	capacity int,
+) (*TimeEstimate, error) {
 	lm, err := decode.Load(dir, decode.LoadOptions{
 		DType: cfg.Model.DType, Device: cfg.Model.Device, Threads: cfg.Threads, TF32: cfg.Model.TF32,
 	})
@@ -30,7 +32,10 @@ func estimate(ctx context.Context, cfg *config.Config, dir string, f *Forecast, 
 	}
 	defer lm.Close() //nolint:errcheck // freeing memory does not fail
 	slots := cached(cfg)
-	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: slots, Capacity: capacity, Recompute: !cfg.Generation.KVCache, Eager: !cfg.Model.Graphs})
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{
+		Slots: slots, Capacity: capacity,
+		Recompute: !cfg.Generation.KVCache, Eager: !cfg.Model.Graphs,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +124,8 @@ func middling(prompts []session.Prompt, most int) []int {
 	}
 	mean /= n
 	for _, p := range prompts {
-		if len(p.IDs) <= most && (best == nil || math.Abs(float64(len(p.IDs))-mean) < math.Abs(float64(len(best))-mean)) {
+		if len(p.IDs) <= most &&
+			(best == nil || math.Abs(float64(len(p.IDs))-mean) < math.Abs(float64(len(best))-mean)) {
 			best = p.IDs
 		}
 	}

@@ -34,8 +34,8 @@ const (
 	tuneSteps  = 24 // decode steps that are timed
 )
 
-// Tune decodes with the model in dir for a moment in every way that the config can choose, the fastest first. It only measures: a run
-// takes what its config says, so that its fingerprint does not depend on how busy a machine was.
+// Tune decodes with the model in dir for a moment in every way that the config can choose, the fastest first. It only
+// measures: a run takes what its config says, so that its fingerprint does not depend on how busy a machine was.
 func Tune(ctx context.Context, dir, dtype string, stderr io.Writer) ([]Tuning, error) {
 	threads := []int{1}
 	for n := 2; n <= runtime.NumCPU(); n *= 2 {
@@ -73,8 +73,8 @@ func tuneOne(ctx context.Context, dir, dtype string, threads int, stderr io.Writ
 
 // decodeRate is how many tokens a second the engine decodes in so many slots, all of them busy.
 func decodeRate(ctx context.Context, lm *decode.LM, slots int) (rate float64, err error) {
-	// Ends is asked about every token that is chosen, from several goroutines: it is a clock of tokens. The first of each slot
-	// comes of its prompt.
+	// Ends is asked about every token that is chosen, from several goroutines: it is a clock of tokens. The first of
+	// each slot comes of its prompt.
 	var chosen atomic.Int64
 	var begin, end time.Time
 	first, last := int64(slots*(1+tuneWarm)), int64(slots*(1+tuneWarm+tuneSteps))
@@ -102,7 +102,8 @@ func decodeRate(ctx context.Context, lm *decode.LM, slots int) (rate float64, er
 	in := noise.NewInjector(condition.Noise{Kind: condition.Activation, Scale: 0.05}, false)
 	err = decode.Generate(ctx, e, in, func() (*decode.Request, int, bool) {
 		i++
-		return &decode.Request{Prompt: prompt, MaxNew: 1 + tuneWarm + tuneSteps, Schedule: condition.ConstantT(1)}, i, i <= slots
+		return &decode.Request{Prompt: prompt, MaxNew: 1 + tuneWarm + tuneSteps, Schedule: condition.ConstantT(1)}, i,
+			i <= slots
 	}, func(_ int, c decode.Completion) error { return c.Err })
 	return float64(slots*tuneSteps) / end.Sub(begin).Seconds(), err
 }

@@ -1,5 +1,5 @@
-// Package calibrate measures what temperatures follow from, alpha(t) and its siblings by teacher forcing, or finds what was
-// measured before.
+// Package calibrate measures what temperatures follow from, alpha(t) and its siblings by teacher forcing, or finds what
+// was measured before.
 package calibrate
 
 import (
@@ -62,7 +62,10 @@ type Calibrator struct {
 
 // New makes the calibrator of a session.
 func New(s *session.Session) *Calibrator {
-	return &Calibrator{cfg: s.Cfg, lm: s.LM, id: s.ID, prompter: s.Prompter, locator: s.Locator, data: s.Data, logf: s.Logf}
+	return &Calibrator{
+		cfg: s.Cfg, lm: s.LM, id: s.ID, prompter: s.Prompter, locator: s.Locator, data: s.Data,
+		logf: s.Logf,
+	}
 }
 
 // curve returns what is asked for.
@@ -94,9 +97,12 @@ func (c *Calibrator) curve(ctx context.Context, of condition.Calibration) (*Cali
 	return cal, nil
 }
 
-// measureOnce measures a calibration unless another process is at it. Of several shards that need one, the first measures it and
-// the others wait: were they to measure too, on machines that round differently, their temperatures would differ.
-func (c *Calibrator) measureOnce(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
+// measureOnce measures a calibration unless another process is at it. Of several shards that need one, the first
+// measures it and the others wait: were they to measure too, on machines that round differently, their temperatures
+// would differ.
+func (c *Calibrator) measureOnce(ctx context.Context, of condition.Calibration, fingerprint string,
+	parts map[string]string,
+) (*Calibration, error) {
 	_, shared := c.paths(of, fingerprint)
 	if err := os.MkdirAll(filepath.Dir(shared), 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder of calibrations: %w", err)
@@ -133,9 +139,11 @@ func (c *Calibrator) measureOnce(ctx context.Context, of condition.Calibration, 
 func (c *Calibrator) parts(of condition.Calibration) map[string]string {
 	cal := c.cfg.Calibration
 	parts := map[string]string{
-		"noise": of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10), "kv_cache": strconv.FormatBool(c.cfg.Generation.KVCache),
-		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws), "prompts": session.ShortSHA(fmt.Sprint(c.Prompts)),
-		"base": strconv.FormatFloat(of.Base, 'g', -1, 64), "fitted": strconv.FormatBool(of.Needs.Fit),
+		"noise": of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10),
+		"kv_cache":  strconv.FormatBool(c.cfg.Generation.KVCache),
+		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws),
+		"prompts": session.ShortSHA(fmt.Sprint(c.Prompts)),
+		"base":    strconv.FormatFloat(of.Base, 'g', -1, 64), "fitted": strconv.FormatBool(of.Needs.Fit),
 		"marginal": strconv.FormatBool(of.Needs.Marginal),
 		"dtype":    c.cfg.Model.DType, "device": c.id.Device, "threads": strconv.Itoa(c.id.Threads),
 	}
@@ -168,11 +176,12 @@ func (c *Calibrator) paths(of condition.Calibration, fingerprint string) (run, s
 	if of.Needs.Marginal {
 		name += "-marginal"
 	}
-	return filepath.Join(c.cfg.Output, "calibration", name+".json"), filepath.Join(filepath.Dir(c.cfg.Output), "calibrations", fingerprint+".json")
+	return filepath.Join(c.cfg.Output, "calibration", name+".json"),
+		filepath.Join(filepath.Dir(c.cfg.Output), "calibrations", fingerprint+".json")
 }
 
-// fileIndex tells noises apart whose labels make the same file name: the index in the grid, or that of the temperature which
-// takes its calibration from a noise outside of it.
+// fileIndex tells noises apart whose labels make the same file name: the index in the grid, or that of the temperature
+// which takes its calibration from a noise outside of it.
 func (c *Calibrator) fileIndex(n config.Noise) string {
 	for i, other := range c.cfg.Noise {
 		if other.Label() == n.Label() {
@@ -224,7 +233,8 @@ func readCalibration(path string) (*Calibration, error) {
 		return nil, fmt.Errorf("%s is not a calibration: %w; remove it, it is measured again", path, err)
 	}
 	if cal.Schema != calibrationSchema || len(cal.Curve.Points) == 0 {
-		return nil, fmt.Errorf("%s is not a calibration of schema %d; remove it, it is measured again", path, calibrationSchema)
+		return nil, fmt.Errorf("%s is not a calibration of schema %d; remove it, it is measured again", path,
+			calibrationSchema)
 	}
 	return cal, nil
 }
@@ -237,8 +247,8 @@ func (cal *Calibration) write(path string) error {
 	return WriteAtomic(path, append(data, '\n'))
 }
 
-// publish puts a calibration where other processes find it and returns the one that is there in the end: should two have
-// measured after all, both go on with that of the first.
+// publish puts a calibration where other processes find it and returns the one that is there in the end: should two
+// have measured after all, both go on with that of the first.
 func (cal *Calibration) publish(path string) (*Calibration, error) {
 	own := fmt.Sprintf("%s.%d-%x", path, os.Getpid(), rand.Uint32())
 	if err := cal.write(own); err != nil {
@@ -255,8 +265,8 @@ func (cal *Calibration) publish(path string) (*Calibration, error) {
 	return cal, os.Remove(own)
 }
 
-// WriteAtomic replaces a file whole or not at all. Unlike the run's own files, which a lock guards, a calibration may be
-// written by several shards at once.
+// WriteAtomic replaces a file whole or not at all. Unlike the run's own files, which a lock guards, a calibration may
+// be written by several shards at once.
 func WriteAtomic(path string, data []byte) error {
 	return files.Replace(path, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -323,7 +333,8 @@ func (c *Calibrator) questions(ctx context.Context) ([]string, error) {
 		}
 	}
 	if len(questions) < cal.Prompts {
-		return nil, fmt.Errorf("calibration.prompts is %d, %s %s has %d rows that are no few-shot examples", cal.Prompts, spec.Path, spec.Split, len(questions))
+		return nil, fmt.Errorf("calibration.prompts is %d, %s %s has %d rows that are no few-shot examples",
+			cal.Prompts, spec.Path, spec.Split, len(questions))
 	}
 	return questions, nil
 }
@@ -337,13 +348,16 @@ func (c *Calibrator) Continuations(ctx context.Context) (clean [][]int, err erro
 }
 
 // measure runs the calibration: teacher forcing along the clean greedy continuations.
-func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fingerprint string, parts map[string]string) (*Calibration, error) {
+func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fingerprint string,
+	parts map[string]string,
+) (*Calibration, error) {
 	clean, err := c.Continuations(ctx)
 	if err != nil {
 		return nil, err
 	}
 	label := of.Noise.Label()
-	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.Prompts), c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
+	c.logf("calibrating under %s: %d prompts, %d draws, up to %d positions", label, len(c.Prompts),
+		c.cfg.Calibration.Draws, c.cfg.Calibration.Positions)
 	curve, effect, err := AlphaCurve(ctx, c.lm, c.Prompts, clean, decode.Probing{
 		Noise: of.Noise, Draws: c.cfg.Calibration.Draws, Seed: c.cfg.Seed,
 	}, c.cfg.Generation.KVCache, of.Base, of.Needs)
@@ -351,7 +365,8 @@ func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fing
 		return nil, fmt.Errorf("calibrating under %q: %w", label, err)
 	}
 	cal := &Calibration{
-		Schema: calibrationSchema, Fingerprint: fingerprint, Noise: label, Parts: parts, MeanAlpha: curve.Mean(), Curve: *curve, Effect: effect,
+		Schema: calibrationSchema, Fingerprint: fingerprint, Noise: label, Parts: parts, MeanAlpha: curve.Mean(),
+		Curve: *curve, Effect: effect,
 	}
 	run, shared := c.paths(of, fingerprint)
 	if cal, err = cal.publish(shared); err != nil {
@@ -361,9 +376,12 @@ func (c *Calibrator) measure(ctx context.Context, of condition.Calibration, fing
 }
 
 // AlphaCurve measures alpha(t) along the continuations of prompts.
-func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool, base float64, needs alpha.Needs) (*alpha.Curve, condition.Effect, error) {
+func AlphaCurve(ctx context.Context, lm *decode.LM, prompts, continuations [][]int, p decode.Probing, kvCache bool,
+	base float64, needs alpha.Needs,
+) (*alpha.Curve, condition.Effect, error) {
 	if needs.Marginal && p.Draws < 2 {
-		return nil, nil, fmt.Errorf("the mean law of the form %s needs several draws: set calibration.draws to 2 at least, and better to 16", alpha.Marginal)
+		return nil, nil,
+			fmt.Errorf("the mean law of the form %s needs several draws: set calibration.draws to 2 at least, and better to 16", alpha.Marginal)
 	}
 	collector := alpha.NewCollector(Lengths(continuations), p.Draws, base, needs)
 	collector.Chips = p.Noise.Chips()

@@ -26,7 +26,10 @@ func TestFirstCalibrationStays(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range got {
 		wg.Go(func() {
-			own := &Calibration{Schema: calibrationSchema, Fingerprint: "f", MeanAlpha: float64(i), Curve: alpha.Curve{Points: []alpha.Point{{Alpha: float64(i)}}}}
+			own := &Calibration{
+				Schema: calibrationSchema, Fingerprint: "f", MeanAlpha: float64(i),
+				Curve: alpha.Curve{Points: []alpha.Point{{Alpha: float64(i)}}},
+			}
 			got[i], errs[i] = own.publish(path)
 		})
 	}
@@ -65,7 +68,10 @@ func TestCalibrationQuestionsAreNoShots(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Calibration.Prompts = 3
-	c := &Calibrator{cfg: cfg, locator: session.NewLocator(&bytes.Buffer{}), prompter: &session.Prompter{Shots: []datasets.Example{set.Examples[0], set.Examples[2]}}}
+	c := &Calibrator{
+		cfg: cfg, locator: session.NewLocator(&bytes.Buffer{}),
+		prompter: &session.Prompter{Shots: []datasets.Example{set.Examples[0], set.Examples[2]}},
+	}
 	got, err := c.questions(t.Context())
 	want := []string{set.Examples[1].Question, set.Examples[3].Question, set.Examples[4].Question}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {

@@ -10,11 +10,12 @@ import (
 	"github.com/gsmeval/gsmeval/internal/config"
 )
 
-// Calibrate measures, or finds, the calibration of every noise of the config that the config's temperatures ask for; where
-// none asks for one, that of the config's calibration section.
+// Calibrate measures, or finds, the calibration of every noise of the config that the config's temperatures ask for;
+// where none asks for one, that of the config's calibration section.
 func Calibrate(ctx context.Context, s *session.Session) ([]*Calibration, error) {
 	c := New(s)
-	wanted := slices.DeleteFunc(slices.Clone(s.Cfg.Temperature), func(t config.Temperature) bool { return !t.IsCalibrated() })
+	wanted := slices.DeleteFunc(slices.Clone(s.Cfg.Temperature),
+		func(t config.Temperature) bool { return !t.IsCalibrated() })
 	if len(wanted) == 0 {
 		wanted = []config.Temperature{condition.NewTemperature(&condition.DynamicTStar{})}
 	}

@@ -35,7 +35,9 @@ func (s *ProbeSet) RunTogether(ctx context.Context, lm *decode.LM, p decode.Prob
 }
 
 // TeacherForcing adds every position along the continuations.
-func (s *ProbeSet) TeacherForcing(prompts, continuations [][]int, kvCache bool, visit func(prompt, draw, t int, clean, noisy []float32)) {
+func (s *ProbeSet) TeacherForcing(prompts, continuations [][]int, kvCache bool,
+	visit func(prompt, draw, t int, clean, noisy []float32),
+) {
 	probes, at := Forced(prompts, continuations, kvCache)
 	for i, p := range probes {
 		s.add(p, func(draw, row int, clean, noisy []float32) { visit(at[i].Prompt, draw, at[i].T+row, clean, noisy) })
@@ -52,13 +54,17 @@ func Forced(prompts, continuations [][]int, kvCache bool) (probes []decode.Probe
 		n := len(continuations[i])
 		if !kvCache {
 			for t := range n {
-				probes, at = append(probes, whole(Join(prompt, continuations[i][:t]), strconv.Itoa(i), t)), append(at, Position{i, t})
+				probes, at = append(probes, whole(Join(prompt, continuations[i][:t]), strconv.Itoa(i), t)),
+					append(at, Position{i, t})
 			}
 			continue
 		}
 		// The last continuation token is only predicted, never read.
 		ids := Join(prompt, continuations[i][:n-1])
-		probes = append(probes, decode.Probe{IDs: ids, From: len(prompt) - 1, Together: len(prompt), Sample: strconv.Itoa(i)})
+		probes = append(probes, decode.Probe{
+			IDs: ids, From: len(prompt) - 1, Together: len(prompt),
+			Sample: strconv.Itoa(i),
+		})
 		at = append(at, Position{i, 0})
 	}
 	return probes, at

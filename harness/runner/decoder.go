@@ -59,7 +59,8 @@ func roomOn(lm *decode.LM, o decode.Options) string {
 
 func (d *lmDecoder) close() error { return d.engine.Close() }
 
-// decode programs the chip, decodes and restores the weights. Activation noise that changed nothing is condition.ErrNoEffect.
+// decode programs the chip, decodes and restores the weights. Activation noise that changed nothing is
+// condition.ErrNoEffect.
 func (d *lmDecoder) decode(ctx context.Context, p pass, next decode.Source[todo], sink decode.Sink[todo]) (err error) {
 	if p.noise.On(operation.Weights) {
 		var effect condition.Effect

@@ -24,16 +24,21 @@ import (
 // WorkerCalibrates is what a worker gets in place of a shard where it measures the calibrations.
 const WorkerCalibrates = "calibrate"
 
-// RunDevices does a run on several devices: a worker process for each does its shard, and the shards are merged. program is the command
-// line of a worker without its shard. A worker reads its config from stdin, and takes the end of stdin for that of this process.
+// RunDevices does a run on several devices: a worker process for each does its shard, and the shards are merged.
+// program is the command line of a worker without its shard. A worker reads its config from stdin, and takes the end of
+// stdin for that of this process.
 func RunDevices(ctx context.Context, cfg *config.Config, o Options, program []string) (*results.Table, error) {
-	d := &devices{cfg: cfg, log: session.NewLogger(o.Stderr, cfg), program: program, state: make([]progressEvent, len(cfg.Devices))}
+	d := &devices{
+		cfg: cfg, log: session.NewLogger(o.Stderr, cfg), program: program,
+		state: make([]progressEvent, len(cfg.Devices)),
+	}
 	n, err := shardCount(cfg.Output)
 	if err != nil {
 		return nil, err
 	}
 	if n != 0 && n != len(cfg.Devices) {
-		return nil, fmt.Errorf("%s is cut into %s, and there are %d devices; name as many, or choose another output", cfg.Output, session.Count(n, "shard"), len(cfg.Devices))
+		return nil, fmt.Errorf("%s is cut into %s, and there are %d devices; name as many, or choose another output",
+			cfg.Output, session.Count(n, "shard"), len(cfg.Devices))
 	}
 	if err := writeDevicesConfig(cfg); err != nil {
 		return nil, err
@@ -68,7 +73,8 @@ func (d *devices) ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: what was decoded is kept; go on with: gsmeval resume %s", ErrInterrupted, d.cfg.Output)
 	}
-	return fmt.Errorf("%w; the other devices were stopped, what was decoded is kept; go on with: gsmeval resume %s", err, d.cfg.Output)
+	return fmt.Errorf("%w; the other devices were stopped, what was decoded is kept; go on with: gsmeval resume %s",
+		err, d.cfg.Output)
 }
 
 // all runs a worker on each device. The first that fails stops the others.
@@ -122,8 +128,8 @@ func (d *devices) work(ctx context.Context, i int, shard string) error {
 	return fmt.Errorf("device %s: the worker ended with %w", own.Model.Device, err)
 }
 
-// listen follows what a worker says until it ends: its progress is added to the others', and the rest is handed on. It returns the
-// error that the worker ended with.
+// listen follows what a worker says until it ends: its progress is added to the others', and the rest is handed on. It
+// returns the error that the worker ended with.
 func (d *devices) listen(i int, from io.Reader) (last string) {
 	lines := bufio.NewReader(from)
 	for {
@@ -170,8 +176,8 @@ func (d *devices) say(level, text string) {
 	}
 }
 
-// devicesFile in a run's folder of shards has the config of a run on several devices from its start on: a shard's run.json comes only
-// after the calibration.
+// devicesFile in a run's folder of shards has the config of a run on several devices from its start on: a shard's
+// run.json comes only after the calibration.
 const (
 	devicesFile = "devices.json"
 	mostConfig  = 1 << 20
@@ -192,8 +198,8 @@ func writeDevicesConfig(cfg *config.Config) error {
 	})
 }
 
-// ShardedConfig is the config of a run of several devices that was not merged yet, from the first shard that has begun, or from the
-// run's start where none has.
+// ShardedConfig is the config of a run of several devices that was not merged yet, from the first shard that has begun,
+// or from the run's start where none has.
 func ShardedConfig(output string, set []string) (*config.Config, error) {
 	n, err := shardCount(output)
 	if err != nil {

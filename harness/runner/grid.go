@@ -13,8 +13,8 @@ import (
 // block is the samples of one (noise, replicate, temperature): so many for each example.
 type block struct{ noise, replicate, temp, samples int }
 
-// blocks lists the blocks of a run that must be decoded, in the order in which a run decodes them: a chip (weight noise of
-// one replicate) is programmed once.
+// blocks lists the blocks of a run that must be decoded, in the order in which a run decodes them: a chip (weight noise
+// of one replicate) is programmed once.
 func blocks(m *results.Meta) []block {
 	var out []block
 	add := func(n, replicate int) { // replicate < 0: all
@@ -74,8 +74,8 @@ func (s Shard) String() string {
 	return fmt.Sprintf("%d/%d", s.I, s.N)
 }
 
-// ShardFlag reads what --shard says: "i/n", or "auto/n" in a task of a Slurm job array (SLURM_ARRAY_TASK_ID, from 1) or in a
-// pod of an indexed Kubernetes Job (JOB_COMPLETION_INDEX, from 0).
+// ShardFlag reads what --shard says: "i/n", or "auto/n" in a task of a Slurm job array (SLURM_ARRAY_TASK_ID, from 1) or
+// in a pod of an indexed Kubernetes Job (JOB_COMPLETION_INDEX, from 0).
 func ShardFlag(s string, getenv func(string) string) (Shard, error) {
 	count, auto := strings.CutPrefix(s, "auto/")
 	if !auto {
@@ -89,30 +89,34 @@ func ShardFlag(s string, getenv func(string) string) (Shard, error) {
 	name, first := slurm, 1
 	switch {
 	case getenv(slurm) != "" && getenv(kubernetes) != "":
-		return Shard{}, fmt.Errorf("shard %q: both %s and %s are set; say which shard with --shard i/%d", s, slurm, kubernetes, n)
+		return Shard{}, fmt.Errorf("shard %q: both %s and %s are set; say which shard with --shard i/%d", s, slurm,
+			kubernetes, n)
 	case getenv(kubernetes) != "":
 		name, first = kubernetes, 0
 	case getenv(slurm) == "":
-		return Shard{}, fmt.Errorf("shard %q: neither %s nor %s is set; this is no task of a job array", s, slurm, kubernetes)
+		return Shard{}, fmt.Errorf("shard %q: neither %s nor %s is set; this is no task of a job array", s, slurm,
+			kubernetes)
 	}
 	i, err := strconv.Atoi(getenv(name))
 	if err != nil || i < first || i >= first+n {
-		return Shard{}, fmt.Errorf("shard %q: %s is %q, %d shards are numbered from %d to %d there", s, name, getenv(name), n, first, first+n-1)
+		return Shard{}, fmt.Errorf("shard %q: %s is %q, %d shards are numbered from %d to %d there", s, name,
+			getenv(name), n, first, first+n-1)
 	}
 	return Shard{i - first + 1, n}, nil
 }
 
-// stretch is the samples of a run that may share batches: one draw of the weights, or one noise that draws none. They are
-// counted question by question, and under a question come all of its replicates and temperatures.
+// stretch is the samples of a run that may share batches: one draw of the weights, or one noise that draws none. They
+// are counted question by question, and under a question come all of its replicates and temperatures.
 type stretch struct {
 	first int // number of its first sample
 	each  int // samples of one question
 }
 
-// cut is how a run is cut into shards. The samples are numbered stretch by stretch in decoding order; a shard is a range of
-// that order, as long as any other, whose ends are moved to the end of a stretch where one is near: a few questions more are
-// cheaper than another draw of the weights. The samples of a question in a stretch stay together, so that every shard has
-// all temperatures, and with them an even share of the long answers. A cut depends on the grid and n alone.
+// cut is how a run is cut into shards. The samples are numbered stretch by stretch in decoding order; a shard is a
+// range of that order, as long as any other, whose ends are moved to the end of a stretch where one is near: a few
+// questions more are cheaper than another draw of the weights. The samples of a question in a stretch stay together, so
+// that every shard has all temperatures, and with them an even share of the long answers. A cut depends on the grid and
+// n alone.
 type cut struct {
 	meta      *results.Meta
 	stretches map[[2]int]stretch // by noise and replicate, -1 for all
@@ -207,7 +211,10 @@ func canonical(m *results.Meta) func(yield func(results.Key) bool) {
 						continue
 					}
 					for i := range m.Examples * c.PerQuestion() {
-						k := results.Key{NoiseIndex: n, Replicate: r, TempIndex: c.TempIndex, Order: i / c.PerQuestion(), Sample: i % c.PerQuestion()}
+						k := results.Key{
+							NoiseIndex: n, Replicate: r, TempIndex: c.TempIndex,
+							Order: i / c.PerQuestion(), Sample: i % c.PerQuestion(),
+						}
 						if !yield(k) {
 							return
 						}

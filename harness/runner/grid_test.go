@@ -9,8 +9,8 @@ import (
 	"github.com/gsmeval/gsmeval/results"
 )
 
-// gridMeta is a grid of noises by temperatures; letters are noises: w weight, a activation, n none (greedy, the last of the
-// temperatures, runs once there).
+// gridMeta is a grid of noises by temperatures; letters are noises: w weight, a activation, n none (greedy, the last of
+// the temperatures, runs once there).
 func gridMeta(noises string, seeds, temps, examples int) *results.Meta {
 	m := &results.Meta{Fingerprint: "f", Examples: examples}
 	for t := range temps {
@@ -79,7 +79,8 @@ func TestCut(t *testing.T) {
 			draws = max(draws, s.Draws)
 		}
 		if got := float64(slices.Max(samples)) * float64(tt.n) / float64(total); got > tt.uneven+1e-9 {
-			t.Errorf("%s: the largest shard is %.3f of the mean, want at most %.3f: %v", tt.name, got, tt.uneven, samples)
+			t.Errorf("%s: the largest shard is %.3f of the mean, want at most %.3f: %v", tt.name, got, tt.uneven,
+				samples)
 		}
 		if draws > tt.draws {
 			t.Errorf("%s: a shard draws the weights %d times, want at most %d", tt.name, draws, tt.draws)

@@ -27,8 +27,8 @@ func shardDir(output string, s Shard) string {
 	return filepath.Join(output, "shards", fmt.Sprintf("%d-of-%d", s.I, s.N))
 }
 
-// shardCount is the number of shards that a run directory is cut into, judged by the names of those that have begun; 0 where
-// none has.
+// shardCount is the number of shards that a run directory is cut into, judged by the names of those that have begun; 0
+// where none has.
 func shardCount(output string) (int, error) {
 	entries, err := os.ReadDir(filepath.Join(output, "shards"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -37,11 +37,13 @@ func shardCount(output string) (int, error) {
 	n := 0
 	for _, e := range entries {
 		var s Shard
-		if _, err := fmt.Sscanf(e.Name(), "%d-of-%d", &s.I, &s.N); err != nil || e.Name() != filepath.Base(shardDir(output, s)) {
+		if _, err := fmt.Sscanf(e.Name(), "%d-of-%d", &s.I, &s.N); err != nil ||
+			e.Name() != filepath.Base(shardDir(output, s)) {
 			continue
 		}
 		if n != 0 && s.N != n {
-			return 0, fmt.Errorf("%s holds shards of several cuts, of %d and of %d; remove what is not wanted", filepath.Join(output, "shards"), n, s.N)
+			return 0, fmt.Errorf("%s holds shards of several cuts, of %d and of %d; remove what is not wanted",
+				filepath.Join(output, "shards"), n, s.N)
 		}
 		n = s.N
 	}
@@ -97,8 +99,8 @@ func Merge(ctx context.Context, output string, noReport bool) (*results.Table, e
 	return table, report.WriteRun(run)
 }
 
-// completeShards checks the n shards of a run by their run.json, one after the other. It returns the first one's, with the
-// timings of all, and where their journals are.
+// completeShards checks the n shards of a run by their run.json, one after the other. It returns the first one's, with
+// the timings of all, and where their journals are.
 func completeShards(output string, n int) (first *results.RunInfo, shards []results.Shard, err error) {
 	var problems []error
 	var name string
@@ -119,7 +121,8 @@ func completeShards(output string, n int) (first *results.RunInfo, shards []resu
 			continue
 		}
 		if info.Status != results.RunComplete {
-			problems = append(problems, fmt.Errorf("shard %s is not complete (%s); go on with: gsmeval resume %s", is, info.Status, dir))
+			problems = append(problems, fmt.Errorf("shard %s is not complete (%s); go on with: gsmeval resume %s", is,
+				info.Status, dir))
 		}
 		shards = append(shards, results.Shard{Name: info.Shard, Path: filepath.Join(dir, results.JournalFile)})
 		has, err := json.Marshal(info.Meta.Conditions)
@@ -131,9 +134,11 @@ func completeShards(output string, n int) (first *results.RunInfo, shards []resu
 			first, name, conditions = info, info.Shard, has
 			continue
 		case info.Fingerprint != first.Fingerprint:
-			problems = append(problems, fmt.Errorf("shard %s belongs to another run than shard %s: %s", is, name, session.Differences(first.Versions, info.Versions)))
+			problems = append(problems, fmt.Errorf("shard %s belongs to another run than shard %s: %s", is, name,
+				session.Differences(first.Versions, info.Versions)))
 		case !bytes.Equal(has, conditions):
-			problems = append(problems, fmt.Errorf("shard %s has other temperatures than shard %s, from another calibration; remove %s and run it again", is, name, dir))
+			problems = append(problems,
+				fmt.Errorf("shard %s has other temperatures than shard %s, from another calibration; remove %s and run it again", is, name, dir))
 		}
 		for k, v := range info.Timings {
 			first.Timings[k] += v
@@ -172,7 +177,8 @@ func AwaitShards(ctx context.Context, output string, limit time.Duration, say fu
 		}
 		left := limit - time.Since(begin)
 		if left <= 0 {
-			return fmt.Errorf("after %v only %d of %d shards of %s are complete; see: gsmeval status %s", limit, done, n, output, output)
+			return fmt.Errorf("after %v only %d of %d shards of %s are complete; see: gsmeval status %s", limit, done,
+				n, output, output)
 		}
 		select {
 		case <-time.After(min(look, left)):

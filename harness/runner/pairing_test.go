@@ -13,8 +13,8 @@ import (
 // pairingQuestions and pairingSeeds are the samples of each arm below.
 const pairingQuestions, pairingSeeds = 24, 2
 
-// armsOf runs the bundled model under activation noise at temperatures and returns its records by temperature's label and by
-// question and noise seed.
+// armsOf runs the bundled model under activation noise at temperatures and returns its records by temperature's label
+// and by question and noise seed.
 func armsOf(t *testing.T, seed int, temperatures string) map[string]map[[2]int]results.Record {
 	t.Helper()
 	cfg, err := config.Parse("pairing.yaml", fmt.Appendf(nil, `
@@ -48,9 +48,9 @@ progress: none
 	return arms
 }
 
-// TestPoliciesShareTheirRandomNumbers shows what pairing rests on: policies that differ only in T draw the same numbers. The
-// same T gives the same text, whatever else stands in the run, and the difference between two temperatures varies less than
-// with a seed of its own for each.
+// TestPoliciesShareTheirRandomNumbers shows what pairing rests on: policies that differ only in T draw the same
+// numbers. The same T gives the same text, whatever else stands in the run, and the difference between two temperatures
+// varies less than with a seed of its own for each.
 func TestPoliciesShareTheirRandomNumbers(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -60,7 +60,8 @@ func TestPoliciesShareTheirRandomNumbers(t *testing.T) {
 	two := armsOf(t, 42, "[{policy: greedy}, {policy: constant, values: [1]}]")
 	for at, r := range one["T=1"] {
 		if other := two["T by noise"][at]; r.Text != other.Text || r.Tokens != other.Tokens || other.Text == "" {
-			t.Fatalf("question %d, seed %d: T = 1 gives another text in another run:\n%q\n%q", at[0], at[1], r.Text, other.Text)
+			t.Fatalf("question %d, seed %d: T = 1 gives another text in another run:\n%q\n%q", at[0], at[1], r.Text,
+				other.Text)
 		}
 	}
 	apart := armsOf(t, 7, "[{policy: constant, value: 0.9}]")
@@ -69,7 +70,8 @@ func TestPoliciesShareTheirRandomNumbers(t *testing.T) {
 	t.Logf("variance of the difference in correctness between T = 1 and T = 0.9: %.4f with shared numbers, %.4f with independent ones (n = %d)",
 		shared, independent, pairingQuestions*pairingSeeds)
 	if !(shared < independent) {
-		t.Errorf("the paired variance is %.4f with shared random numbers and %.4f with independent ones", shared, independent)
+		t.Errorf("the paired variance is %.4f with shared random numbers and %.4f with independent ones", shared,
+			independent)
 	}
 }
 

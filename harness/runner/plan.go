@@ -39,8 +39,8 @@ type Plan struct {
 // measurer measures what a temperature follows from.
 type measurer func(condition.Calibration) (*alpha.Curve, error)
 
-// errUnmeasured is a measurer's answer where nothing is to be measured: the grid is laid out all the same, with a stand-in for each
-// schedule, which nothing decodes with.
+// errUnmeasured is a measurer's answer where nothing is to be measured: the grid is laid out all the same, with a
+// stand-in for each schedule, which nothing decodes with.
 var errUnmeasured = errors.New("not measured")
 
 // Unmeasured measures nothing: what follows from a measurement gets a stand-in.
@@ -60,7 +60,10 @@ func NewPlan(cfg *config.Config, measure measurer) (*Plan, error) {
 			if err != nil {
 				return nil, fmt.Errorf("temperature[%d] (%s) under noise %q: %w", t, tc.Label(), nc.Label(), err)
 			}
-			c := cell{Noise: n, Temp: t, Label: tc.Label(), schedule: s, alpha: mean, Replicates: cfg.NoiseSeeds, Samples: cfg.Samples, SamplesOf: -1}
+			c := cell{
+				Noise: n, Temp: t, Label: tc.Label(), schedule: s, alpha: mean, Replicates: cfg.NoiseSeeds,
+				Samples: cfg.Samples, SamplesOf: -1,
+			}
 			if !nc.Random() && s.IsGreedy() {
 				c.Replicates = 1
 			}
@@ -92,7 +95,10 @@ func (p *Plan) cell(b block) *cell {
 func (p *Plan) meta(fingerprint string, examples int, settings map[string]string) results.Meta {
 	m := results.Meta{Name: p.cfg.Name, Fingerprint: fingerprint, Examples: examples, K: p.cfg.K(), Settings: settings}
 	for _, n := range p.cfg.Noise {
-		m.Noises = append(m.Noises, results.Noise{Label: n.Label(), Kind: n.Family(), Chips: n.Chips(), Deterministic: !n.Empty() && !n.Random()})
+		m.Noises = append(m.Noises, results.Noise{
+			Label: n.Label(), Kind: n.Family(), Chips: n.Chips(),
+			Deterministic: !n.Empty() && !n.Random(),
+		})
 	}
 	for _, t := range p.cfg.Temperature {
 		m.Temps = append(m.Temps, results.Temp{Label: t.Label()})

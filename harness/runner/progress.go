@@ -44,7 +44,8 @@ func newProgress(out io.Writer, run, mode string, done, total int) *progress {
 	switch p.mode {
 	case "bar":
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth(),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionFullWidth(),
 			progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(out) }))
 		_ = p.bar.Set(done)
 		p.bar.Reset()
@@ -108,7 +109,8 @@ func (p *progress) line() {
 	_, _ = fmt.Fprintf(p.out, "%d/%d samples, %s, %s left\n", p.done, p.total, p.describe(), left)
 }
 
-// progressEvent is a line of progress: json. Done and Total are of the whole run or shard; the rest is what this process did.
+// progressEvent is a line of progress: json. Done and Total are of the whole run or shard; the rest is what this
+// process did.
 type progressEvent struct {
 	Event   string    `json:"event"` // start, progress or end
 	Time    time.Time `json:"time"`

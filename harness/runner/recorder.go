@@ -35,7 +35,10 @@ type finished struct {
 }
 
 func newRecorder(r *runner, n condition.Noise) *recorder {
-	rec := &recorder{r: r, noise: n, in: make(chan finished, maxBatch), done: make(chan struct{}), broken: make(chan struct{})}
+	rec := &recorder{
+		r: r, noise: n, in: make(chan finished, maxBatch), done: make(chan struct{}),
+		broken: make(chan struct{}),
+	}
 	go rec.loop()
 	return rec
 }
@@ -107,7 +110,8 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 		Asks: scoring.AskedBy(r.cfg.Prompt.Instruction), InThink: prompt.InThink,
 	}, example.Gold)
 	out := results.Record{
-		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate, Sample: k.Sample,
+		Noise: r.info.Meta.Noises[k.NoiseIndex].Label, NoiseIndex: k.NoiseIndex, Replicate: k.Replicate,
+		Sample:      k.Sample,
 		Temperature: f.todo.cell.Label, TempIndex: k.TempIndex,
 		ID: example.ID, Order: k.Order, Label: example.Label, Cluster: example.Cluster,
 		QuestionSHA: session.ShortSHA(example.Question), PromptSHA: prompt.SHA(),
@@ -122,7 +126,10 @@ func (rec *recorder) record(f finished) (results.Record, error) {
 		out.Effect = &results.Effect{Elements: res.Effect.Elements, RMSRatio: results.Float(res.Effect.Ratio())}
 	case rec.noise.On(operation.Weights):
 		total := rec.weights.Total()
-		out.Effect = &results.Effect{Sites: len(rec.weights), Elements: total.Elements, RMSRatio: results.Float(total.Ratio())}
+		out.Effect = &results.Effect{
+			Sites: len(rec.weights), Elements: total.Elements,
+			RMSRatio: results.Float(total.Ratio()),
+		}
 	}
 	switch res.Finish {
 	case finish.Nonfinite:

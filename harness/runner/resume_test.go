@@ -72,12 +72,16 @@ func (d *stubDecoder) decode(ctx context.Context, _ pass, next decode.Source[tod
 func (d *stubDecoder) close() error { return nil }
 
 // stubRun does or continues a run in dir with the stub in the model's place.
-func stubRun(ctx context.Context, t *testing.T, dir string, d *stubDecoder, change ...func(*config.Config)) (*results.Table, error) {
+func stubRun(ctx context.Context, t *testing.T, dir string, d *stubDecoder,
+	change ...func(*config.Config),
+) (*results.Table, error) {
 	t.Helper()
 	return stubRunWith(ctx, t, dir, d, Options{NoReport: true}, change...) // figures take longer than thousands of such runs
 }
 
-func stubRunWith(ctx context.Context, t *testing.T, dir string, d *stubDecoder, o Options, change ...func(*config.Config)) (*results.Table, error) {
+func stubRunWith(ctx context.Context, t *testing.T, dir string, d *stubDecoder, o Options,
+	change ...func(*config.Config),
+) (*results.Table, error) {
 	t.Helper()
 	cfg, err := config.Parse("stub.yaml", []byte(`
 model: {path: m}
@@ -97,10 +101,19 @@ progress: none
 		cfg: cfg, opt: o, stderr: io.Discard, dir: dir, timings: map[string]float64{}, positions: 100,
 		open: func(int, int) (decoder, error) { return d, nil },
 	}
-	r.Session = &session.Session{Cfg: cfg, Logger: session.NewLogger(io.Discard, cfg), Locator: &session.Locator{}, Prompter: &session.Prompter{Style: "plain"}, Data: &datasets.Set{SHA256: strings.Repeat("d", 64)}}
-	r.ID = &session.Identity{Hashes: map[string]string{"weights": strings.Repeat("a", 64)}, Versions: map[string]string{"build": "stub"}, Device: "cpu", Threads: 1}
+	r.Session = &session.Session{
+		Cfg: cfg, Logger: session.NewLogger(io.Discard, cfg), Locator: &session.Locator{},
+		Prompter: &session.Prompter{Style: "plain"}, Data: &datasets.Set{SHA256: strings.Repeat("d", 64)},
+	}
+	r.ID = &session.Identity{
+		Hashes:   map[string]string{"weights": strings.Repeat("a", 64)},
+		Versions: map[string]string{"build": "stub"}, Device: "cpu", Threads: 1,
+	}
 	for i := range 3 {
-		r.Data.Examples = append(r.Data.Examples, datasets.Example{ID: i, Question: fmt.Sprint("q", i), Gold: fmt.Sprint(i)})
+		r.Data.Examples = append(r.Data.Examples, datasets.Example{
+			ID: i, Question: fmt.Sprint("q", i),
+			Gold: fmt.Sprint(i),
+		})
 		r.prompts = append(r.prompts, session.Prompt{Text: fmt.Sprint("q", i), IDs: make([]int, i+1)})
 	}
 	if r.ladder, err = scoring.LadderByName("seed"); err != nil {
@@ -116,7 +129,8 @@ progress: none
 func read(t *testing.T, dir string, more ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, name := range append([]string{results.JournalFile, "table.csv", "table.md", "table.json", "table.tex"}, more...) {
+	for _, name := range append([]string{results.JournalFile, "table.csv", "table.md", "table.json", "table.tex"},
+		more...) {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -126,8 +140,8 @@ func read(t *testing.T, dir string, more ...string) map[string]string {
 	return out
 }
 
-// TestResumeAfterEveryByte cuts the journal of a run at every byte and resumes: samples and tables are the bytes of a run
-// that was never interrupted.
+// TestResumeAfterEveryByte cuts the journal of a run at every byte and resumes: samples and tables are the bytes of a
+// run that was never interrupted.
 func TestResumeAfterEveryByte(t *testing.T) {
 	t.Parallel()
 	one := func(c *config.Config) { c.Temperature = c.Temperature[:1] }
@@ -225,16 +239,19 @@ func TestFailedSamplesDoNotStopARun(t *testing.T) {
 	if table.Failed() != 2 || table.Rows[0].N != 2 || table.Rows[0].Errors != 1 {
 		t.Errorf("failed %d, n %d, errors %d; want 2, 2, 1", table.Failed(), table.Rows[0].N, table.Rows[0].Errors)
 	}
-	if j := read(t, dir)[results.JournalFile]; !strings.Contains(j, `"status":"error"`) || !strings.Contains(j, "out of luck") {
+	if j := read(t, dir)[results.JournalFile]; !strings.Contains(j, `"status":"error"`) ||
+		!strings.Contains(j, "out of luck") {
 		t.Errorf("the journal does not name the cause:\n%s", j)
 	}
-	if _, err := stubRun(t.Context(), t, t.TempDir(), broken, func(c *config.Config) { c.FailOnError = true }); err == nil ||
+	if _, err := stubRun(t.Context(), t, t.TempDir(), broken,
+		func(c *config.Config) { c.FailOnError = true }); err == nil ||
 		!strings.Contains(err.Error(), "fail_on_error") {
 		t.Errorf("with fail_on_error the run ended with %v", err)
 	}
 }
 
-// TestPromptsThatDoNotFitAreRecorded gives samples beyond the model's positions a status, and refuses a run of nothing else.
+// TestPromptsThatDoNotFitAreRecorded gives samples beyond the model's positions a status, and refuses a run of nothing
+// else.
 func TestPromptsThatDoNotFitAreRecorded(t *testing.T) {
 	t.Parallel()
 	tight := func(c *config.Config) { c.Generation.MaxNewTokens = 98 } // prompts have 1, 2 and 3 tokens, the model 100 positions
@@ -245,7 +262,8 @@ func TestPromptsThatDoNotFitAreRecorded(t *testing.T) {
 	if table.Rows[0].N != 2 || table.Rows[0].Errors != 1 {
 		t.Errorf("n %d, errors %d; want 2, 1", table.Rows[0].N, table.Rows[0].Errors)
 	}
-	if _, err := stubRun(t.Context(), t, t.TempDir(), &stubDecoder{}, func(c *config.Config) { c.Generation.MaxNewTokens = 100 }); err == nil ||
+	if _, err := stubRun(t.Context(), t, t.TempDir(), &stubDecoder{},
+		func(c *config.Config) { c.Generation.MaxNewTokens = 100 }); err == nil ||
 		!strings.Contains(err.Error(), "max_new_tokens") {
 		t.Errorf("a run of prompts that do not fit ended with %v", err)
 	}

@@ -1,5 +1,5 @@
-// Package runner does a run: it plans the grid of conditions, decodes what the journal lacks, scores and records it, and
-// writes the tables; in shards and on several devices too.
+// Package runner does a run: it plans the grid of conditions, decodes what the journal lacks, scores and records it,
+// and writes the tables; in shards and on several devices too.
 package runner
 
 import (
@@ -74,7 +74,8 @@ func (r *runner) begin(doing string) error {
 		return err
 	}
 	r.begun = &results.Begun{
-		Name: r.cfg.Name, Status: results.RunRunning, Doing: doing, Shard: r.opt.Shard.String(), Config: config, Started: time.Now().UTC(),
+		Name: r.cfg.Name, Status: results.RunRunning, Doing: doing, Shard: r.opt.Shard.String(), Config: config,
+		Started: time.Now().UTC(),
 	}
 	return r.begun.Write(r.dir)
 }
@@ -90,7 +91,8 @@ func (r *runner) unprepared(ctx context.Context, err error) error {
 	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
 		return errors.Join(err, r.begun.Ended(r.dir)) // what never began leaves nothing behind
 	}
-	err = fmt.Errorf("%w while %s, before the first sample; go on with: gsmeval resume %s", ErrInterrupted, r.begun.Doing, r.dir)
+	err = fmt.Errorf("%w while %s, before the first sample; go on with: gsmeval resume %s", ErrInterrupted,
+		r.begun.Doing, r.dir)
 	r.begun.Status = results.RunInterrupted
 	return errors.Join(err, r.begun.Write(r.dir))
 }
@@ -157,7 +159,8 @@ func (r *runner) prepare(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	r.Debugf("loaded %d questions and %s (%s, %d threads) in %.1f s", len(r.prompts), r.cfg.Model.Path, r.ID.Device, r.ID.Threads, r.timings["load"])
+	r.Debugf("loaded %d questions and %s (%s, %d threads) in %.1f s", len(r.prompts), r.cfg.Model.Path, r.ID.Device,
+		r.ID.Threads, r.timings["load"])
 	if r.cfg, err = session.WithBatch(r.cfg, r.LM.Dir, r.LM.Config, r.LM.GPU); err != nil {
 		return err
 	}
@@ -165,8 +168,9 @@ func (r *runner) prepare(ctx context.Context) error {
 	r.stops = r.LM.Stops(r.cfg.Generation.Stop)
 	r.open = func(slots, capacity int) (decoder, error) {
 		return newLMDecoder(r.LM, decode.Options{
-			Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has, Eager: !r.cfg.Model.Graphs,
-			Text: r.LM.Completion, Noise: r.cfg.Noise,
+			Slots: slots, Capacity: capacity, Recompute: !r.cfg.Generation.KVCache, Ends: r.LM.Ends.Has,
+			Eager: !r.cfg.Model.Graphs,
+			Text:  r.LM.Completion, Noise: r.cfg.Noise,
 		})
 	}
 	return r.openRun(ctx)
@@ -220,9 +224,11 @@ func (r *runner) openRun(ctx context.Context) error {
 		return err
 	}
 	r.info = &results.RunInfo{
-		Schema: results.RunSchema, Name: cfg.Name, Fingerprint: fingerprint, Status: results.RunRunning, Config: effective,
-		Hashes: r.ID.Hashes, Versions: r.ID.Versions, Sources: r.Locator.Sources(), Device: r.ID.Device, Threads: r.ID.Threads,
-		Meta: r.plan.meta(fingerprint, len(r.Data.Examples), r.settings()), Schedules: r.plan.schedules(),
+		Schema: results.RunSchema, Name: cfg.Name, Fingerprint: fingerprint, Status: results.RunRunning,
+		Config: effective,
+		Hashes: r.ID.Hashes, Versions: r.ID.Versions, Sources: r.Locator.Sources(), Device: r.ID.Device,
+		Threads: r.ID.Threads,
+		Meta:    r.plan.meta(fingerprint, len(r.Data.Examples), r.settings()), Schedules: r.plan.schedules(),
 		Started: time.Now().UTC(), Attempts: 1, Shard: r.opt.Shard.String(),
 	}
 	for _, e := range r.Data.Examples {
@@ -279,7 +285,8 @@ func (r *runner) extends(old *results.RunInfo) error {
 	if len(parts) > 0 || old.Device != r.ID.Device || old.Threads != r.ID.Threads {
 		return r.differs(old)
 	}
-	before, now := extent{old.Meta.Examples, was.NoiseSeeds, was.Samples}, extent{len(r.Data.Examples), r.cfg.NoiseSeeds, r.cfg.Samples}
+	before, now := extent{old.Meta.Examples, was.NoiseSeeds, was.Samples},
+		extent{len(r.Data.Examples), r.cfg.NoiseSeeds, r.cfg.Samples}
 	if err := extendable(config.Diff(was, r.cfg), before, now); err != nil {
 		return fmt.Errorf("extending %s: %w", r.dir, err)
 	}
@@ -364,7 +371,10 @@ func (r *runner) report(ctx context.Context) error {
 		return nil
 	}
 	return r.timed("report", func() error {
-		run, err := report.Load(ctx, r.dir, func(context.Context, report.Source) (*datasets.Set, error) { return r.Data, nil })
+		run, err := report.Load(ctx, r.dir, func(context.Context, report.Source) (*datasets.Set, error) {
+			return r.Data,
+				nil
+		})
 		if err != nil {
 			return err
 		}
@@ -383,7 +393,10 @@ func (r *runner) todo() []todo {
 	for _, b := range blocks(&r.info.Meta) {
 		c := r.plan.cell(b)
 		for i := range len(r.prompts) * b.samples {
-			k := results.Key{NoiseIndex: b.noise, Replicate: b.replicate, TempIndex: b.temp, Order: i / b.samples, Sample: i % b.samples}
+			k := results.Key{
+				NoiseIndex: b.noise, Replicate: b.replicate, TempIndex: b.temp, Order: i / b.samples,
+				Sample: i % b.samples,
+			}
 			if owner(k) == mine && !r.journal.Has(k) {
 				out = append(out, todo{c, k})
 			}
@@ -400,7 +413,8 @@ func (r *runner) stopped(ctx context.Context, err error, total int) error {
 	}
 	r.info.Status, r.info.Cause, r.info.Timings = results.RunFailed, err.Error(), r.timings
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = fmt.Errorf("%w: %d of %d samples are kept; go on with: gsmeval resume %s", ErrInterrupted, r.journal.Len(), total, r.dir)
+		err = fmt.Errorf("%w: %d of %d samples are kept; go on with: gsmeval resume %s", ErrInterrupted,
+			r.journal.Len(), total, r.dir)
 		r.info.Status, r.info.Cause = results.RunInterrupted, ""
 	}
 	return errors.Join(err, r.info.Write(r.dir))
@@ -456,9 +470,13 @@ func (r *runner) pass(ctx context.Context, list []todo) error {
 		for ; i < len(list); i++ {
 			t := list[i]
 			if need := len(r.prompts[t.key.Order].IDs) + r.cfg.Generation.MaxNewTokens; need > r.positions {
-				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d (%s)", need, r.positions, r.limit)
+				cause := fmt.Errorf("prompt and new tokens need %d positions, the model has %d (%s)", need, r.positions,
+					r.limit)
 				// A full journal ends the generation through the next sink.
-				_ = rec.sink(t, decode.Completion{Finish: finish.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(), TMean: math.NaN()})
+				_ = rec.sink(t, decode.Completion{
+					Finish: finish.Failed, Err: cause, TMin: math.NaN(), TMax: math.NaN(),
+					TMean: math.NaN(),
+				})
 				continue
 			}
 			i++
@@ -481,8 +499,8 @@ type todo struct {
 	key  results.Key
 }
 
-// request says what a sample is drawn for. Equal replicates share their random numbers across noises and temperatures, and a
-// question's first sample has those of the only one.
+// request says what a sample is drawn for. Equal replicates share their random numbers across noises and temperatures,
+// and a question's first sample has those of the only one.
 func (r *runner) request(t todo) *decode.Request {
 	g := r.cfg.Generation
 	example := strconv.Itoa(r.Data.Examples[t.key.Order].ID)

@@ -19,8 +19,8 @@ import (
 )
 
 // BenchmarkThousandShards plans a study of 600,000 samples in 1,000 shards, has a fake engine write them, and runs the
-// program's status and merge on what is there. GSMEVAL_SCALE is a folder with 4 GB to spare; `make bench-scale` sets it.
-// GSMEVAL_SCALE_SHARDS and GSMEVAL_SCALE_QUESTIONS change the size.
+// program's status and merge on what is there. GSMEVAL_SCALE is a folder with 4 GB to spare; `make bench-scale` sets
+// it. GSMEVAL_SCALE_SHARDS and GSMEVAL_SCALE_QUESTIONS change the size.
 func BenchmarkThousandShards(b *testing.B) {
 	dir := os.Getenv("GSMEVAL_SCALE")
 	if dir == "" {
@@ -53,7 +53,8 @@ func BenchmarkThousandShards(b *testing.B) {
 		}
 		begin = time.Now()
 		info := fakeShards(b, run, meta, shards)
-		b.Logf("%d samples in %d shards written by the fake engine in %.0f s", total, shards, time.Since(begin).Seconds())
+		b.Logf("%d samples in %d shards written by the fake engine in %.0f s", total, shards,
+			time.Since(begin).Seconds())
 		measured(b, "status-running", program, "status", run, "--json")
 		for i := 1; i <= shards; i++ {
 			info.Shard, info.Status = Shard{i, shards}.String(), results.RunComplete
@@ -87,8 +88,8 @@ func measured(b *testing.B, name, program string, args ...string) {
 	}
 }
 
-// fakeShards writes the shards of a run as an engine would have left them, each in canonical order. They say that they are
-// still running.
+// fakeShards writes the shards of a run as an engine would have left them, each in canonical order. They say that they
+// are still running.
 func fakeShards(b *testing.B, run string, meta *results.Meta, n int) *results.RunInfo {
 	b.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -100,8 +101,9 @@ func fakeShards(b *testing.B, run string, meta *results.Meta, n int) *results.Ru
 		keys[i] = append(keys[i], k)
 	}
 	info := &results.RunInfo{
-		Schema: results.RunSchema, Name: "scale", Fingerprint: meta.Fingerprint, Status: results.RunRunning, Config: json.RawMessage("{}"),
-		Meta: *meta, Started: time.Now().UTC(), Timings: map[string]float64{"decode": 1},
+		Schema: results.RunSchema, Name: "scale", Fingerprint: meta.Fingerprint, Status: results.RunRunning,
+		Config: json.RawMessage("{}"),
+		Meta:   *meta, Started: time.Now().UTC(), Timings: map[string]float64{"decode": 1},
 	}
 	for i := range n {
 		s := Shard{i + 1, n}

@@ -53,8 +53,8 @@ type ShardProgress struct {
 // clocks, a file server's and this machine's, so it is generous; nothing but this display depends on it.
 const freshFor = 5 * time.Minute
 
-// Status reads how far a run is: from the journals of what is not complete, from run.json of what is. It only reads, takes
-// no lock and keeps nothing but counts, so it may be asked on any machine that sees the folder.
+// Status reads how far a run is: from the journals of what is not complete, from run.json of what is. It only reads,
+// takes no lock and keeps nothing but counts, so it may be asked on any machine that sees the folder.
 func Status(output string) (*Progress, error) {
 	p := &Progress{Run: output}
 	whole, err := results.ReadRun(output)

@@ -31,7 +31,10 @@ func TestDeviceIdentity(t *testing.T) {
 }
 
 // onGPU is Qwen2.5-1.5B's shape.
-var onGPU = checkpoint.Config{NumLayers: 28, NumKVHeads: 2, HeadDim: 128, HiddenSize: 1536, VocabSize: 151936, MaxPositions: 32768}
+var onGPU = checkpoint.Config{
+	NumLayers: 28, NumKVHeads: 2, HeadDim: 128, HiddenSize: 1536, VocabSize: 151936,
+	MaxPositions: 32768,
+}
 
 func TestAutoGPUBatch(t *testing.T) {
 	t.Parallel()
@@ -58,7 +61,8 @@ func TestAutoGPUBatch(t *testing.T) {
 	if last != 256 || autoGPUBatch(onGPU, parameters, "bfloat16", 512, 2<<30) != 1 {
 		t.Errorf("160 GiB: %d; 2 GiB: %d", last, autoGPUBatch(onGPU, parameters, "bfloat16", 512, 2<<30))
 	}
-	if a, b := autoGPUBatch(onGPU, parameters, "float32", 512, 12<<30), autoGPUBatch(onGPU, parameters, "bfloat16", 512, 12<<30); a >= b {
+	if a, b := autoGPUBatch(onGPU, parameters, "float32", 512, 12<<30),
+		autoGPUBatch(onGPU, parameters, "bfloat16", 512, 12<<30); a >= b {
 		t.Errorf("float32 has batch %d, bfloat16 %d", a, b)
 	}
 }
@@ -82,7 +86,8 @@ func TestFitting(t *testing.T) {
 func TestDescribeGPU(t *testing.T) {
 	t.Parallel()
 	g := torch.CUDAInfo{
-		Name: "A GPU", Capability: "9.0", Driver: "580.1 (CUDA 13.0)", Runtime: "13.0", Attention: "flash in bfloat16, math in float32",
+		Name: "A GPU", Capability: "9.0", Driver: "580.1 (CUDA 13.0)", Runtime: "13.0",
+		Attention: "flash in bfloat16, math in float32",
 		Libraries: "/a, /b", Kernels: true, Total: 80 << 30, Free: 20 << 30,
 	}
 	want := "A GPU, compute capability 9.0, driver 580.1 (CUDA 13.0), CUDA 13.0, 20.0 of 80.0 GiB free; " +

@@ -40,7 +40,10 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 		capacity = longest // the model's context ends the text earlier
 		o.MaxNewTokens = longest - len(o.PromptIDs)
 	}
-	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: 1, Capacity: capacity, Recompute: o.Recompute, Ends: lm.Ends.Has, Text: lm.Completion})
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{
+		Slots: 1, Capacity: capacity, Recompute: o.Recompute,
+		Ends: lm.Ends.Has, Text: lm.Completion,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// Loads are silent for the first second, and then say a line every few. Small models, which take longer only where the machine is
-// busy, say nothing at all.
+// Loads are silent for the first second, and then say a line every few. Small models, which take longer only where the
+// machine is busy, say nothing at all.
 const (
 	silentFor    = time.Second
 	loadingEvery = 2 * time.Second
 	smallModel   = 64 << 20 // bytes
 )
 
-// Loading reports on w how far the loading of a model is; loads of less than a second, and of small models, go without a word.
+// Loading reports on w how far the loading of a model is; loads of less than a second, and of small models, go without
+// a word.
 func Loading(path string, w io.Writer) func(done, total int64) {
 	return loading(path, func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) })
 }
@@ -31,7 +32,8 @@ func loading(path string, say func(format string, args ...any)) func(done, total
 			return
 		}
 		next = spent + loadingEvery
-		say("loading %s: %.1f of %.1f GB, %.0f MB/s", path, float64(done)/1e9, float64(total)/1e9, float64(done)/1e6/spent.Seconds())
+		say("loading %s: %.1f of %.1f GB, %.0f MB/s", path, float64(done)/1e9, float64(total)/1e9,
+			float64(done)/1e6/spent.Seconds())
 	}
 }
 
@@ -41,8 +43,8 @@ const (
 	workEvery     = 5 * time.Second
 )
 
-// Working reports by say how far a computation is and how long the rest may take. What is told of another thing, or of less than
-// before, is another computation.
+// Working reports by say how far a computation is and how long the rest may take. What is told of another thing, or of
+// less than before, is another computation.
 func Working(say func(format string, args ...any)) func(what string, done, total int64) {
 	var (
 		now   string

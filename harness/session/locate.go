@@ -16,8 +16,8 @@ import (
 	"github.com/gsmeval/gsmeval/results/report"
 )
 
-// Locator finds on this machine what a config or a flag names: a local path stands for itself, a builtin name for what came with the
-// program, a hub id for the hub's cache, into which what is missing is downloaded.
+// Locator finds on this machine what a config or a flag names: a local path stands for itself, a builtin name for what
+// came with the program, a hub id for the hub's cache, into which what is missing is downloaded.
 type Locator struct {
 	Logger
 	progress string
@@ -39,7 +39,8 @@ func LocatorFor(l Logger, progress string) *Locator {
 // Sources are the commits of what came from the hub, by "model org/name" or "data set org/name".
 func (l *Locator) Sources() map[string]string { return maps.Clone(l.sources) }
 
-// Model is where a model lies, a directory or a GGUF file: a path, or a hub id, in which case revision or the id's own @revision may say which.
+// Model is where a model lies, a directory or a GGUF file: a path, or a hub id, in which case revision or the id's own
+// @revision may say which.
 func (l *Locator) Model(ctx context.Context, name, revision string) (string, error) {
 	name, err := builtin.Path(builtin.Model, name)
 	if err != nil {
@@ -52,7 +53,8 @@ func (l *Locator) Model(ctx context.Context, name, revision string) (string, err
 	return l.fetch(ctx, ref, hub.ModelFiles)
 }
 
-// Peek is Model without its weights: of a hub id that is not in the cache as a whole, only the small files are downloaded.
+// Peek is Model without its weights: of a hub id that is not in the cache as a whole, only the small files are
+// downloaded.
 func (l *Locator) Peek(ctx context.Context, name, revision string) (dir string, whole bool, err error) {
 	name, err = builtin.Path(builtin.Model, name)
 	if err != nil {
@@ -101,8 +103,8 @@ func (l *Locator) Load(ctx context.Context, spec datasets.Spec, revision string)
 	return datasets.Load(ctx, spec)
 }
 
-// FindData finds a run's data set again for its report. Only what came from the hub is looked for there: a path that is not
-// there any more must not become a question to the hub because it looks like an id.
+// FindData finds a run's data set again for its report. Only what came from the hub is looked for there: a path that is
+// not there any more must not become a question to the hub because it looks like an id.
 func FindData(out io.Writer) report.Find {
 	l := NewLocator(out)
 	return func(ctx context.Context, from report.Source) (*datasets.Set, error) {
@@ -133,25 +135,30 @@ func (l *Locator) fetch(ctx context.Context, ref hub.Ref, sel hub.Selection) (st
 	return snapshot.Dir, nil
 }
 
-// locate decides whether a name is meant to be a path or a hub id. What is there is a path; so is what could be one in a
-// directory that is there, because a mistyped path must not turn into a download.
+// locate decides whether a name is meant to be a path or a hub id. What is there is a path; so is what could be one in
+// a directory that is there, because a mistyped path must not turn into a download.
 func locate(kind hub.Kind, name, revision string) (ref hub.Ref, fromHub bool, err error) {
 	ref, isID := hub.ParseRef(kind, name)
 	_, statErr := os.Stat(name)
 	named := strings.Contains(name, "@") || revision != ""
 	switch {
 	case statErr == nil && revision != "":
-		return ref, false, fmt.Errorf("the revision %s is for an id on the hub, but %s is a local path; remove one of the two", revision, name)
+		return ref, false,
+			fmt.Errorf("the revision %s is for an id on the hub, but %s is a local path; remove one of the two",
+				revision, name)
 	case statErr == nil:
 		return ref, false, nil
 	case !isID && revision != "":
-		return ref, false, fmt.Errorf("the revision %s is for an id on the hub, but %s is none; expected org/name", revision, name)
-	case !isID, slices.Contains(datasets.Extensions(), filepath.Ext(name)), strings.EqualFold(filepath.Ext(name), ".gguf"):
+		return ref, false, fmt.Errorf("the revision %s is for an id on the hub, but %s is none; expected org/name",
+			revision, name)
+	case !isID, slices.Contains(datasets.Extensions(), filepath.Ext(name)),
+		strings.EqualFold(filepath.Ext(name), ".gguf"):
 		return ref, false, nil
 	case !named:
 		org, _, _ := strings.Cut(name, "/")
 		if info, err := os.Stat(org); err == nil && info.IsDir() {
-			return ref, false, fmt.Errorf("%s: no such file or directory in %s/ (if the %s of this name on the hub is meant, write %s@%s)", name, org, kind, name, hub.DefaultRevision)
+			return ref, false,
+				fmt.Errorf("%s: no such file or directory in %s/ (if the %s of this name on the hub is meant, write %s@%s)", name, org, kind, name, hub.DefaultRevision)
 		}
 	case revision != "" && strings.Contains(name, "@") && revision != ref.Revision:
 		return ref, false, fmt.Errorf("%s names the revision %s, the config %s; keep one", name, ref.Revision, revision)

@@ -34,8 +34,14 @@ func TestLocate(t *testing.T) {
 		{name: "models/other@main", want: "models/other@main"},
 		{name: "models/other", revision: "main", want: "models/other@main"},
 
-		{name: "models/tinny", words: "no such file or directory in models/ (if the model of this name on the hub is meant, write models/tinny@main)"},
-		{name: "models/tiny", revision: "v1", words: "the revision v1 is for an id on the hub, but models/tiny is a local path"},
+		{
+			name:  "models/tinny",
+			words: "no such file or directory in models/ (if the model of this name on the hub is meant, write models/tinny@main)",
+		},
+		{
+			name: "models/tiny", revision: "v1",
+			words: "the revision v1 is for an id on the hub, but models/tiny is a local path",
+		},
 		{name: "nowhere", revision: "v1", words: "expected org/name"},
 		{name: "a/b@v1", revision: "v2", words: "a/b@v1 names the revision v1, the config v2"},
 	} {
@@ -61,7 +67,10 @@ func TestLocateOffline(t *testing.T) {
 	t.Setenv("HF_HUB_OFFLINE", "1")
 	t.Setenv("HF_HUB_CACHE", filepath.Join(t.TempDir(), "cache"))
 	_, err := NewLocator(&bytes.Buffer{}).Model(t.Context(), "Qwen/Qwen2.5-0.5B", "")
-	for _, words := range []string{"Qwen/Qwen2.5-0.5B is not on this machine", "HF_HUB_OFFLINE is set", "not in the cache", os.Getenv("HF_HUB_CACHE")} {
+	for _, words := range []string{
+		"Qwen/Qwen2.5-0.5B is not on this machine", "HF_HUB_OFFLINE is set",
+		"not in the cache", os.Getenv("HF_HUB_CACHE"),
+	} {
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("error %v does not say %q", err, words)
 		}

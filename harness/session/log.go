@@ -13,8 +13,8 @@ import (
 // logLevels are the values of log_level, the least important first.
 var logLevels = []string{"debug", "info", "warn", "error"}
 
-// Logger says on stderr what is being done, from log_level up: in lines of text, or of JSON where progress is json. What cannot
-// be shown must not end a run.
+// Logger says on stderr what is being done, from log_level up: in lines of text, or of JSON where progress is json.
+// What cannot be shown must not end a run.
 type Logger struct {
 	out    io.Writer
 	least  int // index into logLevels

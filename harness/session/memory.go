@@ -79,7 +79,8 @@ func AvailableMemory(root fs.FS) (free int64, by string) {
 	return free, by
 }
 
-// installedMemory is what this process may take at most on this machine, whatever else runs on it: 0 if it cannot be found out.
+// installedMemory is what this process may take at most on this machine, whatever else runs on it: 0 if it cannot be
+// found out.
 func installedMemory(root fs.FS) int64 {
 	most := meminfo(root, "MemTotal")
 	for _, c := range cgroupLimits(root) {
@@ -119,7 +120,8 @@ func cgroupLimits(root fs.FS) []cgroupLimit {
 			if parts[1] != "memory" {
 				continue
 			}
-			base, limit, used, inactive = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+			base, limit, used, inactive = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+				"total_inactive_file"
 		}
 		for dir := strings.Trim(path.Clean(parts[2]), "/."); ; dir = path.Dir(dir) {
 			at := path.Join(base, dir)
@@ -127,7 +129,8 @@ func cgroupLimits(root fs.FS) []cgroupLimit {
 			now, err2 := number(root, path.Join(at, used))
 			if err1 == nil && err2 == nil && most < 1<<60 { // version 1 spells "no limit" as a huge number
 				// Pages of files that nobody uses are given back before anything fails.
-				limits = append(limits, cgroupLimit{most, max(most-now+stat(root, path.Join(at, "memory.stat"), inactive), 1)})
+				limits = append(limits, cgroupLimit{most, max(most-now+stat(root, path.Join(at, "memory.stat"),
+					inactive), 1)})
 			}
 			if dir == "" || dir == "." {
 				break

@@ -33,8 +33,10 @@ func TestAvailableMemory(t *testing.T) {
 		"version 2, container": {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/\n",
 			"sys/fs/cgroup/memory.max", "900\n", "sys/fs/cgroup/memory.current", "1000\n"), 1, "cgroup"},
 		"version 1": {files("proc/meminfo", meminfo, "proc/self/cgroup", "4:cpu:/x\n3:memory:/c\n",
-			"sys/fs/cgroup/memory/c/memory.limit_in_bytes", "2000\n", "sys/fs/cgroup/memory/c/memory.usage_in_bytes", "1500\n",
-			"sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n", "sys/fs/cgroup/memory/memory.usage_in_bytes", "1\n"), 500, "cgroup"},
+			"sys/fs/cgroup/memory/c/memory.limit_in_bytes", "2000\n", "sys/fs/cgroup/memory/c/memory.usage_in_bytes",
+			"1500\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n",
+			"sys/fs/cgroup/memory/memory.usage_in_bytes", "1\n"), 500, "cgroup"},
 		"wide limit": {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/\n",
 			"sys/fs/cgroup/memory.max", "900000000\n", "sys/fs/cgroup/memory.current", "1000\n"), 1000 << 10, "memory"},
 	} {
@@ -51,7 +53,8 @@ func TestMemoryNeed(t *testing.T) {
 	if m.Weights != 4000 || m.Cache != 2*4*3*2*8*4*50 || m.Need != m.Weights+m.Cache+m.Other || !m.Fits() {
 		t.Errorf("%+v", m)
 	}
-	half := MemoryNeed(cfg, 1000, "bfloat16", 4, 50, fstest.MapFS{"proc/meminfo": {Data: []byte("MemAvailable: 9 kB\n")}})
+	half := MemoryNeed(cfg, 1000, "bfloat16", 4, 50,
+		fstest.MapFS{"proc/meminfo": {Data: []byte("MemAvailable: 9 kB\n")}})
 	if half.Weights != 2000 || 2*half.Cache != m.Cache || half.Fits() {
 		t.Errorf("%+v", half)
 	}

@@ -54,7 +54,8 @@ func NewPrompter(text *decode.Text, cfg config.Prompt, shots []datasets.Example)
 	case cfg.Style == "auto":
 		p.Style = "chat"
 	case cfg.Style == "chat" && text.Template == nil:
-		return nil, fmt.Errorf("prompt.style is chat, but %s has no chat template; set prompt.style to plain or auto", text.Dir)
+		return nil, fmt.Errorf("prompt.style is chat, but %s has no chat template; set prompt.style to plain or auto",
+			text.Dir)
 	}
 	if p.Style == "plain" && cfg.System != "" {
 		return nil, errors.New("prompt.system needs a chat template; the plain prompt has no place for it")
@@ -115,7 +116,8 @@ func (p *Prompter) made(text string, ids []int) Prompt {
 func (p *Prompter) Describe() string {
 	d := p.Style
 	if p.Style == "chat" {
-		d += " template " + p.text.Template.SHA256()[:12] + " instruction " + ShortSHA(p.cfg.Instruction+"\x00"+p.cfg.System)
+		d += " template " + p.text.Template.SHA256()[:12] + " instruction " +
+			ShortSHA(p.cfg.Instruction+"\x00"+p.cfg.System)
 	}
 	if p.Style == "chat" && p.cfg.Date != "" && p.text.Template.UsesClock() {
 		d += " date " + string(p.cfg.Date)

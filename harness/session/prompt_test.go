@@ -19,7 +19,8 @@ import (
 // promptConfig is a config with a prompt and a data set.
 func promptConfig(t *testing.T, prompt, dataset string) *config.Config {
 	t.Helper()
-	cfg, err := config.Parse("test.yaml", fmt.Appendf(nil, "model: {path: none}\nprompt: %s\ndataset: %s\n", prompt, dataset), config.Options{})
+	cfg, err := config.Parse("test.yaml", fmt.Appendf(nil, "model: {path: none}\nprompt: %s\ndataset: %s\n", prompt,
+		dataset), config.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,10 @@ func TestFewShotPrompts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = text.Close() })
-	shots := []datasets.Example{{Question: "1+1?", Answer: "It is 2.\n#### 2"}, {Question: "2+3?", Answer: "It is 5.\n#### 5"}}
+	shots := []datasets.Example{
+		{Question: "1+1?", Answer: "It is 2.\n#### 2"},
+		{Question: "2+3?", Answer: "It is 5.\n#### 5"},
+	}
 	render := func(messages ...chat.Message) string {
 		rendered, _, err := text.Chat(messages, true)
 		if err != nil {
@@ -48,22 +52,31 @@ func TestFewShotPrompts(t *testing.T) {
 		name, prompt, want, describe string
 		shots                        []datasets.Example
 	}{
-		{name: "plain", prompt: "{style: plain}", want: "Question: 4+4?\nLet me solve this step by step:\n", describe: "plain"},
+		{
+			name: "plain", prompt: "{style: plain}", want: "Question: 4+4?\nLet me solve this step by step:\n",
+			describe: "plain",
+		},
 		{
 			name: "plain with examples", prompt: "{style: plain, few_shot: 2}", shots: shots,
 			want: "Question: 1+1?\nLet me solve this step by step:\nIt is 2.\n#### 2\n\nQuestion: 2+3?\nLet me solve this step by step:\nIt is 5.\n#### 5\n\n" +
 				"Question: 4+4?\nLet me solve this step by step:\n",
 			describe: "plain 2-shot text",
 		},
-		{name: "chat", prompt: `{instruction: "Solve: {question}"}`, want: render(user("Solve: 4+4?")), describe: "chat template"},
+		{
+			name: "chat", prompt: `{instruction: "Solve: {question}"}`, want: render(user("Solve: 4+4?")),
+			describe: "chat template",
+		},
 		{
 			name: "chat with examples as text", prompt: `{instruction: "Solve: {question}", few_shot: 2}`, shots: shots,
 			want:     render(user("Question: 1+1?\nIt is 2.\n#### 2\n\nQuestion: 2+3?\nIt is 5.\n#### 5\n\nSolve: 4+4?")),
 			describe: "2-shot text",
 		},
 		{
-			name: "chat with examples as turns", prompt: `{instruction: "Solve: {question}", few_shot: 2, few_shot_style: turns, system: "Be brief."}`, shots: shots,
-			want: render(chat.Message{Role: "system", Content: "Be brief."}, user("Solve: 1+1?"), assistant("It is 2.\n#### 2"), user("Solve: 2+3?"),
+			name:   "chat with examples as turns",
+			prompt: `{instruction: "Solve: {question}", few_shot: 2, few_shot_style: turns, system: "Be brief."}`,
+			shots:  shots,
+			want: render(chat.Message{Role: "system", Content: "Be brief."}, user("Solve: 1+1?"),
+				assistant("It is 2.\n#### 2"), user("Solve: 2+3?"),
 				assistant("It is 5.\n#### 5"), user("Solve: 4+4?")),
 			describe: "2-shot turns",
 		},
@@ -89,15 +102,18 @@ func TestFewShotPrompts(t *testing.T) {
 	if one.Describe() == other.Describe() {
 		t.Errorf("two sets of examples are both described as %s", one.Describe())
 	}
-	if one, _ := NewPrompter(text, promptConfig(t, "{date: 2026-03-07}", "{path: none}").Prompt, nil); strings.Contains(one.Describe(), "date") {
+	if one, _ := NewPrompter(text, promptConfig(t, "{date: 2026-03-07}", "{path: none}").Prompt,
+		nil); strings.Contains(one.Describe(), "date") {
 		t.Errorf("a template that asks for no date is described as %s", one.Describe())
 	}
-	if _, err := NewPrompter(text, promptConfig(t, "{style: plain, system: x}", "{path: none}").Prompt, nil); err == nil {
+	if _, err := NewPrompter(text, promptConfig(t, "{style: plain, system: x}", "{path: none}").Prompt,
+		nil); err == nil {
 		t.Error("a system prompt without a chat template was taken")
 	}
 }
 
-// The examples are the first rows of the train split or a seed's choice, whatever is evaluated, and never rows that are.
+// The examples are the first rows of the train split or a seed's choice, whatever is evaluated, and never rows that
+// are.
 func TestShots(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -135,16 +151,37 @@ func TestShots(t *testing.T) {
 	}{
 		{prompt: "{}", dataset: "{path: " + dir + "}"},
 		{prompt: "{few_shot: 3}", dataset: "{path: " + dir + "}", want: []string{"train0", "train1", "train2"}},
-		{prompt: "{few_shot: 3}", dataset: "{path: " + dir + ", limit: 2, shuffle_seed: 3}", want: []string{"train0", "train1", "train2"}},
-		{prompt: "{few_shot: 3, few_shot_seed: 0}", dataset: "{path: " + dir + "}", want: []string{"train0", "train9", "train7"}},
-		{prompt: "{few_shot: 4, few_shot_seed: 0}", dataset: "{path: " + dir + ", limit: 1}", want: []string{"train0", "train9", "train7", "train6"}},
+		{
+			prompt: "{few_shot: 3}", dataset: "{path: " + dir + ", limit: 2, shuffle_seed: 3}",
+			want: []string{"train0", "train1", "train2"},
+		},
+		{
+			prompt: "{few_shot: 3, few_shot_seed: 0}", dataset: "{path: " + dir + "}",
+			want: []string{"train0", "train9", "train7"},
+		},
+		{
+			prompt: "{few_shot: 4, few_shot_seed: 0}", dataset: "{path: " + dir + ", limit: 1}",
+			want: []string{"train0", "train9", "train7", "train6"},
+		},
 		{prompt: "{few_shot: 3}", dataset: "{path: " + same + ", range: '3:'}", want: []string{"row0", "row1", "row2"}},
 
-		{prompt: "{few_shot: 11}", dataset: "{path: " + dir + "}", words: "prompt.few_shot is 11, the train split has 10 rows"},
-		{prompt: "{few_shot: 3}", dataset: "{path: " + dir + ", split: train}", words: `"train0" is row 0 of the evaluated data`},
+		{
+			prompt: "{few_shot: 11}", dataset: "{path: " + dir + "}",
+			words: "prompt.few_shot is 11, the train split has 10 rows",
+		},
+		{
+			prompt: "{few_shot: 3}", dataset: "{path: " + dir + ", split: train}",
+			words: `"train0" is row 0 of the evaluated data`,
+		},
 		{prompt: "{few_shot: 3}", dataset: "{path: " + same + "}", words: `the examples are rows 0, 1, 2)`},
-		{prompt: "{few_shot: 3}", dataset: "{path: " + same + ", range: '2:'}", words: `"row2" is row 2 of the evaluated data`},
-		{prompt: "{few_shot: 2, few_shot_seed: 0}", dataset: "{path: " + same + ", ids: [1, 9]}", words: `"row9" is row 9 of the evaluated data`},
+		{
+			prompt: "{few_shot: 3}", dataset: "{path: " + same + ", range: '2:'}",
+			words: `"row2" is row 2 of the evaluated data`,
+		},
+		{
+			prompt: "{few_shot: 2, few_shot_seed: 0}", dataset: "{path: " + same + ", ids: [1, 9]}",
+			words: `"row9" is row 9 of the evaluated data`,
+		},
 	} {
 		got, err := shots(tc.prompt, tc.dataset)
 		if tc.words != "" {

@@ -1,5 +1,5 @@
-// Package session opens what a config names: model, data, prompts, and the identity of all that may change a sample. It also
-// says what memory a model needs and continues single prompts.
+// Package session opens what a config names: model, data, prompts, and the identity of all that may change a sample. It
+// also says what memory a model needs and continues single prompts.
 package session
 
 import (
@@ -99,7 +99,8 @@ func checkpointsOf(noises []config.Noise) []string {
 	return paths
 }
 
-// OfferCheckpoints opens the checkpoints that noises put in place of a model's weights: directories, GGUF files or hub ids.
+// OfferCheckpoints opens the checkpoints that noises put in place of a model's weights: directories, GGUF files or hub
+// ids.
 func OfferCheckpoints(ctx context.Context, lm *decode.LM, l *Locator, noises []config.Noise) error {
 	for _, path := range checkpointsOf(noises) {
 		dir, err := l.Model(ctx, path, "")
@@ -159,8 +160,8 @@ func (s *Session) LoadData(ctx context.Context) (*datasets.Set, error) {
 }
 
 // LoadShots reads the worked examples of prompt.few_shot: the first rows of the train split, in its order or that of
-// prompt.few_shot_seed. One that is also evaluated is an error, and not replaced by another: the examples would change with
-// the rows that are evaluated, and with them the prompts of a run that is extended.
+// prompt.few_shot_seed. One that is also evaluated is an error, and not replaced by another: the examples would change
+// with the rows that are evaluated, and with them the prompts of a run that is extended.
 func (s *Session) LoadShots(ctx context.Context) ([]datasets.Example, error) {
 	p, d := s.Cfg.Prompt, s.Cfg.Dataset
 	if p.FewShot == 0 {

@@ -1,5 +1,5 @@
-// Package study has the experiments on a noise: alpha by position and context, what a temperature restores, accuracy against
-// temperature, and the proof that a noise acts.
+// Package study has the experiments on a noise: alpha by position and context, what a temperature restores, accuracy
+// against temperature, and the proof that a noise acts.
 package study
 
 import (
@@ -95,8 +95,8 @@ type NoiseAlpha struct {
 	Temperatures []Temperatures `json:"6c"`
 }
 
-// ByPosition is experiment 6a: alpha at each position, by teacher forcing. Intervals are over prompts, or over draws where
-// there is one prompt.
+// ByPosition is experiment 6a: alpha at each position, by teacher forcing. Intervals are over prompts, or over draws
+// where there is one prompt.
 type ByPosition struct {
 	Curve    alpha.Curve      `json:"curve"`
 	Smoothed []alpha.Interval `json:"smoothed"` // centred moving average, shortened at the ends
@@ -128,8 +128,8 @@ type FixedLength struct {
 	Difference *float64       `json:"difference_se"`
 }
 
-// LastTokens is the control that 6b lacks: the context is only the last L generated tokens before position t, computed in
-// one pass.
+// LastTokens is the control that 6b lacks: the context is only the last L generated tokens before position t, computed
+// in one pass.
 type LastTokens struct {
 	Cells     []LastCell     `json:"cells"`
 	Decreases []LastDecrease `json:"decreases"`
@@ -161,16 +161,20 @@ type Temperatures struct {
 }
 
 // MeasureAlpha does the experiments; logf says what is being done.
-func MeasureAlpha(ctx context.Context, lm *decode.LM, o AlphaOptions, logf func(format string, args ...any)) (*AlphaReport, error) {
+func MeasureAlpha(ctx context.Context, lm *decode.LM, o AlphaOptions,
+	logf func(format string, args ...any),
+) (*AlphaReport, error) {
 	r := &AlphaReport{
-		Schema: alphaSchema, Prompts: o.Prompts, Positions: o.Positions, Draws: o.Draws, KVCache: o.KVCache, Seed: o.Seed, Base: o.Base,
+		Schema: alphaSchema, Prompts: o.Prompts, Positions: o.Positions, Draws: o.Draws, KVCache: o.KVCache,
+		Seed: o.Seed, Base: o.Base,
 	}
 	var err error
 	if r.Continuations, err = lm.Continue(ctx, o.Prompts, o.Positions, true); err != nil {
 		return nil, fmt.Errorf("continuing the prompts without noise: %w", err)
 	}
 	for i, n := range o.Noises {
-		logf("alpha under %s (%d of %d): %d prompts, %d draws, %d positions", n.Label(), i+1, len(o.Noises), len(o.Prompts), o.Draws, o.Positions)
+		logf("alpha under %s (%d of %d): %d prompts, %d draws, %d positions", n.Label(), i+1, len(o.Noises),
+			len(o.Prompts), o.Draws, o.Positions)
 		m := alphaMeasurement{AlphaOptions: o, lm: lm, continuations: r.Continuations}
 		a, err := m.measure(ctx, n)
 		if err != nil {
@@ -321,8 +325,8 @@ type control struct {
 	samples map[[2]int]*sample
 }
 
-// addControl adds the contexts of the last L tokens at positions from L on, so that each holds generated tokens alone, and
-// the contexts of all tokens for comparison.
+// addControl adds the contexts of the last L tokens at positions from L on, so that each holds generated tokens alone,
+// and the contexts of all tokens for comparison.
 func (m *alphaMeasurement) addControl(set *calibrate.ProbeSet) *control {
 	c := &control{at: map[int][]int{}, samples: map[[2]int]*sample{}}
 	for _, l := range append(append([]int{}, lastTokens...), 0) {
@@ -381,7 +385,10 @@ func temperatures(curve *alpha.Curve) ([]Temperatures, error) {
 		if err != nil {
 			return nil, err
 		}
-		t := Temperatures{Form: form, ByT: byT, Constant: constant, Min: math.Inf(1), Max: math.Inf(-1), Mean: meanOf(byT)}
+		t := Temperatures{
+			Form: form, ByT: byT, Constant: constant, Min: math.Inf(1), Max: math.Inf(-1),
+			Mean: meanOf(byT),
+		}
 		for _, v := range byT {
 			t.Min, t.Max = min(t.Min, v), max(t.Max, v)
 		}
@@ -445,8 +452,8 @@ func (s *sample) std() float64 {
 	return math.Sqrt(sum / float64(n))
 }
 
-// drawError is the standard error of the mean over these very prompts: that of the draws alone. 0 for a single draw. A draw
-// is one value, whatever the number of prompts, because they share its weights.
+// drawError is the standard error of the mean over these very prompts: that of the draws alone. 0 for a single draw. A
+// draw is one value, whatever the number of prompts, because they share its weights.
 func (s *sample) drawError() float64 {
 	draws := make([]float64, len(s.alpha[0]))
 	for _, values := range s.alpha {

@@ -67,7 +67,8 @@ func (g alphaGolden) open(t *testing.T) *decode.LM {
 		t.Fatal(err)
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != g.SHA256 {
-		t.Fatalf("%s has other weights than the golden was made of; run scripts/goldens/alpha_hf.py %s", g.Model, g.Model)
+		t.Fatalf("%s has other weights than the golden was made of; run scripts/goldens/alpha_hf.py %s", g.Model,
+			g.Model)
 	}
 	return openModel(t, dir)
 }
@@ -82,7 +83,8 @@ func (g alphaGolden) measure(t *testing.T, lm *decode.LM, c alphaCase, kvCache b
 	probing := decode.Probing{Noise: condition.Noise{Kind: c.Noise, Scale: g.Scale}, Draws: g.Draws, Seed: 7}
 	points := byPosition{}
 	curve := func(prompt, continuation []int, at int) {
-		got, _, err := calibrate.AlphaCurve(t.Context(), lm, [][]int{prompt}, [][]int{continuation}, probing, kvCache, 1, alpha.Needs{})
+		got, _, err := calibrate.AlphaCurve(t.Context(), lm, [][]int{prompt}, [][]int{continuation}, probing, kvCache,
+			1, alpha.Needs{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,8 +96,8 @@ func (g alphaGolden) measure(t *testing.T, lm *decode.LM, c alphaCase, kvCache b
 		curve(prompt, continuation[:slices.Max(c.Positions)+1], 0)
 		return points
 	}
-	// Without a cache every position is a prefix of its own, which costs: the first ones go together as in a calibration,
-	// a later one alone, as the first position behind a longer prompt, which is the same experiment.
+	// Without a cache every position is a prefix of its own, which costs: the first ones go together as in a
+	// calibration, a later one alone, as the first position behind a longer prompt, which is the same experiment.
 	const together = 5
 	curve(prompt, continuation[:together], 0)
 	for _, p := range c.Positions {
@@ -106,8 +108,8 @@ func (g alphaGolden) measure(t *testing.T, lm *decode.LM, c alphaCase, kvCache b
 	return points
 }
 
-// TestAlphaAgreesWithTransformers holds alpha(t) against forward pre-hooks in transformers: two implementations with two
-// random number generators must agree within four standard errors of their difference, at every position.
+// TestAlphaAgreesWithTransformers holds alpha(t) against forward pre-hooks in transformers: two implementations with
+// two random number generators must agree within four standard errors of their difference, at every position.
 func TestAlphaAgreesWithTransformers(t *testing.T) {
 	for _, g := range readAlphaGoldens(t) {
 		t.Run(path.Base(g.Model), func(t *testing.T) {
@@ -139,7 +141,8 @@ func (g alphaGolden) compare(t *testing.T, c alphaCase, points byPosition, kvCac
 		}
 	}
 	// Positions of one draw hang together. With a cache they do so here as there, so that as many draws have the same
-	// standard error; without one, the measurements here share numbers, and the mean of the errors bounds that of the mean.
+	// standard error; without one, the measurements here share numbers, and the mean of the errors bounds that of the
+	// mean.
 	n := float64(len(c.Positions))
 	se := c.MeanSE
 	if !kvCache {
@@ -162,14 +165,15 @@ func TestAlphaFollowsTheGreedyPath(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.Equal(got[0], g.Continuations[i]) {
-				t.Errorf("%s: the clean greedy continuation of prompt %d differs:\nhere         %v\ntransformers %v", g.Model, i, got[0], g.Continuations[i])
+				t.Errorf("%s: the clean greedy continuation of prompt %d differs:\nhere         %v\ntransformers %v",
+					g.Model, i, got[0], g.Continuations[i])
 			}
 		}
 	}
 }
 
-// TestWeightNoiseIgnoresTheCache measures the same draws of weight noise with and without a key-value cache: one programmed
-// chip gives the same logits either way.
+// TestWeightNoiseIgnoresTheCache measures the same draws of weight noise with and without a key-value cache: one
+// programmed chip gives the same logits either way.
 func TestWeightNoiseIgnoresTheCache(t *testing.T) {
 	for _, g := range readAlphaGoldens(t)[:1] {
 		lm := g.open(t)

@@ -68,20 +68,25 @@ func (r *AlphaReport) setting() string {
 func (r *AlphaReport) Markdown() string {
 	var b strings.Builder
 	_, over := r.clusters()
-	fmt.Fprintf(&b, "Teacher forcing along the clean greedy continuation, %d positions; %s ± is half a 95 %% interval over %s.\n", r.Positions, r.setting(), over)
+	fmt.Fprintf(&b,
+		"Teacher forcing along the clean greedy continuation, %d positions; %s ± is half a 95 %% interval over %s.\n",
+		r.Positions, r.setting(), over)
 	if len(r.Prompts) > 1 && slices.ContainsFunc(r.Noises, func(n NoiseAlpha) bool { return n.SharedDraws }) {
-		fmt.Fprintf(&b, "All prompts meet the same %s of the weights: there the interval says nothing about other draws; new_chips in alpha.json is that for new ones.\n", session.Count(r.Draws, "draw"))
+		fmt.Fprintf(&b,
+			"All prompts meet the same %s of the weights: there the interval says nothing about other draws; new_chips in alpha.json is that for new ones.\n", session.Count(r.Draws, "draw"))
 	}
 	b.WriteString("\n")
 	w := min(endWindow, r.Positions)
-	fmt.Fprintf(&b, "## 6a: alpha against token position\n\n| Noise | First %d | Last %d | Decrease | Mean alpha | Beta |\n|---|--:|--:|--:|--:|--:|\n", w, w)
+	fmt.Fprintf(&b,
+		"## 6a: alpha against token position\n\n| Noise | First %d | Last %d | Decrease | Mean alpha | Beta |\n|---|--:|--:|--:|--:|--:|\n", w, w)
 	for _, n := range r.Noises {
 		p := n.ByPosition
 		beta := 0.0
 		for _, q := range p.Curve.Points {
 			beta += q.Beta / float64(len(p.Curve.Points))
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.4f | %.3f |\n", n.Noise, r.plusMinus(p.First, 4), r.plusMinus(p.Last, 4), r.factor(p.Ratio), p.Curve.Mean(), beta)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.4f | %.3f |\n", n.Noise, r.plusMinus(p.First, 4),
+			r.plusMinus(p.Last, 4), r.factor(p.Ratio), p.Curve.Mean(), beta)
 	}
 	b.WriteString("\n## 6b: alpha against length of context\n\n")
 	if len(r.Noises) == 0 || len(r.Noises[0].FixedContext.Lengths) == 0 {
@@ -90,10 +95,12 @@ func (r *AlphaReport) Markdown() string {
 		r.markdown6b(&b)
 		r.markdownControl(&b)
 	}
-	fmt.Fprintf(&b, "\n## 6c: T*(t) and constant T*\n\nT_base is %g.\n\n| Noise | Form | T*(t) from | to | Mean T*(t) | Constant T* |\n|---|---|--:|--:|--:|--:|\n", r.Base)
+	fmt.Fprintf(&b,
+		"\n## 6c: T*(t) and constant T*\n\nT_base is %g.\n\n| Noise | Form | T*(t) from | to | Mean T*(t) | Constant T* |\n|---|---|--:|--:|--:|--:|\n", r.Base)
 	for _, n := range r.Noises {
 		for _, t := range n.Temperatures {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", n.Noise, t.Form, temperature(t.Min), temperature(t.Max), temperature(t.Mean), temperature(t.Constant))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", n.Noise, t.Form, temperature(t.Min),
+				temperature(t.Max), temperature(t.Mean), temperature(t.Constant))
 		}
 	}
 	return b.String()
@@ -104,21 +111,24 @@ func (r *AlphaReport) markdown6b(b *strings.Builder) {
 		"| Noise | Context | Alpha | 6a at t = L | Difference, SE |\n|---|--:|--:|--:|--:|\n")
 	for _, n := range r.Noises {
 		for _, l := range n.FixedContext.Lengths {
-			fmt.Fprintf(b, "| %s | %d | %.4f ± %.4f | %.4f | %s |\n", n.Noise, l.Length, l.Alpha.Mean, l.Std, l.ByPosition.Mean, optional(l.Difference, "%+.1f"))
+			fmt.Fprintf(b, "| %s | %d | %.4f ± %.4f | %.4f | %s |\n", n.Noise, l.Length, l.Alpha.Mean, l.Std,
+				l.ByPosition.Mean, optional(l.Difference, "%+.1f"))
 		}
 	}
 	b.WriteString("\n| Noise | Teacher forcing decrease | Fixed context decrease | The notebook's conclusion |\n|---|--:|--:|---|\n")
 	most := math.NaN()
 	for _, n := range r.Noises {
 		f := n.FixedContext
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", n.Noise, optional(f.TeacherForcing, "%.1fx"), optional(f.Fixed, "%.1fx"), f.Reading)
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", n.Noise, optional(f.TeacherForcing, "%.1fx"),
+			optional(f.Fixed, "%.1fx"), f.Reading)
 		if f.MaxDifference != nil && !(most > *f.MaxDifference) {
 			most = *f.MaxDifference
 		}
 	}
 	b.WriteString("\nThat conclusion does not follow: the context of 6b at length L is the prompt and the same L tokens that 6a has at t = L, so 6b is 6a again and controls for nothing")
 	if !math.IsNaN(most) {
-		fmt.Fprintf(b, " (measured here with draws of its own, it is within %.1f standard errors of 6a without a cache at every length)", most)
+		fmt.Fprintf(b,
+			" (measured here with draws of its own, it is within %.1f standard errors of 6a without a cache at every length)", most)
 	}
 	b.WriteString(".\n")
 }
@@ -279,7 +289,10 @@ func (r *AlphaReport) figure6a() *plots.Figure {
 
 func (r *AlphaReport) figure6b() *plots.Figure {
 	left := plots.Panel{Title: "6a: teacher forcing, growing context", X: "generated token t", Y: alphaAxis, Zero: true}
-	right := plots.Panel{Title: "6b: one prediction after L tokens", X: "length L of the continuation, tokens", Y: alphaAxis, Zero: true}
+	right := plots.Panel{
+		Title: "6b: one prediction after L tokens", X: "length L of the continuation, tokens",
+		Y: alphaAxis, Zero: true,
+	}
 	var means []float64
 	for i, n := range r.Noises {
 		a := plots.Series{Name: n.Noise, Colour: i}
@@ -306,7 +319,9 @@ func (r *AlphaReport) figure6b() *plots.Figure {
 func (r *AlphaReport) figureControl() *plots.Figure {
 	f := &plots.Figure{
 		Title: "Control: α with only the last L generated tokens as context",
-		Note:  "A line falls where α falls with position although the context does not grow. " + r.interval("Bars", fmt.Sprintf("%s, %s, no cache.", session.Count(len(r.Prompts), "prompt"), session.Count(r.Draws, "draw"))),
+		Note: "A line falls where α falls with position although the context does not grow. " +
+			r.interval("Bars", fmt.Sprintf("%s, %s, no cache.", session.Count(len(r.Prompts), "prompt"),
+				session.Count(r.Draws, "draw"))),
 	}
 	for _, n := range r.Noises {
 		p := plots.Panel{Title: n.Noise, X: "generated token t", Y: alphaAxis, Zero: true}
@@ -319,7 +334,8 @@ func (r *AlphaReport) figureControl() *plots.Figure {
 			for _, c := range n.LastTokens.Cells {
 				if c.L == l {
 					// Side by side, so that bars at one t can be told apart.
-					s.Add(float64(c.T)+0.007*float64(r.Positions)*(float64(k)-1.5), c.Alpha.Mean, c.Alpha.Lo, c.Alpha.Hi)
+					s.Add(float64(c.T)+0.007*float64(r.Positions)*(float64(k)-1.5), c.Alpha.Mean, c.Alpha.Lo,
+						c.Alpha.Hi)
 					means = append(means, c.Alpha.Mean)
 				}
 			}
@@ -332,7 +348,8 @@ func (r *AlphaReport) figureControl() *plots.Figure {
 }
 
 func (r *AlphaReport) figure6c() *plots.Figure {
-	f := &plots.Figure{Title: "6c: T*(t), constant T* and T = 1", Note: "Of the mean α(t), not smoothed. " + r.setting()}
+	f := &plots.Figure{Title: "6c: T*(t), constant T* and T = 1", Note: "Of the mean α(t), not smoothed. " +
+		r.setting()}
 	names := map[alpha.Form]string{alpha.Sqrt: "sqrt(1 + α)", alpha.Linear: "1 + α", alpha.Exact: "1 + Var(e)/Var_p(z)"}
 	for _, n := range r.Noises {
 		p := plots.Panel{Title: n.Noise, X: "generated token t", Y: "temperature T*"}
@@ -348,9 +365,15 @@ func (r *AlphaReport) figure6c() *plots.Figure {
 		}
 		ends := []float64{ts[0], ts[len(ts)-1]}
 		for k, form := range n.Temperatures {
-			p.Series = append(p.Series, plots.Series{Name: "constant T*, " + string(form.Form), Colour: k, Line: plots.Dashed, X: ends, Y: []float64{form.Constant, form.Constant}})
+			p.Series = append(p.Series, plots.Series{
+				Name: "constant T*, " + string(form.Form), Colour: k,
+				Line: plots.Dashed, X: ends, Y: []float64{form.Constant, form.Constant},
+			})
 		}
-		p.Series = append(p.Series, plots.Series{Name: "T = 1", Colour: plots.Grey, Line: plots.Dotted, X: ends, Y: []float64{1, 1}})
+		p.Series = append(p.Series, plots.Series{
+			Name: "T = 1", Colour: plots.Grey, Line: plots.Dotted, X: ends,
+			Y: []float64{1, 1},
+		})
 		p.LogY = slices.Max(values) > 10*slices.Min(values)
 		f.Panels = append(f.Panels, p)
 	}

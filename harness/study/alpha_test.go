@@ -74,14 +74,16 @@ func measureAlpha(t *testing.T, lm *decode.LM, o AlphaOptions) *AlphaReport {
 func TestFixedContextIsTeacherForcingAtThatPosition(t *testing.T) {
 	t.Parallel()
 	r := measureAlpha(t, parity(t, "qwen2-tied-gqa2"), AlphaOptions{
-		Prompts: [][]int{{5, 17, 99}, {1, 2, 3, 4, 5, 6, 7}}, Noises: NotebookNoises(), Positions: 50, Draws: 40, KVCache: true, Seed: 3, Base: 1,
+		Prompts: [][]int{{5, 17, 99}, {1, 2, 3, 4, 5, 6, 7}}, Noises: NotebookNoises(), Positions: 50, Draws: 40,
+		KVCache: true, Seed: 3, Base: 1,
 	})
 	for _, n := range r.Noises {
 		var lengths []int
 		for _, l := range n.FixedContext.Lengths {
 			lengths = append(lengths, l.Length)
 			if l.Difference == nil || math.Abs(*l.Difference) > 4 {
-				t.Errorf("%s: 6b at L = %d is %.5f, 6a at t = L is %.5f: %v standard errors", n.Noise, l.Length, l.Alpha.Mean, l.ByPosition.Mean, *l.Difference)
+				t.Errorf("%s: 6b at L = %d is %.5f, 6a at t = L is %.5f: %v standard errors", n.Noise, l.Length,
+					l.Alpha.Mean, l.ByPosition.Mean, *l.Difference)
 			}
 			if l.Alpha == l.ByPosition {
 				t.Errorf("%s: 6b at L = %d has 6a's own random numbers", n.Noise, l.Length)
@@ -101,8 +103,10 @@ func TestReferenceOfFixedContextIsTheCurve(t *testing.T) {
 	})
 	for _, n := range r.Noises {
 		for _, l := range n.FixedContext.Lengths {
-			if p := n.ByPosition.Curve.Points[l.Length]; !closeTo(p.Alpha, l.ByPosition.Mean) || !closeTo(p.SE, l.ByPosition.SE) {
-				t.Errorf("%s: the curve at t = %d is %g ± %g, the reference %g ± %g", n.Noise, l.Length, p.Alpha, p.SE, l.ByPosition.Mean, l.ByPosition.SE)
+			if p := n.ByPosition.Curve.Points[l.Length]; !closeTo(p.Alpha, l.ByPosition.Mean) ||
+				!closeTo(p.SE, l.ByPosition.SE) {
+				t.Errorf("%s: the curve at t = %d is %g ± %g, the reference %g ± %g", n.Noise, l.Length, p.Alpha, p.SE,
+					l.ByPosition.Mean, l.ByPosition.SE)
 			}
 		}
 	}
@@ -113,7 +117,8 @@ func closeTo(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Abs(b) }
 func TestAlphaReportIsConsistent(t *testing.T) {
 	t.Parallel()
 	o := AlphaOptions{
-		Prompts: [][]int{{5, 17, 99}, {1, 2, 3, 4, 5, 6, 7}, {8}}, Noises: NotebookNoises(), Positions: 25, Draws: 2, KVCache: true, Seed: 3, Base: 0.5,
+		Prompts: [][]int{{5, 17, 99}, {1, 2, 3, 4, 5, 6, 7}, {8}}, Noises: NotebookNoises(), Positions: 25, Draws: 2,
+		KVCache: true, Seed: 3, Base: 0.5,
 	}
 	lm := parity(t, "qwen2-untied-gqa1")
 	r := measureAlpha(t, lm, o)
@@ -133,8 +138,10 @@ func TestAlphaReportIsConsistent(t *testing.T) {
 			}
 		}
 		first, last := meanOf(a[:10]), meanOf(a[len(a)-10:])
-		if !closeTo(n.ByPosition.First.Mean, first) || !closeTo(n.ByPosition.Last.Mean, last) || !closeTo(n.ByPosition.Ratio.Mean, first/last) {
-			t.Errorf("%s: first %v, last %v, ratio %v; want %g, %g", n.Noise, n.ByPosition.First, n.ByPosition.Last, n.ByPosition.Ratio, first, last)
+		if !closeTo(n.ByPosition.First.Mean, first) || !closeTo(n.ByPosition.Last.Mean, last) ||
+			!closeTo(n.ByPosition.Ratio.Mean, first/last) {
+			t.Errorf("%s: first %v, last %v, ratio %v; want %g, %g", n.Noise, n.ByPosition.First, n.ByPosition.Last,
+				n.ByPosition.Ratio, first, last)
 		}
 		for _, c := range n.LastTokens.Cells {
 			if c.T < c.L {
@@ -146,7 +153,8 @@ func TestAlphaReportIsConsistent(t *testing.T) {
 		}
 		for _, f := range n.Temperatures {
 			if len(f.ByT) != o.Positions || f.Min > f.Constant || f.Max < f.Constant || f.Min < o.Base {
-				t.Errorf("%s: T* %s of %d positions, from %g to %g, constant %g", n.Noise, f.Form, len(f.ByT), f.Min, f.Max, f.Constant)
+				t.Errorf("%s: T* %s of %d positions, from %g to %g, constant %g", n.Noise, f.Form, len(f.ByT), f.Min,
+					f.Max, f.Constant)
 			}
 		}
 		if sqrt := n.Temperatures[0]; !closeTo(sqrt.ByT[3], 0.5*math.Sqrt(1+a[3])) {
@@ -167,9 +175,15 @@ func TestAlphaReportIsWritten(t *testing.T) {
 		text  []string
 	}{
 		"prompts": {
-			AlphaOptions{Prompts: [][]int{{5, 17, 99}, {1, 2}}, Noises: NotebookNoises(), Positions: 12, Draws: 2, KVCache: true, Base: 1},
+			AlphaOptions{
+				Prompts: [][]int{{5, 17, 99}, {1, 2}}, Noises: NotebookNoises(), Positions: 12, Draws: 2,
+				KVCache: true, Base: 1,
+			},
 			[]string{"6a_alpha_vs_position", "6b_control_last_tokens", "6b_fixed_context", "6c_temperature"},
-			[]string{"First 10", "| activation 0.05 | 5 |", "controls for nothing (measured", "| weight 0.05 | exact |", "interval over prompts"},
+			[]string{
+				"First 10", "| activation 0.05 | 5 |", "controls for nothing (measured", "| weight 0.05 | exact |",
+				"interval over prompts",
+			},
 		},
 		"one value": {
 			AlphaOptions{Prompts: [][]int{{5}}, Noises: NotebookNoises()[:1], Positions: 1, Draws: 1, Base: 1},
@@ -221,7 +235,8 @@ func TestAlphaReportIsWritten(t *testing.T) {
 				t.Errorf("%s: %q is not in\n%s", name, part, text)
 			}
 		}
-		if strings.Contains(text, "NaN") || c.o.Draws == 1 && strings.Contains(text, "± 0.0000 |") && !strings.Contains(text, "standard deviation") {
+		if strings.Contains(text, "NaN") || c.o.Draws == 1 && strings.Contains(text, "± 0.0000 |") &&
+			!strings.Contains(text, "standard deviation") {
 			t.Errorf("%s: an interval of one value, or no number, in\n%s", name, text)
 		}
 	}
@@ -230,15 +245,22 @@ func TestAlphaReportIsWritten(t *testing.T) {
 func TestAlphaCurveOfOnePrompt(t *testing.T) {
 	t.Parallel()
 	lm := parity(t, "qwen2-tied-gqa2")
-	o := AlphaOptions{Prompts: [][]int{{5, 17, 99}}, Noises: NotebookNoises(), Positions: 6, Draws: 4, KVCache: true, Seed: 9}
+	o := AlphaOptions{
+		Prompts: [][]int{{5, 17, 99}}, Noises: NotebookNoises(), Positions: 6, Draws: 4, KVCache: true,
+		Seed: 9,
+	}
 	c, err := MeasureAlphaCurve(t.Context(), lm, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Alpha) != 6 || len(c.SE) != 6 || len(c.IDs) != 6 || !closeTo(c.AlphaMean, meanOf(c.Alpha)) || !closeTo(c.TStar, math.Sqrt(1+c.AlphaMean)) {
+	if len(c.Alpha) != 6 || len(c.SE) != 6 || len(c.IDs) != 6 || !closeTo(c.AlphaMean, meanOf(c.Alpha)) ||
+		!closeTo(c.TStar, math.Sqrt(1+c.AlphaMean)) {
 		t.Errorf("curve %+v", c)
 	}
-	report := measureAlpha(t, lm, AlphaOptions{Prompts: o.Prompts, Noises: o.Noises[:1], Positions: 6, Draws: 4, KVCache: true, Seed: 9, Base: 1})
+	report := measureAlpha(t, lm, AlphaOptions{
+		Prompts: o.Prompts, Noises: o.Noises[:1], Positions: 6, Draws: 4,
+		KVCache: true, Seed: 9, Base: 1,
+	})
 	if d := cmp.Diff(report.Noises[0].ByPosition.Curve.Alphas(), c.Alpha); d != "" {
 		t.Errorf("the report's curve is another (-report +curve):\n%s", d)
 	}
@@ -256,11 +278,13 @@ func TestAlphaNeedsANoiseThatActs(t *testing.T) {
 	nothing := condition.Noise{Kind: condition.Weight, Scale: 0.1, Include: []string{"no_such_name"}}
 	o := AlphaOptions{Prompts: [][]int{{5}}, Noises: []condition.Noise{nothing}, Positions: 3, Draws: 1, Base: 1}
 	lm := parity(t, "qwen2-untied-gqa1")
-	if _, err := MeasureAlpha(t.Context(), lm, o, t.Logf); err == nil || !strings.Contains(err.Error(), `"weight 0.1 include no_such_name"`) {
+	if _, err := MeasureAlpha(t.Context(), lm, o, t.Logf); err == nil ||
+		!strings.Contains(err.Error(), `"weight 0.1 include no_such_name"`) {
 		t.Errorf("error %v", err)
 	}
 	o.Noises, o.Positions = NotebookNoises(), 2000
-	if _, err := MeasureAlpha(t.Context(), lm, o, t.Logf); err == nil || !strings.Contains(err.Error(), "longer than the 1024 positions") {
+	if _, err := MeasureAlpha(t.Context(), lm, o, t.Logf); err == nil ||
+		!strings.Contains(err.Error(), "longer than the 1024 positions") {
 		t.Errorf("past the model's context: error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -289,7 +313,11 @@ func TestTempsFindTheTemperatureOfLeastKL(t *testing.T) {
 		if r.Rows, err = r.measure(t.Context(), lm, n, prompts, continuations, []float64{0.4, 1, 1.1, 3}); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.Rows) != 8 || !slices.IsSortedFunc(r.Rows, func(a, b TempsRow) int { return int(math.Copysign(1, a.Temperature-b.Temperature)) }) {
+		if len(r.Rows) != 8 || !slices.IsSortedFunc(r.Rows, func(a,
+			b TempsRow,
+		) int {
+			return int(math.Copysign(1, a.Temperature-b.Temperature))
+		}) {
 			t.Fatalf("%s: rows %+v", name, r.Rows)
 		}
 		var fitted TempsRow
@@ -300,18 +328,21 @@ func TestTempsFindTheTemperatureOfLeastKL(t *testing.T) {
 		}
 		for _, row := range r.Rows {
 			if row.KL.Mean < fitted.KL.Mean {
-				t.Errorf("%s: KL at T = %g is %g, at the fitted %g it is %g", name, row.Temperature, row.KL.Mean, fitted.Temperature, fitted.KL.Mean)
+				t.Errorf("%s: KL at T = %g is %g, at the fitted %g it is %g", name, row.Temperature, row.KL.Mean,
+					fitted.Temperature, fitted.KL.Mean)
 			}
 			want := map[string]int{"three prompts": 15, "one prompt": 8}[name]
 			if row.Positions != want {
 				t.Errorf("%s: averaged over %d positions, want %d", name, row.Positions, want)
 			}
-			if !(row.KL.Lo < row.KL.Mean && row.KL.Mean < row.KL.Hi) || row.JS.Mean > math.Ln2 || row.ProbArgmax.Mean > 1 || row.CrossEntropy.Mean < row.KL.Mean {
+			if !(row.KL.Lo < row.KL.Mean && row.KL.Mean < row.KL.Hi) || row.JS.Mean > math.Ln2 ||
+				row.ProbArgmax.Mean > 1 || row.CrossEntropy.Mean < row.KL.Mean {
 				t.Errorf("%s: row %+v", name, row)
 			}
 		}
 		for format, part := range map[results.Format]string{
-			results.FormatMarkdown: "| T* fitted |", results.FormatCSV: "noise,temperature,t_star,positions,kl,kl_se", results.FormatJSON: `"t_star": "fitted"`,
+			results.FormatMarkdown: "| T* fitted |", results.FormatCSV: "noise,temperature,t_star,positions,kl,kl_se",
+			results.FormatJSON: `"t_star": "fitted"`,
 		} {
 			var b bytes.Buffer
 			if err := r.Write(&b, format); err != nil || !strings.Contains(b.String(), part) {

@@ -22,8 +22,8 @@ import (
 // curveSchema is the version of the JSON form of a CurveReport.
 const curveSchema = 2
 
-// CurveReport is accuracy, and pass@k and maj@k where there are several samples of a question, against the constant temperatures of
-// a run, noise by noise.
+// CurveReport is accuracy, and pass@k and maj@k where there are several samples of a question, against the constant
+// temperatures of a run, noise by noise.
 type CurveReport struct {
 	Schema      int          `json:"schema"`
 	Name        string       `json:"name"`
@@ -41,9 +41,9 @@ type NoiseCurve struct {
 	Points  []CurvePoint `json:"points"`  // constant temperatures, rising
 	TStar   []CurvePoint `json:"t_star"`  // the constant T* of the run, of each form
 	Greedy  *CurvePoint  `json:"greedy"`
-	// Best is the point of highest value, of equal ones the nearest to T = 1. BestT is the 95 % interval of its temperature
-	// over resamples of the questions, on the grid of Points. A value that was chosen for being the highest is too high:
-	// only other problems tell what the temperature is worth.
+	// Best is the point of highest value, of equal ones the nearest to T = 1. BestT is the 95 % interval of its
+	// temperature over resamples of the questions, on the grid of Points. A value that was chosen for being the highest
+	// is too high: only other problems tell what the temperature is worth.
 	Best  CurvePoint `json:"best"`
 	BestT [2]float64 `json:"best_t_ci"`
 }
@@ -132,7 +132,10 @@ func (c *NoiseCurve) add(row *results.Row, m results.Measure, policy condition.P
 // choose finds the best of the constant temperatures, and how sure that is.
 func (c *NoiseCurve) choose(bestShares func(temps []int) []float64) {
 	far := func(p CurvePoint) float64 { return math.Abs(float64(p.T) - 1) }
-	slices.SortFunc(c.Points, func(a, b CurvePoint) int { return cmp.Or(cmp.Compare(far(a), far(b)), cmp.Compare(a.T, b.T)) })
+	slices.SortFunc(c.Points, func(a, b CurvePoint) int {
+		return cmp.Or(cmp.Compare(far(a), far(b)),
+			cmp.Compare(a.T, b.T))
+	})
 	var temps []int
 	for _, p := range c.Points {
 		temps = append(temps, p.index)
@@ -250,7 +253,10 @@ func (r *CurveReport) Figure() *plots.Figure {
 		}
 		p.Series = append(p.Series, curve)
 		for i, q := range c.TStar {
-			star := plots.Series{Name: q.Temperature, Colour: 1, Line: plots.NoLine, Points: true, Shape: shapes[i%len(shapes)]}
+			star := plots.Series{
+				Name: q.Temperature, Colour: 1, Line: plots.NoLine, Points: true,
+				Shape: shapes[i%len(shapes)],
+			}
 			star.Add(float64(q.T), 100*float64(q.Value), 100*float64(q.CI[0]), 100*float64(q.CI[1]))
 			p.Series = append(p.Series, star)
 			p.Marks = append(p.Marks, plots.Mark{X: float64(q.T), Colour: 1, Line: plots.Dotted})

@@ -12,7 +12,8 @@ import (
 func curveOf(points ...[2]float64) *NoiseCurve {
 	c := &NoiseCurve{Noise: "activation 0.2", Measure: "accuracy"}
 	for i, p := range points {
-		c.add(&results.Row{TempIndex: i, N: 10, Accuracy: results.Float(p[1])}, results.Measure{}, &condition.Constant{}, p[0])
+		c.add(&results.Row{TempIndex: i, N: 10, Accuracy: results.Float(p[1])}, results.Measure{},
+			&condition.Constant{}, p[0])
 	}
 	return c
 }
@@ -27,9 +28,30 @@ func TestCurveChoosesTheBestTemperature(t *testing.T) {
 		best   float64
 		ci     [2]float64
 	}{
-		{"clear", [][2]float64{{1, 0.5}, {0.4, 0.7}, {1.4, 0.2}}, []float64{0, 0, 1}, []int{0, 2, 1}, 0.4, [2]float64{0.4, 0.4}},
-		{"a tie goes to the nearest to 1", [][2]float64{{0.4, 0.7}, {0.8, 0.7}, {1.4, 0.7}}, []float64{0.5, 0.3, 0.2}, []int{1, 2, 0}, 0.8, [2]float64{0.4, 1.4}},
-		{"tails are cut", [][2]float64{{0.4, 0.1}, {0.8, 0.6}, {1, 0.7}, {1.2, 0.2}}, []float64{0.6, 0.36, 0.02, 0.02}, []int{2, 1, 3, 0}, 1, [2]float64{0.8, 1}},
+		{
+			"clear",
+			[][2]float64{{1, 0.5}, {0.4, 0.7}, {1.4, 0.2}},
+			[]float64{0, 0, 1},
+			[]int{0, 2, 1},
+			0.4,
+			[2]float64{0.4, 0.4},
+		},
+		{
+			"a tie goes to the nearest to 1",
+			[][2]float64{{0.4, 0.7}, {0.8, 0.7}, {1.4, 0.7}},
+			[]float64{0.5, 0.3, 0.2},
+			[]int{1, 2, 0},
+			0.8,
+			[2]float64{0.4, 1.4},
+		},
+		{
+			"tails are cut",
+			[][2]float64{{0.4, 0.1}, {0.8, 0.6}, {1, 0.7}, {1.2, 0.2}},
+			[]float64{0.6, 0.36, 0.02, 0.02},
+			[]int{2, 1, 3, 0},
+			1,
+			[2]float64{0.8, 1},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

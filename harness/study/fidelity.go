@@ -81,8 +81,8 @@ func FidelityOf(ctx context.Context, s *session.Session, base float64) (Fidelity
 	return o, err
 }
 
-// FidelityOfForms compares the forms of T*: each calibrated on the calibration prompts, and measured along sampled continuations of the
-// evaluated questions under other draws, so that no form is measured on what it was fitted to.
+// FidelityOfForms compares the forms of T*: each calibrated on the calibration prompts, and measured along sampled
+// continuations of the evaluated questions under other draws, so that no form is measured on what it was fitted to.
 func FidelityOfForms(ctx context.Context, s *session.Session, base float64) (FidelityOptions, error) {
 	cal := s.Cfg.Calibration
 	o := FidelityOptions{
@@ -148,8 +148,8 @@ type FidelityRow struct {
 	Text      string `json:"text"` // sampled, greedy or given
 	Positions int    `json:"positions"`
 	Draws     int    `json:"draws"` // 1 for a noise that is not random
-	// Form is whose T* the temperature is, and FromFirst the paired difference of the divergence (the marginal one where there is one)
-	// from the first form's, with its 95 % interval over texts.
+	// Form is whose T* the temperature is, and FromFirst the paired difference of the divergence (the marginal one
+	// where there is one) from the first form's, with its 95 % interval over texts.
 	Form      alpha.Form      `json:"form,omitempty"`
 	FromFirst *alpha.Interval `json:"from_first,omitempty"`
 	fidelity.Row
@@ -171,8 +171,13 @@ type FidelityNoise struct {
 }
 
 // MeasureFidelity forces the model along the texts, clean and under each noise; logf says what is being done.
-func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf func(format string, args ...any)) (*FidelityReport, error) {
-	r := &FidelityReport{Schema: fidelitySchema, Prompts: len(o.Prompts), KVCache: o.KVCache, Seed: o.Seed, Base: o.Base}
+func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions,
+	logf func(format string, args ...any),
+) (*FidelityReport, error) {
+	r := &FidelityReport{
+		Schema: fidelitySchema, Prompts: len(o.Prompts), KVCache: o.KVCache, Seed: o.Seed,
+		Base: o.Base,
+	}
 	var prompts, continuations [][]int // a text each, those of one kind together
 	for _, of := range o.Texts {
 		prompts, continuations = append(prompts, o.Prompts...), append(continuations, of.IDs...)
@@ -186,7 +191,8 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf
 			draws = 1
 		}
 		if len(continuations) > 1 { // a single text is soon done
-			logf("fidelity under %s (%d of %d): %s, %s", n.Label(), i+1, len(o.Noises), session.Count(len(continuations), "text"), session.Count(draws, "draw"))
+			logf("fidelity under %s (%d of %d): %s, %s", n.Label(), i+1, len(o.Noises),
+				session.Count(len(continuations), "text"), session.Count(draws, "draw"))
 		}
 		if marginal(n) && draws == 1 {
 			logf("one draw says nothing of the law of fresh noise; see --draws")
@@ -213,13 +219,15 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions, logf
 	return r, nil
 }
 
-// marginal tells whether a noise has a law that is the mean over its draws: all random numbers are drawn anew for every token.
+// marginal tells whether a noise has a law that is the mean over its draws: all random numbers are drawn anew for every
+// token.
 func marginal(n condition.Noise) bool { return n.Fresh() && !n.Chips() }
 
 func checkTexts(prompts, continuations [][]int, vocab int) error {
 	for i := range prompts {
 		if len(prompts[i]) == 0 || len(continuations[i]) == 0 {
-			return fmt.Errorf("text %d has %d prompt tokens and %d of a continuation; both need one", i, len(prompts[i]), len(continuations[i]))
+			return fmt.Errorf("text %d has %d prompt tokens and %d of a continuation; both need one", i,
+				len(prompts[i]), len(continuations[i]))
 		}
 		for _, id := range calibrate.Join(prompts[i], continuations[i]) {
 			if id < 0 || id >= vocab {
@@ -255,7 +263,9 @@ func measureFidelity(
 }
 
 // add reads the rows of one noise off what was collected.
-func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n condition.Noise, draws int, o FidelityOptions, forms []FormTemperature) error {
+func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n condition.Noise, draws int,
+	o FidelityOptions, forms []FormTemperature,
+) error {
 	nearest := 0
 	for k, t := range o.Temperatures {
 		if math.Abs(t-o.Base) < math.Abs(o.Temperatures[nearest]-o.Base) {
@@ -275,7 +285,10 @@ func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n c
 		}
 		differences := c.Differences(texts, 0)
 		for k, row := range rows {
-			x := FidelityRow{Noise: n.Label(), Text: of.Kind, Positions: c.Positions(texts), Draws: draws, Row: row, Spread: spreads[k]}
+			x := FidelityRow{
+				Noise: n.Label(), Text: of.Kind, Positions: c.Positions(texts), Draws: draws, Row: row,
+				Spread: spreads[k],
+			}
 			if forms != nil {
 				x.Form, x.FromFirst = forms[k].Form, &differences[k]
 			}

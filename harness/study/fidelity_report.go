@@ -43,7 +43,8 @@ func (r *FidelityReport) CSV() ([]byte, error) {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	lines := [][]string{{
-		"noise", "text", "t", "positions", "draws", "kld_mean", "kld_lo", "kld_hi", "kld_p50", "kld_p90", "kld_p99", "kld_p999", "kld_max",
+		"noise", "text", "t", "positions", "draws", "kld_mean", "kld_lo", "kld_hi", "kld_p50", "kld_p90", "kld_p99",
+		"kld_p999", "kld_max",
 		"marginal_plugin", "marginal_mean", "marginal_se", "same_top", "rms_dp", "mean_dp", "ppl_ratio",
 	}}
 	for _, row := range r.Rows {
@@ -83,15 +84,17 @@ func (r *FidelityReport) groups() [][]FidelityRow {
 // Markdown is the report for people.
 func (r *FidelityReport) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Clean is softmax(z/%g), noisy is softmax(z'/T). Divergences are KL(clean || noisy) in nats, per position. *Marginal* is that of the law of\n"+
-		"fresh noise, the mean over its draws: corrected for few draws, ± the standard error that they leave; *plug-in* is not corrected.\n"+
-		"Δp is the change of the probability of the text's token.\n", r.Base)
+	fmt.Fprintf(&b,
+		"Clean is softmax(z/%g), noisy is softmax(z'/T). Divergences are KL(clean || noisy) in nats, per position. *Marginal* is that of the law of\n"+
+			"fresh noise, the mean over its draws: corrected for few draws, ± the standard error that they leave; *plug-in* is not corrected.\n"+
+			"Δp is the change of the probability of the text's token.\n", r.Base)
 	if len(r.Noises) > 1 {
 		r.summary(&b)
 	}
 	for i, g := range r.groups() {
 		first := g[0]
-		fmt.Fprintf(&b, "\n## %s, %s text\n\n%s, %s.\n\n", first.Noise, first.Text, session.Count(first.Positions, "position"), session.Count(first.Draws, "draw"))
+		fmt.Fprintf(&b, "\n## %s, %s text\n\n%s, %s.\n\n", first.Noise, first.Text,
+			session.Count(first.Positions, "position"), session.Count(first.Draws, "draw"))
 		b.WriteString("| T | | KLD | ± 95 % | median | 90 % | 99 % | 99.9 % | max | Marginal | Plug-in | Same top | RMS Δp | Mean Δp | PPL ratio |\n" +
 			"|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 		draw, marginal := least(g)
@@ -104,8 +107,11 @@ func (r *FidelityReport) Markdown() string {
 				marks = append(marks, "least marginal")
 			}
 			q := row.KLD
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %.2f %% | %.2f %% | %+.2f %% | %.4f |\n", exactly(row.T), strings.Join(marks, ", "),
-				nats(q.Mean), r.half(row), nats(q.P50), nats(q.P90), nats(q.P99), nats(q.P999), nats(q.Max), marginalCells(row.Marginal),
+			fmt.Fprintf(&b,
+				"| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %.2f %% | %.2f %% | %+.2f %% | %.4f |\n",
+				exactly(row.T), strings.Join(marks, ", "),
+				nats(q.Mean), r.half(row), nats(q.P50), nats(q.P90), nats(q.P99), nats(q.P999), nats(q.Max),
+				marginalCells(row.Marginal),
 				100*row.SameTop, 100*row.RMSdP, 100*row.MeanDP, row.PPLRatio)
 		}
 		if g[0].FromFirst != nil {
@@ -139,13 +145,15 @@ func (r *FidelityReport) summary(b *strings.Builder) {
 			mean = fmt.Sprintf("%s ± %.2g", nats(m.Mean), m.SE)
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %.1f %% | %.4f | %s | %s |\n",
-			n.Noise, n.Text, snr, nats(n.Alpha), nats(n.Beta), exactly(n.T), nats(row.KLD.Mean), mean, 100*row.SameTop, row.PPLRatio, exactly(g[draw].T), at)
+			n.Noise, n.Text, snr, nats(n.Alpha), nats(n.Beta), exactly(n.T), nats(row.KLD.Mean), mean, 100*row.SameTop,
+			row.PPLRatio, exactly(g[draw].T), at)
 	}
 }
 
 // formsTable is the forms of T* under one noise, against the first.
 func formsTable(b *strings.Builder, g []FidelityRow) {
-	fmt.Fprintf(b, "\n| Form | T | KLD | Marginal | Difference from %s | 95 %% CI |\n|---|--:|--:|--:|--:|--:|\n", g[0].Form)
+	fmt.Fprintf(b, "\n| Form | T | KLD | Marginal | Difference from %s | 95 %% CI |\n|---|--:|--:|--:|--:|--:|\n",
+		g[0].Form)
 	for _, row := range g {
 		mean, name := "–", string(row.Form)
 		if m := row.Marginal; m != nil {
@@ -155,7 +163,8 @@ func formsTable(b *strings.Builder, g []FidelityRow) {
 			name = "none: the base"
 		}
 		d := row.FromFirst
-		fmt.Fprintf(b, "| %s | %.4g | %s | %s | %+.4f | [%+.4f, %+.4f] |\n", name, row.T, nats(row.KLD.Mean), mean, d.Mean, d.Lo, d.Hi)
+		fmt.Fprintf(b, "| %s | %.4g | %s | %s | %+.4f | [%+.4f, %+.4f] |\n", name, row.T, nats(row.KLD.Mean), mean,
+			d.Mean, d.Lo, d.Hi)
 	}
 }
 
@@ -194,19 +203,23 @@ func (f *FidelityNoise) markdown(b *strings.Builder) {
 		what string
 		bins []fidelity.Bin
 	}{{"Clean entropy, nats", f.ByEntropy}, {"Position", f.ByPosition}} {
-		fmt.Fprintf(b, "\n| %s (T = %s) | Positions | KLD | Marginal | Plug-in | Same top |\n|---|--:|--:|--:|--:|--:|\n", of.what, exactly(f.T))
+		fmt.Fprintf(b,
+			"\n| %s (T = %s) | Positions | KLD | Marginal | Plug-in | Same top |\n|---|--:|--:|--:|--:|--:|\n", of.what,
+			exactly(f.T))
 		for _, bin := range of.bins {
 			to := "and more"
 			if bin.To != nil {
 				to = "to " + exactly(*bin.To)
 			}
-			fmt.Fprintf(b, "| %s %s | %d | %s | %s | %.2f %% |\n", exactly(bin.From), to, bin.Positions, nats(bin.KLD), marginalCells(bin.Marginal), 100*bin.SameTop)
+			fmt.Fprintf(b, "| %s %s | %d | %s | %s | %.2f %% |\n", exactly(bin.From), to, bin.Positions, nats(bin.KLD),
+				marginalCells(bin.Marginal), 100*bin.SameTop)
 		}
 	}
 	switch d := f.Divergent; {
 	case d == nil:
 	case d.Leaves == 0:
-		fmt.Fprintf(b, "\nGreedy decoding under this noise never leaves the clean text, in %s.\n", session.Count(d.Texts, "case"))
+		fmt.Fprintf(b, "\nGreedy decoding under this noise never leaves the clean text, in %s.\n",
+			session.Count(d.Texts, "case"))
 	default:
 		at := func(t *int) string {
 			if t == nil {
@@ -214,7 +227,8 @@ func (f *FidelityNoise) markdown(b *strings.Builder) {
 			}
 			return "by token " + strconv.Itoa(*t)
 		}
-		fmt.Fprintf(b, "\nGreedy decoding under this noise leaves the clean text in %d of %d cases: a tenth of all %s, half %s, nine tenths %s.\n",
+		fmt.Fprintf(b,
+			"\nGreedy decoding under this noise leaves the clean text in %d of %d cases: a tenth of all %s, half %s, nine tenths %s.\n",
 			d.Leaves, d.Texts, at(d.P10), at(d.P50), at(d.P90))
 	}
 }
@@ -230,7 +244,8 @@ func (r *FidelityReport) Figure() *plots.Figure {
 	}
 	for _, kind := range kinds {
 		r.panel(f, kind+" text: each draw", kind, func(row FidelityRow) *alpha.Interval { return &row.OverTexts })
-		r.panel(f, kind+" text: law of fresh noise", kind, func(row FidelityRow) *alpha.Interval { return row.MarginalOverTexts })
+		r.panel(f, kind+" text: law of fresh noise", kind,
+			func(row FidelityRow) *alpha.Interval { return row.MarginalOverTexts })
 	}
 	// One kind of axis for all.
 	lo, hi := math.Inf(1), math.Inf(-1)

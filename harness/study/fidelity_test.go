@@ -60,20 +60,24 @@ func (g fidelityGolden) open(t *testing.T) *decode.LM {
 		t.Fatal(err)
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != g.SHA256 {
-		t.Fatalf("%s has other weights than the golden was made of; run scripts/goldens/fidelity.py %s", g.Model, g.Model)
+		t.Fatalf("%s has other weights than the golden was made of; run scripts/goldens/fidelity.py %s", g.Model,
+			g.Model)
 	}
 	return openModel(t, path)
 }
 
-func (g fidelityGolden) options(t *testing.T, noise string, draws int, base float64, temperatures ...float64) FidelityOptions {
+func (g fidelityGolden) options(t *testing.T, noise string, draws int, base float64,
+	temperatures ...float64,
+) FidelityOptions {
 	t.Helper()
 	n, err := config.ParseNoise("noise", noise)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return FidelityOptions{
-		Prompts: [][]int{g.Prompt}, Texts: []Continuations{{Given, [][]int{g.Continuation}}}, Noises: []condition.Noise{n},
-		Draws: draws, KVCache: true, Seed: 5, Base: base, Temperatures: temperatures,
+		Prompts: [][]int{g.Prompt}, Texts: []Continuations{{Given, [][]int{g.Continuation}}},
+		Noises: []condition.Noise{n},
+		Draws:  draws, KVCache: true, Seed: 5, Base: base, Temperatures: temperatures,
 	}
 }
 
@@ -113,11 +117,19 @@ func TestFidelityAgreesWithTransformers(t *testing.T) {
 					check := func(what string, ours, theirs, tolerance float64) {
 						t.Helper()
 						if !(math.Abs(ours-theirs) <= tolerance) {
-							t.Errorf("%s, base %g, T %g: %s is %.6g, want %.6g ± %.2g", c.Noise, c.Base, want.T, what, ours, theirs, tolerance)
+							t.Errorf("%s, base %g, T %g: %s is %.6g, want %.6g ± %.2g", c.Noise, c.Base, want.T, what,
+								ours, theirs, tolerance)
 						}
 					}
 					q, w := got.KLD, want.KLD
-					quantiles := [][2]float64{{q.Mean, w.Mean}, {q.P50, w.P50}, {q.P90, w.P90}, {q.P99, w.P99}, {q.P999, w.P999}, {q.Max, w.Max}}
+					quantiles := [][2]float64{
+						{q.Mean, w.Mean},
+						{q.P50, w.P50},
+						{q.P90, w.P90},
+						{q.P99, w.P99},
+						{q.P999, w.P999},
+						{q.Max, w.Max},
+					}
 					if want.T == c.Base && c.Noise == "{kind: none}" {
 						check("clean divergence", q.Max, 0, 0)
 					}
@@ -141,7 +153,8 @@ func TestFidelityAgreesWithTransformers(t *testing.T) {
 					if m := got.Marginal; m != nil {
 						check("marginal", m.Mean, want.Marginal.Mean, 4*math.Hypot(m.SE, want.Marginal.SE))
 						t.Logf("%s, base %g, T %g: per draw %.5f ± %.5f, transformers %.5f ± %.5f; marginal %.5f ± %.5f (plug-in %.5f), transformers %.5f ± %.5f",
-							c.Noise, c.Base, want.T, q.Mean, got.OverTexts.SE, w.Mean, want.KLDError, m.Mean, m.SE, m.Plugin, want.Marginal.Mean, want.Marginal.SE)
+							c.Noise, c.Base, want.T, q.Mean, got.OverTexts.SE, w.Mean, want.KLDError, m.Mean, m.SE,
+							m.Plugin, want.Marginal.Mean, want.Marginal.SE)
 					}
 				}
 			}
@@ -192,7 +205,8 @@ func TestDrawsTogetherAreTheDraws(t *testing.T) {
 			for d, noisy := range draws {
 				visited++
 				if got, want := sum(clean, noisy), sums[place{probe, d, row}]; got != want || got == 0 {
-					t.Errorf("cached %v, probe %d, draw %d, row %d: %g together, %g alone", cached, probe, d, row, got, want)
+					t.Errorf("cached %v, probe %d, draw %d, row %d: %g together, %g alone", cached, probe, d, row, got,
+						want)
 				}
 			}
 		}); err != nil {
@@ -202,7 +216,10 @@ func TestDrawsTogetherAreTheDraws(t *testing.T) {
 			t.Errorf("%d rows together, %d one by one, want 18", visited, len(sums))
 		}
 	}
-	if _, err := lm.ProbeDraws(t.Context(), nil, decode.Probing{Noise: condition.Noise{Kind: condition.Weight, Scale: 1}, Draws: 1}, nil); err == nil {
+	if _, err := lm.ProbeDraws(t.Context(), nil, decode.Probing{Noise: condition.Noise{
+		Kind:  condition.Weight,
+		Scale: 1,
+	}, Draws: 1}, nil); err == nil {
 		t.Error("draws of the weights were put together")
 	}
 	one := g.options(t, "{kind: activation, scale: 0.1}", 1, 1, 1)
@@ -220,12 +237,16 @@ func TestFidelityReportForms(t *testing.T) {
 	}
 	o.Noises = append(o.Noises, n, condition.Noise{Kind: condition.None})
 	o.Prompts = append(o.Prompts, g.Prompt[:20])
-	o.Texts = []Continuations{{Sampled, [][]int{g.Continuation, g.Continuation[:9]}}, {Greedy, [][]int{g.Continuation[:5], g.Continuation[:7]}}}
+	o.Texts = []Continuations{
+		{Sampled, [][]int{g.Continuation, g.Continuation[:9]}},
+		{Greedy, [][]int{g.Continuation[:5], g.Continuation[:7]}},
+	}
 	r, err := MeasureFidelity(t.Context(), lm, o, quietly)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rows) != 12 || len(r.Noises) != 6 || r.Rows[4].Draws != 1 || r.Rows[4].Marginal != nil || r.Rows[11].KLD != (fidelity.KLD{}) {
+	if len(r.Rows) != 12 || len(r.Noises) != 6 || r.Rows[4].Draws != 1 || r.Rows[4].Marginal != nil ||
+		r.Rows[11].KLD != (fidelity.KLD{}) {
 		t.Errorf("%d rows and %d noises; quantised: %+v; clean: %+v", len(r.Rows), len(r.Noises), r.Rows[4], r.Rows[11])
 	}
 	if r.Noises[0].Divergent != nil || r.Noises[1].Divergent == nil || r.Noises[1].Divergent.Texts != 6 {
@@ -267,7 +288,8 @@ func TestFidelityRefusesTexts(t *testing.T) {
 	} {
 		o := g.options(t, "{kind: none}", 1, 1, 1)
 		o.Prompts, o.Texts[0].IDs = [][]int{c.prompt}, [][]int{c.text}
-		if _, err := MeasureFidelity(t.Context(), lm, o, quietly); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := MeasureFidelity(t.Context(), lm, o, quietly); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d and %d tokens: %v, want %q", len(c.prompt), len(c.text), err, c.want)
 		}
 	}

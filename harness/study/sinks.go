@@ -11,7 +11,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
-// Sink is how much of the squared input of a Linear one token holds. A spread over the tensor is that token's, where it is most.
+// Sink is how much of the squared input of a Linear one token holds. A spread over the tensor is that token's, where it
+// is most.
 type Sink struct {
 	Name     string  `json:"name"`
 	Position int     `json:"position"`

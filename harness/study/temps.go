@@ -58,8 +58,9 @@ type TempsRow struct {
 // tStars are the forms that are marked among the temperatures.
 var tStars = []alpha.Form{alpha.Sqrt, alpha.Linear, alpha.Exact, alpha.Fitted}
 
-// MeasureTemps compares clean and noisy distributions at each temperature, and at each form's constant T*, along the clean
-// greedy continuations of the calibration prompts up to their end. Positions are those of the calibration's curve.
+// MeasureTemps compares clean and noisy distributions at each temperature, and at each form's constant T*, along the
+// clean greedy continuations of the calibration prompts up to their end. Positions are those of the calibration's
+// curve.
 func MeasureTemps(ctx context.Context, s *session.Session, temperatures []float64) (*TempsReport, error) {
 	noises := noisesOf(s)
 	if len(noises) == 0 {
@@ -75,10 +76,12 @@ func MeasureTemps(ctx context.Context, s *session.Session, temperatures []float6
 	}
 	cal := s.Cfg.Calibration
 	r := &TempsReport{
-		Schema: tempsSchema, Prompts: len(c.Prompts), Draws: cal.Draws, KVCache: s.Cfg.Generation.KVCache, Seed: s.Cfg.Seed, Base: cal.Base,
+		Schema: tempsSchema, Prompts: len(c.Prompts), Draws: cal.Draws, KVCache: s.Cfg.Generation.KVCache,
+		Seed: s.Cfg.Seed, Base: cal.Base,
 	}
 	for i, n := range noises {
-		s.Logf("temperatures under %s (%d of %d): %d prompts, %d draws, up to %d positions", n.Label(), i+1, len(noises), r.Prompts, r.Draws, cal.Positions)
+		s.Logf("temperatures under %s (%d of %d): %d prompts, %d draws, up to %d positions", n.Label(), i+1,
+			len(noises), r.Prompts, r.Draws, cal.Positions)
 		rows, err := r.measure(ctx, s.LM, n, c.Prompts, clean, temperatures)
 		if err != nil {
 			return nil, fmt.Errorf("temperatures under %q: %w", n.Label(), err)
@@ -88,9 +91,11 @@ func MeasureTemps(ctx context.Context, s *session.Session, temperatures []float6
 	return r, nil
 }
 
-// measure goes along the continuations twice, under the same noise: once for alpha and what follows from it, and once for
-// the divergences at the temperatures that are then known.
-func (r *TempsReport) measure(ctx context.Context, lm *decode.LM, n condition.Noise, prompts, continuations [][]int, temperatures []float64) ([]TempsRow, error) {
+// measure goes along the continuations twice, under the same noise: once for alpha and what follows from it, and once
+// for the divergences at the temperatures that are then known.
+func (r *TempsReport) measure(ctx context.Context, lm *decode.LM, n condition.Noise, prompts, continuations [][]int,
+	temperatures []float64,
+) ([]TempsRow, error) {
 	p := decode.Probing{Noise: n, Draws: r.Draws, Seed: r.Seed}
 	curve, _, err := calibrate.AlphaCurve(ctx, lm, prompts, continuations, p, r.KVCache, r.Base, alpha.Needs{Fit: true})
 	if err != nil {
@@ -162,7 +167,8 @@ func (r *TempsReport) measure(ctx context.Context, lm *decode.LM, n condition.No
 		row.ProbArgmax = average(func(d alpha.Divergence) float64 { return d.ProbCorrect })
 		row.CrossEntropy = average(func(d alpha.Divergence) float64 { return d.CrossEntropy })
 		if math.IsNaN(row.KL.Mean) || math.IsInf(row.KL.Mean, 0) {
-			return nil, fmt.Errorf("the divergence at T = %g is not finite: the noise drives the logits out of range", row.Temperature)
+			return nil, fmt.Errorf("the divergence at T = %g is not finite: the noise drives the logits out of range",
+				row.Temperature)
 		}
 	}
 	return rows, nil
@@ -211,7 +217,8 @@ func (r *TempsReport) markdown(b *bytes.Buffer) {
 	if r.Prompts == 1 {
 		over = "draws"
 	}
-	fmt.Fprintf(b, "Clean is softmax(z/%g), noisy is softmax(z'/T); nats, ± half a 95 %% interval over %s.\n\n", r.Base, over)
+	fmt.Fprintf(b, "Clean is softmax(z/%g), noisy is softmax(z'/T); nats, ± half a 95 %% interval over %s.\n\n", r.Base,
+		over)
 	b.WriteString("| Noise | T | | KL(clean, noisy) | JS | P(clean's argmax) | Cross entropy |\n|---|--:|---|--:|--:|--:|--:|\n")
 	best := r.best()
 	for i, row := range r.Rows {
@@ -293,12 +300,16 @@ func (r *TempsReport) Figure() *plots.Figure {
 	} else if r.Draws > 1 {
 		note += " Bands: 95 % interval over draws on one prompt."
 	}
-	f := &plots.Figure{Title: "Noisy distributions against clean ones, by temperature", Columns: 2, Note: note + " Points: the constant T* of each form."}
+	f := &plots.Figure{Title: "Noisy distributions against clean ones, by temperature", Columns: 2, Note: note +
+		" Points: the constant T* of each form."}
 	for _, m := range []struct {
 		title, axis string
 		of          func(TempsRow) alpha.Interval
 	}{
-		{"Kullback-Leibler divergence", "KL(clean || noisy), nats", func(row TempsRow) alpha.Interval { return row.KL }},
+		{
+			"Kullback-Leibler divergence", "KL(clean || noisy), nats",
+			func(row TempsRow) alpha.Interval { return row.KL },
+		},
 		{"Jensen-Shannon divergence", "JS, nats", func(row TempsRow) alpha.Interval { return row.JS }},
 		{"probability of clean's argmax", "probability", func(row TempsRow) alpha.Interval { return row.ProbArgmax }},
 		{"cross entropy", "-Σ clean log noisy, nats", func(row TempsRow) alpha.Interval { return row.CrossEntropy }},
@@ -308,7 +319,8 @@ func (r *TempsReport) Figure() *plots.Figure {
 			means = append(means, m.of(row).Mean)
 		}
 		lo, hi := slices.Min(means), slices.Max(means)
-		f.Panels = append(f.Panels, plots.Panel{Title: m.title, X: "temperature T", Y: m.axis, LogY: lo > 0 && hi > 10*lo})
+		f.Panels = append(f.Panels, plots.Panel{Title: m.title, X: "temperature T", Y: m.axis, LogY: lo > 0 &&
+			hi > 10*lo})
 		r.addSeries(&f.Panels[len(f.Panels)-1], m.of)
 	}
 	return f
@@ -322,7 +334,10 @@ func (r *TempsReport) addSeries(p *plots.Panel, of func(TempsRow) alpha.Interval
 			lo, hi = min(lo, row.Temperature), max(hi, row.Temperature)
 		}
 	}
-	shapes := map[alpha.Form]plots.Shape{alpha.Sqrt: plots.Circle, alpha.Linear: plots.Square, alpha.Exact: plots.Triangle, alpha.Fitted: plots.Cross}
+	shapes := map[alpha.Form]plots.Shape{
+		alpha.Sqrt: plots.Circle, alpha.Linear: plots.Square,
+		alpha.Exact: plots.Triangle, alpha.Fitted: plots.Cross,
+	}
 	var curves, marks []plots.Series
 	for _, row := range r.Rows {
 		if len(curves) == 0 || curves[len(curves)-1].Name != row.Noise {
@@ -334,8 +349,9 @@ func (r *TempsReport) addSeries(p *plots.Panel, of func(TempsRow) alpha.Interval
 			c.Add(row.Temperature, v.Mean, v.Lo, v.Hi)
 			if row.TStar != "" {
 				marks = append(marks, plots.Series{
-					Name: "T* " + string(row.TStar), Colour: c.Colour, Line: plots.NoLine, Points: true, Shape: shapes[row.TStar],
-					X: []float64{row.Temperature}, Y: []float64{v.Mean},
+					Name: "T* " + string(row.TStar), Colour: c.Colour, Line: plots.NoLine, Points: true,
+					Shape: shapes[row.TStar],
+					X:     []float64{row.Temperature}, Y: []float64{v.Mean},
 				})
 			}
 		}

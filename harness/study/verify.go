@@ -61,7 +61,8 @@ func VerifyNoise(ctx context.Context, s *session.Session, noises []condition.Noi
 		v := Verified{Noise: n.Label(), Sinks: sinks}
 		draws := make([][]float32, verifyDraws)
 		var clean []float32
-		effect, err := s.LM.Probe(ctx, []decode.Probe{probe}, decode.Probing{Noise: n, Draws: verifyDraws, Seed: s.Cfg.Seed},
+		effect, err := s.LM.Probe(ctx, []decode.Probe{probe},
+			decode.Probing{Noise: n, Draws: verifyDraws, Seed: s.Cfg.Seed},
 			func(_, draw, _ int, c, z []float32) {
 				clean = append([]float32{}, c...)
 				draws[draw] = append([]float32{}, z...)
@@ -97,12 +98,14 @@ func (v *Verified) check(n condition.Noise, effect condition.Effect) {
 			s.Changed, s.Clipped = &changed, &clipped
 		}
 		if !s.Expected {
-			v.Problem = fmt.Sprintf("the noise at %s is %.4g of its spread, not the scale that was asked for", e.Name, *s.Ratio)
+			v.Problem = fmt.Sprintf("the noise at %s is %.4g of its spread, not the scale that was asked for", e.Name,
+				*s.Ratio)
 		}
 		v.Sites = append(v.Sites, s)
 	}
 	if !(v.FromClean > 0) || n.Random() != (v.BetweenDraws > 0) {
-		v.Problem = fmt.Sprintf("the logits differ by %g from the clean ones and by %g between draws", v.FromClean, v.BetweenDraws)
+		v.Problem = fmt.Sprintf("the logits differ by %g from the clean ones and by %g between draws", v.FromClean,
+			v.BetweenDraws)
 	}
 	v.OK = v.Problem == ""
 }

@@ -1,5 +1,5 @@
-// Package submit writes what a batch system needs to do a run in shards: Slurm scripts, or Kubernetes manifests. It starts
-// nothing.
+// Package submit writes what a batch system needs to do a run in shards: Slurm scripts, or Kubernetes manifests. It
+// starts nothing.
 package submit
 
 import (
@@ -63,9 +63,10 @@ func (j Job) effective() ([]byte, error) {
 // plain are the characters that need no quotes in a shell, nor in an option line of Slurm.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./+=@:-]+$`)
 
-// Slurm writes the scripts of a run into folder: a job that calibrates, where a temperature needs it, an array that does the
-// shards and a job that merges them, and submit.sh, which submits them. dir is where relative paths of the config begin, and
-// program this program; both are absolute. Options go to sbatch as they are, for all jobs, or for the merge job alone.
+// Slurm writes the scripts of a run into folder: a job that calibrates, where a temperature needs it, an array that
+// does the shards and a job that merges them, and submit.sh, which submits them. dir is where relative paths of the
+// config begin, and program this program; both are absolute. Options go to sbatch as they are, for all jobs, or for the
+// merge job alone.
 func Slurm(j Job, dir, folder, program, options, mergeOptions string) ([]File, error) {
 	if err := j.check(); err != nil {
 		return nil, err
@@ -86,8 +87,10 @@ func Slurm(j Job, dir, folder, program, options, mergeOptions string) ([]File, e
 		return nil, err
 	}
 	values := map[string]any{
-		"Name": j.name(), "Shards": j.Shards, "Threads": j.Config.Threads, "Calibrate": j.Calibrate, "Dir": dir, "Folder": folder,
-		"Program": program, "Output": output, "Config": filepath.Join(folder, "config.yaml"), "Options": options, "MergeOptions": mergeOptions,
+		"Name": j.name(), "Shards": j.Shards, "Threads": j.Config.Threads, "Calibrate": j.Calibrate, "Dir": dir,
+		"Folder":  folder,
+		"Program": program, "Output": output, "Config": filepath.Join(folder, "config.yaml"), "Options": options,
+		"MergeOptions": mergeOptions,
 	}
 	files := []File{{Name: "config.yaml", Text: text}}
 	names := []string{"shards.sbatch", "merge.sbatch", "submit.sh"}
@@ -152,10 +155,14 @@ func Manifest(j Job, k Kubernetes) ([]byte, error) {
 		return nil, fmt.Errorf("--gpus %d and --parallelism %d cannot be below 0", k.GPUs, k.Parallelism)
 	}
 	c := j.Config
-	if first, _, _ := strings.Cut(filepath.Clean(c.Output), "/"); first != runsDir || filepath.Clean(c.Output) == runsDir {
+	if first, _, _ := strings.Cut(filepath.Clean(c.Output), "/"); first != runsDir ||
+		filepath.Clean(c.Output) == runsDir {
 		return nil, fmt.Errorf("output %q is not in %s/, which is the volume that the pods share; set it with --set output=%s/NAME", c.Output, runsDir, runsDir)
 	}
-	for key, path := range map[string]string{"model.path": c.Model.Path, "dataset.path": c.Dataset.Path, "calibration.data": c.Calibration.Data} {
+	for key, path := range map[string]string{
+		"model.path": c.Model.Path, "dataset.path": c.Dataset.Path,
+		"calibration.data": c.Calibration.Data,
+	} {
 		if filepath.IsAbs(path) || strings.HasPrefix(filepath.Clean(path), "..") {
 			return nil, fmt.Errorf("%s %q is a path of this machine; pods have models/ and data/ of the image and %s/, a volume: "+
 				"copy it there and set --set %s=%s/NAME", key, path, inputsDir, key, inputsDir)
@@ -176,7 +183,8 @@ func Manifest(j Job, k Kubernetes) ([]byte, error) {
 
 // fill executes a template.
 func fill(name string, values any) ([]byte, error) {
-	t, err := template.New(name+".tmpl").Funcs(template.FuncMap{"indent": indent}).ParseFS(templates, "templates/"+name+".tmpl")
+	t, err := template.New(name+".tmpl").Funcs(template.FuncMap{"indent": indent}).ParseFS(templates,
+		"templates/"+name+".tmpl")
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}

@@ -12,7 +12,9 @@ import (
 
 func job(t *testing.T, change ...string) Job {
 	t.Helper()
-	cfg, err := config.Parse("study.yaml", []byte("name: A study\nmodel: {path: models/m}\ndataset: {path: data/d}\noutput: runs/a\nthreads: 4\n"), config.Options{Set: change})
+	cfg, err := config.Parse("study.yaml",
+		[]byte("name: A study\nmodel: {path: models/m}\ndataset: {path: data/d}\noutput: runs/a\nthreads: 4\n"),
+		config.Options{Set: change})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,11 +37,13 @@ func TestSlurmScripts(t *testing.T) {
 			if err := os.WriteFile(path, f.Text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.CommandContext(t.Context(), "bash", "-n", path).CombinedOutput(); err != nil && f.Name != "config.yaml" {
+			if out, err := exec.CommandContext(t.Context(), "bash", "-n", path).CombinedOutput(); err != nil &&
+				f.Name != "config.yaml" {
 				t.Errorf("%s: %v\n%s", f.Name, err, out)
 			}
 		}
-		sbatch := "#!/bin/bash\nprintf '%s|' \"$@\" >> " + dir + "/calls\necho >> " + dir + "/calls\nwc -l < " + dir + "/calls\n"
+		sbatch := "#!/bin/bash\nprintf '%s|' \"$@\" >> " + dir + "/calls\necho >> " + dir + "/calls\nwc -l < " + dir +
+			"/calls\n"
 		if err := os.WriteFile(filepath.Join(dir, "sbatch"), []byte(sbatch), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +109,12 @@ func TestRefused(t *testing.T) {
 		{"no threads", []string{"threads=0"}, nil, "threads is not set"},
 		{"no shards", nil, func(j *Job, _ *Kubernetes) { j.Shards = 0 }, "--shards 0"},
 		{"a model of this machine", []string{"model.path=/home/me/m"}, nil, "--set model.path=inputs/NAME"},
-		{"data beside this folder", []string{"dataset.path=../d"}, nil, "dataset.path \"../d\" is a path of this machine"},
+		{
+			"data beside this folder",
+			[]string{"dataset.path=../d"},
+			nil,
+			"dataset.path \"../d\" is a path of this machine",
+		},
 		{"an output that is not shared", []string{"output=out"}, nil, "--set output=runs/NAME"},
 		{"the volume itself as output", []string{"output=runs"}, nil, "--set output=runs/NAME"},
 		{"an odd output", []string{"output=runs/a b"}, nil, "characters"},
@@ -137,7 +146,8 @@ func TestRefused(t *testing.T) {
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		"a": "gsmeval-a", "Übung: «a»": "gsmeval-bung-a", "日本": "gsmeval", strings.Repeat("x", 60): "gsmeval-" + strings.Repeat("x", 40), "a_b.c-": "gsmeval-a-b-c",
+		"a": "gsmeval-a", "Übung: «a»": "gsmeval-bung-a", "日本": "gsmeval", strings.Repeat("x", 60): "gsmeval-" +
+			strings.Repeat("x", 40), "a_b.c-": "gsmeval-a-b-c",
 	} {
 		if got := (Job{Config: &config.Config{Name: name}}).name(); got != want {
 			t.Errorf("%q is %q, want %q", name, got, want)

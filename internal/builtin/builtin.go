@@ -1,6 +1,6 @@
-// Package builtin finds what travels with the program: the bundled model and data, under names that work in every working folder
-// ("builtin:gsm-tiny"), and the configs to start from. In a checkout, in the archive and in the wheel they lie in the folder above the
-// program's own.
+// Package builtin finds what travels with the program: the bundled model and data, under names that work in every
+// working folder ("builtin:gsm-tiny"), and the configs to start from. In a checkout, in the archive and in the wheel
+// they lie in the folder above the program's own.
 package builtin
 
 import (
@@ -55,7 +55,8 @@ func Path(kind Kind, name string) (string, error) {
 	}
 	path := filepath.Join(root, b.place)
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s is not beside this program: there is no %s; set %s to the folder that has %s", name, path, HomeVariable, b.place)
+		return "", fmt.Errorf("%s is not beside this program: there is no %s; set %s to the folder that has %s", name,
+			path, HomeVariable, b.place)
 	}
 	return path, nil
 }
@@ -78,8 +79,8 @@ func root() (string, error) {
 // maxConfig bounds a bundled config.
 const maxConfig = 1 << 20
 
-// Configs are the configs to start from, by file name, with the bundled model and data by name. Those of the study that the project
-// itself made are left out.
+// Configs are the configs to start from, by file name, with the bundled model and data by name. Those of the study that
+// the project itself made are left out.
 func Configs() (map[string][]byte, error) {
 	root, err := root()
 	if err != nil {
@@ -111,4 +112,5 @@ func Configs() (map[string][]byte, error) {
 }
 
 // named puts names for the places that only a checkout has.
-var named = strings.NewReplacer("path: "+bundled[Model].place, "path: "+Name(Model), "path: "+bundled[Data].place, "path: "+Name(Data))
+var named = strings.NewReplacer("path: "+bundled[Model].place, "path: "+Name(Model), "path: "+bundled[Data].place,
+	"path: "+Name(Data))

@@ -81,12 +81,14 @@ func TestConfigs(t *testing.T) {
 			continue
 		}
 		// SmolLM2 is fetched by make smollm2, and nowhere else.
-		if strings.HasPrefix(c.Model.Path, "models/") && name != "smollm2.yaml" || strings.HasPrefix(c.Dataset.Path, "data/") {
+		if strings.HasPrefix(c.Model.Path, "models/") && name != "smollm2.yaml" ||
+			strings.HasPrefix(c.Dataset.Path, "data/") {
 			t.Errorf("%s: model %s, data %s", name, c.Model.Path, c.Dataset.Path)
 		}
 	}
 	first, ok := configs["first_light.yaml"]
-	if !ok || !strings.Contains(string(first), "{path: builtin:gsm-tiny}") || !strings.Contains(string(first), "{path: builtin:gsm-synth,") {
+	if !ok || !strings.Contains(string(first), "{path: builtin:gsm-tiny}") ||
+		!strings.Contains(string(first), "{path: builtin:gsm-synth,") {
 		t.Errorf("first_light.yaml: %s", first)
 	}
 }

@@ -121,8 +121,8 @@ func TestTemperatureByEntropy(t *testing.T) {
 	}
 }
 
-// TestOnlineSeesTheNoise draws two passes of known noise: what they say of it is what was drawn, and the temperature is that of the
-// two candidates' formula.
+// TestOnlineSeesTheNoise draws two passes of known noise: what they say of it is what was drawn, and the temperature is
+// that of the two candidates' formula.
 func TestOnlineSeesTheNoise(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 6))
@@ -133,7 +133,8 @@ func TestOnlineSeesTheNoise(t *testing.T) {
 		z1[i], z2[i] = float32(z+sigma*rng.NormFloat64()), float32(z+sigma*rng.NormFloat64())
 	}
 	near := cmpopts.EquateApprox(0.03, 0)
-	if got := alpha.Compare(z1, z2, 1); !cmp.Equal(got.VarE, sigma*sigma, near) || !cmp.Equal(got.VarZ, spread*spread, near) ||
+	if got := alpha.Compare(z1, z2, 1); !cmp.Equal(got.VarE, sigma*sigma, near) ||
+		!cmp.Equal(got.VarZ, spread*spread, near) ||
 		!cmp.Equal(got.Pair, 2*sigma*sigma, cmpopts.EquateApprox(0.15, 0)) {
 		t.Errorf("two passes say %+v", got)
 	}
@@ -142,7 +143,8 @@ func TestOnlineSeesTheNoise(t *testing.T) {
 		"sqrt": 0.6 * math.Sqrt(1+0.04), "linear": 0.6 * 1.04, "": math.Sqrt(0.36 - math.Pi/8*0.32),
 	} {
 		s := schedule(t, &Online{Form: form, Base: 0.6}, noisy, nil)
-		if got := s.Adaptive().Temperature(Step{Logits: z1, Second: z2}); !s.Twice || s.Average || math.Abs(got-want) > 0.02 {
+		if got := s.Adaptive().Temperature(Step{Logits: z1, Second: z2}); !s.Twice || s.Average ||
+			math.Abs(got-want) > 0.02 {
 			t.Errorf("%q: T is %.4f, want %.4f", form, got, want)
 		}
 	}
@@ -152,21 +154,26 @@ func TestOnlineSeesTheNoise(t *testing.T) {
 	if s := schedule(t, &Average{Value: 0.7}, noisy, nil); !s.Twice || !s.Average || !cmp.Equal(s.T, []float64{0.7}) {
 		t.Errorf("average: %+v", s)
 	}
-	if notes := (&Average{}).Notes(Under{0, noisy, theory}, Schedule{}); len(notes) != 1 || !strings.Contains(notes[0], "twice the tokens") {
+	if notes := (&Average{}).Notes(Under{0, noisy, theory}, Schedule{}); len(notes) != 1 ||
+		!strings.Contains(notes[0], "twice the tokens") {
 		t.Errorf("average says of its cost: %q", notes)
 	}
 }
 
-// TestArmsHaveIdentitiesOfTheirOwn is what keeps a policy from sharing the samples of another: they have one T(t) and other tokens.
+// TestArmsHaveIdentitiesOfTheirOwn is what keeps a policy from sharing the samples of another: they have one T(t) and
+// other tokens.
 func TestArmsHaveIdentitiesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	noisy := Noise{Kind: Activation, Scale: 1}
 	seen := map[string]string{}
 	for _, p := range []Policy{
 		&Constant{Value: 1},
-		&TopNSigma{N: 1}, &TopNSigma{N: 2}, &TopNSigma{N: 1, Value: 0.5}, &MinP{MinP: 0.05}, &MinP{MinP: 0.1}, &Average{}, &Average{Value: 0.5},
-		&Online{}, &Online{Form: "sqrt"}, &Online{Base: 0.6}, &Reset{Low: 0.2, Tau: 1}, &Reset{Low: 0.3, Tau: 1}, &Reset{Low: 0.2, Tau: 2},
-		&Reset{Low: 0.2, Tau: 1, Window: 8}, &Entropy{Upto: []float64{1}, Values: []float64{1, 0.5}}, &Entropy{Upto: []float64{2}, Values: []float64{1, 0.5}},
+		&TopNSigma{N: 1}, &TopNSigma{N: 2}, &TopNSigma{N: 1, Value: 0.5}, &MinP{MinP: 0.05}, &MinP{MinP: 0.1},
+		&Average{}, &Average{Value: 0.5},
+		&Online{}, &Online{Form: "sqrt"}, &Online{Base: 0.6}, &Reset{Low: 0.2, Tau: 1}, &Reset{Low: 0.3, Tau: 1},
+		&Reset{Low: 0.2, Tau: 2},
+		&Reset{Low: 0.2, Tau: 1, Window: 8}, &Entropy{Upto: []float64{1}, Values: []float64{1, 0.5}},
+		&Entropy{Upto: []float64{2}, Values: []float64{1, 0.5}},
 	} {
 		sha := schedule(t, p, noisy, nil).SHA256()
 		if other, dup := seen[sha]; dup {
@@ -192,7 +199,10 @@ func TestPolicyCheck(t *testing.T) {
 		{&Entropy{}, ""},
 		{&Entropy{Upto: []float64{1}, Values: []float64{0, 1}}, ""},
 		{&Entropy{Upto: []float64{1}}, "values: expected a temperature for each range"},
-		{&Entropy{Upto: []float64{1}, Values: []float64{1}}, "values: expected a temperature for each range of upto and one beyond, 2; found 1"},
+		{
+			&Entropy{Upto: []float64{1}, Values: []float64{1}},
+			"values: expected a temperature for each range of upto and one beyond, 2; found 1",
+		},
 		{&Entropy{Upto: []float64{1, 1}, Values: []float64{1, 1, 1}}, "upto[1]: expected more than 1"},
 		{&Entropy{Values: []float64{1}, Base: 1}, "base: this is for fitted temperatures"},
 		{&Entropy{Upto: []float64{1}, Values: []float64{-1, 1}}, "values[0]: expected a number above 0"},
@@ -214,7 +224,8 @@ func TestPolicyCheck(t *testing.T) {
 // TestFormsAndNoises says which form is right for which noise, and what happens where it is not.
 func TestFormsAndNoises(t *testing.T) {
 	t.Parallel()
-	fresh, chip, both := Noise{Kind: Activation, Scale: 1}, Noise{Kind: Weight, Scale: 1}, Noise{Kind: Combined, WeightScale: 1, ActivationScale: 1}
+	fresh, chip, both := Noise{Kind: Activation, Scale: 1}, Noise{Kind: Weight, Scale: 1},
+		Noise{Kind: Combined, WeightScale: 1, ActivationScale: 1}
 	for _, c := range []struct {
 		form  alpha.Form
 		noise Noise
@@ -234,7 +245,10 @@ func TestFormsAndNoises(t *testing.T) {
 		{alpha.Fitted, both, "", "no form is for both"},
 		{alpha.Marginal, Noise{Kind: None}, "", ""},
 	} {
-		curve := &alpha.Curve{Base: 1, Draws: 2, Fit: 1.2, Marginal: 0.8, Points: []alpha.Point{{Alpha: 1, Beta: 1, VarN: 1, CovP: 1, Fit: 1.2, Marginal: 0.8}}}
+		curve := &alpha.Curve{
+			Base: 1, Draws: 2, Fit: 1.2, Marginal: 0.8,
+			Points: []alpha.Point{{Alpha: 1, Beta: 1, VarN: 1, CovP: 1, Fit: 1.2, Marginal: 0.8}},
+		}
 		p := &ConstantTStar{Form: string(c.form)}
 		under := Under{0, c.noise, theory}
 		s, _, err := NewTemperature(p).Resolve(under, func(asked Calibration) (*alpha.Curve, error) {
@@ -262,7 +276,10 @@ func TestFormsAndNoises(t *testing.T) {
 	}
 	none := &alpha.Curve{Base: 0.6, Draws: 4, Points: []alpha.Point{{VarPair: 1, Weight: 1}, {VarPair: 0.5, Weight: 0}}}
 	p := &ConstantTStar{Form: string(alpha.Probit)}
-	if s := schedule(t, p, fresh, none); !s.IsGreedy() || !strings.Contains(strings.Join(p.Notes(Under{0, fresh, theory}, s), " "), "has no temperature under this noise") {
+	if s := schedule(t, p, fresh, none); !s.IsGreedy() || !strings.Contains(strings.Join(p.Notes(Under{
+		0, fresh,
+		theory,
+	}, s), " "), "has no temperature under this noise") {
 		t.Errorf("no temperature at all: %+v", s)
 	}
 	d := &DynamicTStar{Form: string(alpha.Probit)}

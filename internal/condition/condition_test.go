@@ -30,7 +30,10 @@ func TestNoiseLabels(t *testing.T) {
 		{Noise{Kind: Activation, Scale: 0.05, Per: "token"}, "activation 0.05 std/token", "activation"},
 		{Noise{Kind: Weight, Scale: 1e-7, RelativeTo: "absmax", Per: "tensor"}, "weight 1e-07 absmax", "weight"},
 		{Noise{Kind: Weight, Scale: 0.1, RelativeTo: "std", Per: "row"}, "weight 0.1 std/row", "weight"},
-		{Noise{Kind: Combined, WeightScale: 1, ActivationScale: 0.5, Exclude: []string{"norm", "embed"}}, "combined w1 a0.5 exclude norm,embed", "combined"},
+		{
+			Noise{Kind: Combined, WeightScale: 1, ActivationScale: 0.5, Exclude: []string{"norm", "embed"}},
+			"combined w1 a0.5 exclude norm,embed", "combined",
+		},
 		{
 			Noise{Weights: gaussian(0.1), Outputs: gaussian(0.2), Exclude: []string{"lm_head"}},
 			"weights gaussian 0.1, outputs gaussian 0.2 exclude lm_head", "gaussian weights, gaussian outputs",
@@ -166,12 +169,18 @@ func TestNoiseCheck(t *testing.T) {
 		{Noise{Kind: Weight, Scale: math.NaN()}, "scale: expected a number above 0 and at most 1000, found NaN"},
 		{Noise{Kind: Weight, Scale: math.Inf(1)}, "scale: expected a number above 0"},
 		{Noise{Kind: Weight, Scale: 1, Per: "token"}, "per: weight noise has no tokens"},
-		{Noise{Kind: Weight, Scale: 1, Weights: gaussian(1)}, "kind: weight is a short form, and an operation stands beside it"},
+		{
+			Noise{Kind: Weight, Scale: 1, Weights: gaussian(1)},
+			"kind: weight is a short form, and an operation stands beside it",
+		},
 		{Noise{Kind: Weight, Scale: 1, Exclude: []string{"a[b"}}, `exclude[0]: expected a part of a name or a pattern`},
 		{Noise{Weights: gaussian(1), Scale: 1}, "scale: this is a key of the short forms"},
 		{Noise{Weights: gaussian(0)}, "weights.scale: the key is missing"},
 		{Noise{Weights: Part{Kind: "guassian"}}, `weights.kind: expected one of gaussian`},
-		{Noise{Activations: Part{Kind: "gaussian", Operation: &operation.Gaussian{Scale: 1, Per: "row"}}}, "activations.per: activations have no rows"},
+		{
+			Noise{Activations: Part{Kind: "gaussian", Operation: &operation.Gaussian{Scale: 1, Per: "row"}}},
+			"activations.per: activations have no rows",
+		},
 		{Noise{KV: gaussian(1)}, "kv"},
 	} {
 		got := problems(tc.noise.Check)
@@ -196,17 +205,33 @@ func TestSchedules(t *testing.T) {
 		{&Constant{Value: 0.7}, noisy, []float64{0.7}, math.NaN(), nil},
 		{&Constant{Values: []float64{0.7, 0.8}}, noisy, []float64{0.8}, math.NaN(), nil},
 		{&GreedyPolicy{}, noisy, nil, math.NaN(), nil},
-		{&ConstantTStar{Base: 0.5}, noisy, []float64{0.5 * math.Sqrt(2.5)}, 1.5, &Calibration{noisy, 0.5, alpha.Needs{}}},
-		{&DynamicTStar{Form: "linear", Base: 0.5}, noisy, []float64{2, 0.5}, 1.5, &Calibration{noisy, 0.5, alpha.Needs{}}},
+		{
+			&ConstantTStar{Base: 0.5}, noisy,
+			[]float64{0.5 * math.Sqrt(2.5)},
+			1.5,
+			&Calibration{noisy, 0.5, alpha.Needs{}},
+		},
+		{
+			&DynamicTStar{Form: "linear", Base: 0.5}, noisy,
+			[]float64{2, 0.5},
+			1.5,
+			&Calibration{noisy, 0.5, alpha.Needs{}},
+		},
 		{&ConstantTStar{Base: 0.5}, clean, []float64{0.5}, 0, nil},
 		{&DynamicTStar{}, clean, []float64{1}, 0, nil},
-		{&DynamicTStar{From: Noise{Kind: Weight, Scale: 2}}, clean, []float64{1, 0.5}, 1.5, &Calibration{Noise{Kind: Weight, Scale: 2}, 1, alpha.Needs{}}},
+		{
+			&DynamicTStar{From: Noise{Kind: Weight, Scale: 2}}, clean,
+			[]float64{1, 0.5},
+			1.5,
+			&Calibration{Noise{Kind: Weight, Scale: 2}, 1, alpha.Needs{}},
+		},
 	} {
 		var asked *Calibration
-		s, mean, err := NewTemperature(tc.policy).Resolve(Under{1, tc.under, th}, func(c Calibration) (*alpha.Curve, error) {
-			asked = &c
-			return curve, nil
-		})
+		s, mean, err := NewTemperature(tc.policy).Resolve(Under{1, tc.under, th},
+			func(c Calibration) (*alpha.Curve, error) {
+				asked = &c
+				return curve, nil
+			})
 		if err != nil {
 			t.Error(err)
 		}
@@ -243,8 +268,8 @@ func TestScheduleIdentity(t *testing.T) {
 	}
 }
 
-// TestTables holds the tables to what the rest relies on: every kind and policy is made, spelled and read back, and no two
-// keys of a mapping are the same.
+// TestTables holds the tables to what the rest relies on: every kind and policy is made, spelled and read back, and no
+// two keys of a mapping are the same.
 func TestTables(t *testing.T) {
 	t.Parallel()
 	for _, c := range []keys.Choice{Part{}, Temperature{}} {

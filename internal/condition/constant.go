@@ -23,7 +23,8 @@ func (c *Constant) Check(r keys.Report, noises int) {
 		r.Bad("values", "value and values are both given; keep one")
 	case hasValues:
 		if len(c.Values) != noises {
-			r.Bad("values", "expected a temperature for each noise, %d in the order of the list noise; found %d", noises, len(c.Values))
+			r.Bad("values", "expected a temperature for each noise, %d in the order of the list noise; found %d",
+				noises, len(c.Values))
 		}
 		for i, v := range c.Values {
 			r.Above(fmt.Sprintf("values[%d]", i), v, 0, maxT)

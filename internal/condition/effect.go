@@ -71,7 +71,8 @@ func (e Effect) Total() SiteEffect {
 // Check returns ErrNoEffect where nothing changed, in any place that was to be perturbed.
 func (e Effect) Check() error {
 	if len(e) == 0 {
-		return fmt.Errorf("%w: no parameter or Linear was touched (do include and exclude match any name?)", ErrNoEffect)
+		return fmt.Errorf("%w: no parameter or Linear was touched (do include and exclude match any name?)",
+			ErrNoEffect)
 	}
 	places, changed := map[operation.Place]int{}, map[operation.Place]bool{}
 	for _, s := range e {
@@ -80,7 +81,8 @@ func (e Effect) Check() error {
 	}
 	for _, s := range e {
 		if !changed[s.Place] {
-			return fmt.Errorf("%w: %d tensors were touched%s, and all stayed as they were", ErrNoEffect, places[s.Place], among(s.Place))
+			return fmt.Errorf("%w: %d tensors were touched%s, and all stayed as they were", ErrNoEffect,
+				places[s.Place], among(s.Place))
 		}
 	}
 	return nil

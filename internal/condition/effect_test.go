@@ -20,7 +20,8 @@ func TestEffect(t *testing.T) {
 	}
 	a := e[0]
 	if a.Spread() != 2 || a.RMS() != 0.2 || math.Abs(a.Ratio()-0.1) > 1e-15 || math.Abs(a.SNR()-20) > 1e-12 {
-		t.Errorf("spread %v, RMS %v, ratio %v, SNR %v dB, want 2, 0.2, 0.1, 20", a.Spread(), a.RMS(), a.Ratio(), a.SNR())
+		t.Errorf("spread %v, RMS %v, ratio %v, SNR %v dB, want 2, 0.2, 0.1, 20", a.Spread(), a.RMS(), a.Ratio(),
+			a.SNR())
 	}
 	if z := e[1]; z.Spread() != 0 || z.RMS() != 0 || !math.IsNaN(z.Ratio()) {
 		t.Errorf("a tensor without spread: spread %v, RMS %v, ratio %v, want 0, 0, NaN", z.Spread(), z.RMS(), z.Ratio())

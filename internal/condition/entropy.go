@@ -11,8 +11,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
-// Entropy is a temperature for each range of the entropy of a step's logits: of its own, or those of least divergence on the
-// calibration's prompts.
+// Entropy is a temperature for each range of the entropy of a step's logits: of its own, or those of least divergence
+// on the calibration's prompts.
 type Entropy struct {
 	Upto   []float64 `yaml:"upto,omitempty"`   // in nats, rising: where each range but the last ends
 	Values []float64 `yaml:"values,omitempty"` // a temperature for each range, 0 for the most likely token
@@ -23,7 +23,8 @@ type Entropy struct {
 func (p *Entropy) Check(r keys.Report, _ int) {
 	if len(p.Values) == 0 {
 		if len(p.Upto) > 0 || r.Given("upto") || r.Given("values") {
-			r.Bad("values", "expected a temperature for each range of upto and one beyond, or neither upto nor values for fitted ones")
+			r.Bad("values",
+				"expected a temperature for each range of upto and one beyond, or neither upto nor values for fitted ones")
 		}
 		if p.Base != 0 || r.Given("base") {
 			r.Above("base", p.Base, 0, maxT)
@@ -34,7 +35,8 @@ func (p *Entropy) Check(r keys.Report, _ int) {
 		r.Bad("base", "this is for fitted temperatures, and values are given; leave out either")
 	}
 	if len(p.Values) != len(p.Upto)+1 {
-		r.Bad("values", "expected a temperature for each range of upto and one beyond, %d; found %d", len(p.Upto)+1, len(p.Values))
+		r.Bad("values", "expected a temperature for each range of upto and one beyond, %d; found %d", len(p.Upto)+1,
+			len(p.Values))
 	}
 	for i, v := range p.Upto {
 		r.Above(fmt.Sprintf("upto[%d]", i), v, 0, maxT)
@@ -97,7 +99,8 @@ func (p *Entropy) Calibration(under Under) (c Calibration, needed bool) {
 	if under.Noise.Law() == alpha.MeanDraws {
 		form = alpha.Marginal
 	}
-	return Calibration{under.Noise, cmp.Or(p.Base, under.Theory.Base), form.Needs()}, len(p.Values) == 0 && !under.Noise.Empty()
+	return Calibration{under.Noise, cmp.Or(p.Base, under.Theory.Base), form.Needs()}, len(p.Values) == 0 &&
+		!under.Noise.Empty()
 }
 
 // Notes say which temperatures were fitted.
@@ -109,7 +112,8 @@ func (p *Entropy) Notes(_ Under, s Schedule) []string {
 	return []string{"temperatures, up to entropies in nats: " + spellBins(bins, 3) + "."}
 }
 
-// Schedule takes the temperature of the range that the entropy of a step lies in; T_base where there is no noise to fit to.
+// Schedule takes the temperature of the range that the entropy of a step lies in; T_base where there is no noise to fit
+// to.
 func (p *Entropy) Schedule(under Under, curve *alpha.Curve) (Schedule, error) {
 	bins := p.bins()
 	if len(bins) == 0 && curve == nil {

@@ -7,14 +7,15 @@ import (
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
-// TopNSigma samples, at one temperature, the tokens whose logits are within N standard deviations of the largest (arXiv 2411.07641).
-// The standard deviation is over the vocabulary. Which tokens are left does not depend on the temperature.
+// TopNSigma samples, at one temperature, the tokens whose logits are within N standard deviations of the largest (arXiv
+// 2411.07641). The standard deviation is over the vocabulary. Which tokens are left does not depend on the temperature.
 type TopNSigma struct {
 	N     float64 `yaml:"n,omitempty"`
 	Value float64 `yaml:"value,omitempty"` // temperature, 0: T_base
 }
 
-// MinP samples, at one temperature, the tokens at least MinP times as likely as the most likely one, whatever generation.min_p says.
+// MinP samples, at one temperature, the tokens at least MinP times as likely as the most likely one, whatever
+// generation.min_p says.
 type MinP struct {
 	MinP  float64 `yaml:"min_p,omitempty"`
 	Value float64 `yaml:"value,omitempty"` // temperature, 0: T_base

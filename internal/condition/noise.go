@@ -151,26 +151,34 @@ func (n Noise) On(p operation.Place) bool { return n.At(p) != nil }
 
 // OnRows tells whether anything but weights is perturbed: what is drawn, or rounded, for every sample anew.
 func (n Noise) OnRows() bool {
-	return slices.ContainsFunc(operation.Places, func(p operation.Place) bool { return p != operation.Weights && n.On(p) })
+	return slices.ContainsFunc(operation.Places, func(p operation.Place) bool {
+		return p != operation.Weights &&
+			n.On(p)
+	})
 }
 
 // Empty tells whether nothing is perturbed.
 func (n Noise) Empty() bool { return !n.On(operation.Weights) && !n.OnRows() }
 
-// Random tells whether random numbers enter. A noise that is not random has one replicate under greedy decoding, and no chips.
+// Random tells whether random numbers enter. A noise that is not random has one replicate under greedy decoding, and no
+// chips.
 func (n Noise) Random() bool {
 	return slices.ContainsFunc(operation.Places, n.randomAt)
 }
 
 // Fresh tells whether every sample draws noise of its own, beside what a replicate draws.
 func (n Noise) Fresh() bool {
-	return slices.ContainsFunc(operation.Places, func(p operation.Place) bool { return p != operation.Weights && n.randomAt(p) })
+	return slices.ContainsFunc(operation.Places, func(p operation.Place) bool {
+		return p != operation.Weights &&
+			n.randomAt(p)
+	})
 }
 
 // Chips tells whether a replicate is a random chip: a draw of the weights, which all questions share.
 func (n Noise) Chips() bool { return n.randomAt(operation.Weights) }
 
-// Law is the law that tokens are sampled from under the noise: that of one draw for the whole text, or the mean over draws.
+// Law is the law that tokens are sampled from under the noise: that of one draw for the whole text, or the mean over
+// draws.
 func (n Noise) Law() alpha.Law {
 	switch fresh := n.Fresh(); {
 	case fresh && n.Chips():
@@ -200,8 +208,8 @@ func (n Noise) Family() string {
 	return strings.Join(parts, ", ")
 }
 
-// Label names a noise in tables: "none", "activation 0.05", "weight 0.02 absmax/row", "combined w0.02 a0.05 include q_proj
-// exclude lm_head", "weights gaussian 0.02, outputs gaussian 0.1". Two noises of one config never share a label.
+// Label names a noise in tables: "none", "activation 0.05", "weight 0.02 absmax/row", "combined w0.02 a0.05 include
+// q_proj exclude lm_head", "weights gaussian 0.02, outputs gaussian 0.1". Two noises of one config never share a label.
 func (n Noise) Label() string {
 	var parts []string
 	if f := n.form(); f != nil {
@@ -279,8 +287,8 @@ func (n Noise) Touches(p operation.Place, name string) bool {
 	return n.inScope(p, name, false) && n.matches(name)
 }
 
-// matches tells whether include and exclude leave a name. A pattern with *, ? or [ matches the whole name, any other matches a
-// part of it.
+// matches tells whether include and exclude leave a name. A pattern with *, ? or [ matches the whole name, any other
+// matches a part of it.
 func (n *Noise) matches(name string) bool {
 	match := func(patterns []string) bool {
 		for _, p := range patterns {
@@ -302,7 +310,8 @@ func (n Noise) Check(r keys.Report) {
 	if n.Checkpoint != "" && !r.Given("weights") {
 		n.Weights = Part{"checkpoint", &operation.Checkpoint{Path: n.Checkpoint}}
 	} else if n.Checkpoint != "" {
-		r.Bad("checkpoint", "the weights are another checkpoint's, and an operation for weights stands beside it; leave out either")
+		r.Bad("checkpoint",
+			"the weights are another checkpoint's, and an operation for weights stands beside it; leave out either")
 	}
 	composed := n.checkParts(r)
 	switch f := n.form(); {
@@ -383,7 +392,8 @@ func (n *Noise) checkShort(r keys.Report, f *short) {
 	default:
 		r.OneOf("per", n.Per, "tensor", "row", "token")
 	}
-	if len(f.scales) == 0 && (n.RelativeTo != "" || n.Per != "" || n.Scope != "" || len(n.Include) > 0 || len(n.Exclude) > 0) {
+	if len(f.scales) == 0 && (n.RelativeTo != "" || n.Per != "" || n.Scope != "" || len(n.Include) > 0 ||
+		len(n.Exclude) > 0) {
 		r.Bad("", "kind none takes no other key")
 	}
 }
@@ -411,7 +421,8 @@ func (n *Noise) checkPatterns(r keys.Report) {
 		r.Texts(l.key, l.list)
 		for i, p := range l.list {
 			if _, err := path.Match(p, ""); err != nil {
-				r.Bad(fmt.Sprintf("%s[%d]", l.key, i), "expected a part of a name or a pattern with *, ? or [...], found %q", keys.Shorten(p))
+				r.Bad(fmt.Sprintf("%s[%d]", l.key, i),
+					"expected a part of a name or a pattern with *, ? or [...], found %q", keys.Shorten(p))
 			}
 		}
 	}

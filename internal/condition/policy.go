@@ -13,7 +13,8 @@ import (
 // maxT is the largest temperature believed.
 const maxT = 1000
 
-// Policy is a way to come to the temperature of a step, with its parameters, which are the fields of a structure with yaml tags.
+// Policy is a way to come to the temperature of a step, with its parameters, which are the fields of a structure with
+// yaml tags.
 type Policy interface {
 	// Check reports parameters that are out of range; noises is the number of noises in the grid.
 	Check(r keys.Report, noises int)
@@ -132,8 +133,8 @@ func (t Temperature) MarshalYAML() (any, error) {
 	}{t.Name, t.Kind}, t.Policy)
 }
 
-// Label names a temperature in tables: its own name, or "T=1", "greedy", "T*", "T*(t)", followed by what deviates from the
-// theory of the config: "T* linear", "T*(t) exact base=0.8 smooth=exponential", "T*(t) from activation 0.2".
+// Label names a temperature in tables: its own name, or "T=1", "greedy", "T*", "T*(t)", followed by what deviates from
+// the theory of the config: "T* linear", "T*(t) exact base=0.8 smooth=exponential", "T*(t) from activation 0.2".
 func (t Temperature) Label() string {
 	if t.Name != "" {
 		return t.Name
@@ -177,7 +178,8 @@ func (t Temperature) Twice() bool {
 	return false
 }
 
-// From is the noise that the policy takes its calibration from, whatever noise it is used under; ok is false where it names none.
+// From is the noise that the policy takes its calibration from, whatever noise it is used under; ok is false where it
+// names none.
 func (t Temperature) From() (n Noise, ok bool) {
 	c, ok := t.Calibration(Under{Noise: Noise{Kind: None}})
 	return c.Noise, ok
@@ -197,8 +199,8 @@ func (t Temperature) Notes(under Under, s Schedule) []string {
 	return nil
 }
 
-// Resolve is the schedule under a noise and the mean alpha behind it, NaN where none was measured. measure is asked for what
-// Calibration needs.
+// Resolve is the schedule under a noise and the mean alpha behind it, NaN where none was measured. measure is asked for
+// what Calibration needs.
 func (t Temperature) Resolve(under Under, measure func(Calibration) (*alpha.Curve, error)) (Schedule, float64, error) {
 	c, needed := t.Calibration(under)
 	if !needed {

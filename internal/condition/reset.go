@@ -9,8 +9,9 @@ import (
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
-// Reset is ReSET (arXiv 2606.13233): a low temperature where a token's entropy is below a threshold, a high one elsewhere. A step of
-// reasoning whose entropy is above the text's has its own entropy for a threshold, any other has Tau.
+// Reset is ReSET (arXiv 2606.13233): a low temperature where a token's entropy is below a threshold, a high one
+// elsewhere. A step of reasoning whose entropy is above the text's has its own entropy for a threshold, any other has
+// Tau.
 type Reset struct {
 	Low    float64 `yaml:"low,omitempty"`    // T_low; up to 1e-6 it is greedy
 	High   float64 `yaml:"high,omitempty"`   // T_high, 0: 1
@@ -125,7 +126,8 @@ func (r *reset) Temperature(s Step) float64 {
 	case r.step.n >= r.window:
 		ofStep = r.step.value()
 	case len(r.recent) > 0:
-		// Summed in the order of the text's own mean: over a text's first tokens the two are equal, and have to be to the bit.
+		// Summed in the order of the text's own mean: over a text's first tokens the two are equal, and have to be to
+		// the bit.
 		var m mean
 		for _, x := range r.recent {
 			m.add(x)
@@ -147,7 +149,8 @@ func (r *reset) Temperature(s Step) float64 {
 	return r.high
 }
 
-// endsStep tells whether the last token ends a step of reasoning: it holds a blank line, or it and the one before are line ends.
+// endsStep tells whether the last token ends a step of reasoning: it holds a blank line, or it and the one before are
+// line ends.
 func endsStep(s Step) bool {
 	n := len(s.IDs)
 	if n == 0 {

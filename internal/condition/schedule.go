@@ -10,17 +10,18 @@ import (
 
 // Schedule is how the temperature of every decode step comes about. The zero Schedule is greedy.
 type Schedule struct {
-	// T[t] is the temperature of generated token t, 0 for the most likely one; past the end the last value holds. Empty means
-	// greedy, unless Adaptive is set.
+	// T[t] is the temperature of generated token t, 0 for the most likely one; past the end the last value holds. Empty
+	// means greedy, unless Adaptive is set.
 	T []float64
-	// Adaptive follows a sequence and gives its temperatures from what the model says, where they are not known before: it
-	// makes the state of one sequence. Name tells such schedules apart.
+	// Adaptive follows a sequence and gives its temperatures from what the model says, where they are not known before:
+	// it makes the state of one sequence. Name tells such schedules apart.
 	Adaptive func() Stepper
 	Name     string
-	// TopNSigma and MinP narrow the tokens that may be sampled, 0: not. They take the place of the run's own filter of that name.
+	// TopNSigma and MinP narrow the tokens that may be sampled, 0: not. They take the place of the run's own filter of
+	// that name.
 	TopNSigma, MinP float64
-	// Twice computes every step twice, in rows with caches and noise of their own that are fed the same tokens. Average samples from the
-	// mean of their logits, otherwise the first row's logits are sampled and a Stepper sees both.
+	// Twice computes every step twice, in rows with caches and noise of their own that are fed the same tokens. Average
+	// samples from the mean of their logits, otherwise the first row's logits are sampled and a Stepper sees both.
 	Twice, Average bool
 }
 

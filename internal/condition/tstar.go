@@ -14,8 +14,8 @@ import (
 type ConstantTStar struct {
 	Form string  `yaml:"form,omitempty"`
 	Base float64 `yaml:"base,omitempty"`
-	// From names the noise whose calibration gives T*, where it is not the one that the condition runs under. Without noise that
-	// is a placebo: the temperatures of a treatment, and nothing to treat.
+	// From names the noise whose calibration gives T*, where it is not the one that the condition runs under. Without
+	// noise that is a placebo: the temperatures of a treatment, and nothing to treat.
 	From Noise `yaml:"from,omitempty"`
 }
 
@@ -130,8 +130,8 @@ func source(under Under, from Noise) Noise {
 	return from
 }
 
-// formFor is the form that is taken under a noise. Where one draw holds for the whole text, the mean of the law over what is drawn
-// anew is that law itself, and marginal is fitted.
+// formFor is the form that is taken under a noise. Where one draw holds for the whole text, the mean of the law over
+// what is drawn anew is that law itself, and marginal is fitted.
 func formFor(f alpha.Form, n Noise) (alpha.Form, error) {
 	law := n.Law()
 	switch {
@@ -234,7 +234,9 @@ func tstarNotes(f alpha.Form, n Noise, s Schedule) (notes []string) {
 	case s.IsGreedy():
 		notes = append(notes, fmt.Sprintf("%s has no temperature under this noise: the most likely token is taken.", f))
 	case none > 0:
-		notes = append(notes, fmt.Sprintf("%s has no temperature at %d of %d positions: the most likely token is taken there.", f, none, len(s.T)))
+		notes = append(notes,
+			fmt.Sprintf("%s has no temperature at %d of %d positions: the most likely token is taken there.", f, none,
+				len(s.T)))
 	}
 	return notes
 }

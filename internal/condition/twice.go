@@ -8,14 +8,14 @@ import (
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
-// Average computes every token twice, under independent noise, and samples from the mean of the two logits, which has half of the
-// noise's variance: what any policy that computes twice has to beat.
+// Average computes every token twice, under independent noise, and samples from the mean of the two logits, which has
+// half of the noise's variance: what any policy that computes twice has to beat.
 type Average struct {
 	Value float64 `yaml:"value,omitempty"` // temperature, 0: T_base
 }
 
-// Online computes every token twice, under independent noise, and samples the first at a temperature from how the two differ. It
-// needs neither a calibration nor clean logits.
+// Online computes every token twice, under independent noise, and samples the first at a temperature from how the two
+// differ. It needs neither a calibration nor clean logits.
 type Online struct {
 	Form string  `yaml:"form,omitempty"` // "": marginal_probit
 	Base float64 `yaml:"base,omitempty"`

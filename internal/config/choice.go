@@ -27,8 +27,8 @@ func choiceOf(t reflect.Type) (keys.Table, bool) {
 	return c.Table(), true
 }
 
-// chosen is the structure of a mapping, and its kind: of a choice the common keys and those of the kind that get names, or of
-// all kinds where it names none.
+// chosen is the structure of a mapping, and its kind: of a choice the common keys and those of the kind that get names,
+// or of all kinds where it names none.
 func chosen(t reflect.Type, get func(key string) string) (fields reflect.Type, kind string) {
 	table, ok := choiceOf(t)
 	if !ok {
@@ -175,7 +175,8 @@ func choices(from, to reflect.Type, data any) (any, error) {
 // decodeExact fills a structure, and refuses what does not fit.
 func decodeExact(values map[string]any, to any) error {
 	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
-		TagName: "yaml", ErrorUnused: true, Result: to, DecodeHook: mapstructure.ComposeDecodeHookFunc(twoTypes, choices),
+		TagName: "yaml", ErrorUnused: true, Result: to, DecodeHook: mapstructure.ComposeDecodeHookFunc(twoTypes,
+			choices),
 	})
 	if err != nil {
 		return err

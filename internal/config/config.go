@@ -122,8 +122,8 @@ type Device string
 // Noise is one noise condition.
 type Noise = condition.Noise
 
-// Temperature is one temperature condition. What a policy may say of the calibration's theory (form, base, smooth) overrides it;
-// loading clears what only repeats it.
+// Temperature is one temperature condition. What a policy may say of the calibration's theory (form, base, smooth)
+// overrides it; loading clears what only repeats it.
 type Temperature = condition.Temperature
 
 // Calibration says how alpha is measured and what temperature follows from it.
@@ -179,8 +179,8 @@ func (c Calibration) Theory() condition.Theory {
 	return condition.Theory{Form: alpha.Form(c.Form), Base: c.Base, Smooth: alpha.Smoothing(c.Smooth), Window: c.Window}
 }
 
-// K is the numbers of samples whose pass@k and maj@k a table has: those of scoring.k, or 1, 4, 16 and so on up to samples. There
-// are none where there is one sample of a question.
+// K is the numbers of samples whose pass@k and maj@k a table has: those of scoring.k, or 1, 4, 16 and so on up to
+// samples. There are none where there is one sample of a question.
 func (c *Config) K() []int {
 	if c.Samples == 1 {
 		return nil

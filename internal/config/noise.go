@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ParseNoise reads one noise of a command line, in the YAML of an entry of the list noise: {kind: activation, scale: 0.05}. It is
-// checked as in a file; from names the flag in errors.
+// ParseNoise reads one noise of a command line, in the YAML of an entry of the list noise: {kind: activation, scale:
+// 0.05}. It is checked as in a file; from names the flag in errors.
 func ParseNoise(from, text string) (Noise, error) {
 	s := &source{file: from, places: map[string]string{}}
 	dec := yaml.NewDecoder(strings.NewReader(text))

@@ -45,7 +45,8 @@ func TestParseNoise(t *testing.T) {
 		"{activations: {kind: converters, bits: 8, range: .nan}}": "noise.activations.range",
 		"{weights: {kind: int, bits: 4}}\n---\n{}":                "a second document",
 	} {
-		if _, err := ParseNoise("--noise", text); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--noise") {
+		if _, err := ParseNoise("--noise", text); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "--noise") {
 			t.Errorf("%s: error %v does not name %q", text, err, want)
 		}
 	}

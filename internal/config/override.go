@@ -19,7 +19,10 @@ const envPrefix = "GSMEVAL_"
 // GSMEVAL_CPU_KERNELS says which instructions the CPU's kernels may use,
 // GSMEVAL_HOME is the folder of the bundled model and data.
 func ReservedEnv(name string) bool {
-	reserved := []string{"GSMEVAL_CACHE", "GSMEVAL_SHARED", "GSMEVAL_HOME", "GSMEVAL_CUDA_KERNELS", "GSMEVAL_CPU_KERNELS"}
+	reserved := []string{
+		"GSMEVAL_CACHE", "GSMEVAL_SHARED", "GSMEVAL_HOME", "GSMEVAL_CUDA_KERNELS",
+		"GSMEVAL_CPU_KERNELS",
+	}
 	return slices.Contains(reserved, name) || strings.HasPrefix(name, "GSMEVAL_TEST_")
 }
 
@@ -47,7 +50,8 @@ func (s *source) applyEnv(tree map[string]any, env []string) {
 		}
 		keys := strings.Split(strings.ToLower(key), "__")
 		if right := rightVariable(keys); right != "" {
-			s.fail("environment variable "+name, "", "unknown key; did you mean %s? Two underscores lead into a section", right)
+			s.fail("environment variable "+name, "",
+				"unknown key; did you mean %s? Two underscores lead into a section", right)
 			continue
 		}
 		s.apply(tree, "environment variable "+name, keys, values[name])

@@ -72,7 +72,8 @@ func (s *source) check(n *yaml.Node, t reflect.Type, path string, at func(*yaml.
 	default:
 		if !fits(n, t) {
 			hint := ""
-			if t.Kind() == reflect.String && t != reflect.TypeFor[Date]() && n.Kind == yaml.ScalarNode && n.Value != "" {
+			if t.Kind() == reflect.String && t != reflect.TypeFor[Date]() && n.Kind == yaml.ScalarNode &&
+				n.Value != "" {
 				hint = "; put it in quotes"
 			}
 			s.fail(place, path, "expected %s, found %s%s", typeName(t), nodeName(n), hint)
@@ -124,7 +125,8 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 	}
 	if t == reflect.TypeFor[BatchSize]() {
 		var x int
-		return n.ShortTag() == "!!str" && n.Value == "auto" || n.ShortTag() == "!!int" && !octal(n.Value) && n.Decode(&x) == nil && x > 0
+		return n.ShortTag() == "!!str" && n.Value == "auto" || n.ShortTag() == "!!int" && !octal(n.Value) &&
+			n.Decode(&x) == nil && x > 0
 	}
 	if t == reflect.TypeFor[Device]() {
 		var x uint8

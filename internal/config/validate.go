@@ -64,7 +64,8 @@ func (s *source) validate(c *Config) {
 	s.needed("model.path", c.Model.Path, "a model directory, a GGUF file or a hub id")
 	s.oneOf("model.dtype", c.Model.DType, "float32", "bfloat16", "float16")
 	if c.Model.Linears == "packed" || c.Model.Linears == "plain" {
-		s.bad("model.linears", "%s is gone: a sample depended on its neighbours there; leave the key out", c.Model.Linears)
+		s.bad("model.linears", "%s is gone: a sample depended on its neighbours there; leave the key out",
+			c.Model.Linears)
 	} else {
 		s.oneOf("model.linears", c.Model.Linears, "auto", "streamed")
 	}
@@ -98,7 +99,8 @@ func (s *source) device(path, name string) {
 	}
 }
 
-// devices checks the list of devices, and what is of CUDA alone. A GPU stands in it once: two workers would share its memory.
+// devices checks the list of devices, and what is of CUDA alone. A GPU stands in it once: two workers would share its
+// memory.
 func (s *source) devices(c *Config) {
 	cpu := c.Model.Device == "cpu" && len(c.Devices) == 0
 	seen := map[int]int{}
@@ -129,7 +131,10 @@ func (s *source) dataset(d Dataset) {
 	s.whole("dataset.limit", d.Limit, 0, maxCount)
 	s.oneOf("dataset.gold", d.Gold, "auto", "hash", "bare")
 	for _, c := range []struct{ key, template string }{
-		{"question", d.Columns.Question}, {"answer", d.Columns.Answer}, {"id", d.Columns.ID}, {"cluster", d.Columns.Cluster},
+		{"question", d.Columns.Question},
+		{"answer", d.Columns.Answer},
+		{"id", d.Columns.ID},
+		{"cluster", d.Columns.Cluster},
 	} {
 		if err := datasets.CheckTemplate(c.template); err != nil {
 			s.bad("dataset.columns."+c.key, "%v", err)
@@ -157,7 +162,10 @@ func (s *source) dataset(d Dataset) {
 func (d Dataset) Spec() datasets.Spec {
 	return datasets.Spec{
 		Path: d.Path, Split: d.Split, Config: d.Config, Gold: datasets.GoldForm(d.Gold),
-		Columns: datasets.Columns{Question: d.Columns.Question, Answer: d.Columns.Answer, ID: d.Columns.ID, Cluster: d.Columns.Cluster},
+		Columns: datasets.Columns{
+			Question: d.Columns.Question, Answer: d.Columns.Answer, ID: d.Columns.ID,
+			Cluster: d.Columns.Cluster,
+		},
 	}
 }
 
@@ -233,7 +241,8 @@ func (s *source) generation(g Generation, thoughts *thought.Marks) {
 	s.report("generation").Texts("stop", g.Stop)
 	for i, text := range g.Stop {
 		if thoughts.In(text) {
-			s.bad(fmt.Sprintf("generation.stop[%d]", i), "%q has a mark of a thought, and stop strings act outside of thoughts only", shorten(text))
+			s.bad(fmt.Sprintf("generation.stop[%d]", i),
+				"%q has a mark of a thought, and stop strings act outside of thoughts only", shorten(text))
 		}
 	}
 }

@@ -13,7 +13,8 @@ const Allowed = "auto, cpu, cuda or cuda:N"
 // CPU is the index of the CPU.
 const CPU = -1
 
-// Parse reads "auto", "cpu", "cuda" (the first GPU) or "cuda:N": the GPU's number, or CPU. auto leaves the choice to what the machine has.
+// Parse reads "auto", "cpu", "cuda" (the first GPU) or "cuda:N": the GPU's number, or CPU. auto leaves the choice to
+// what the machine has.
 func Parse(text string) (index int, auto bool, err error) {
 	switch text {
 	case "auto":

@@ -1,6 +1,6 @@
-// Package files opens files that a user named or brought along. A path may lead to anything: to a named pipe, on which an
-// open waits for ever, or to a device that never ends. What is not a regular file, or a link to one, is refused before a
-// byte of it is read.
+// Package files opens files that a user named or brought along. A path may lead to anything: to a named pipe, on which
+// an open waits for ever, or to a device that never ends. What is not a regular file, or a link to one, is refused
+// before a byte of it is read.
 package files
 
 import (
@@ -20,8 +20,8 @@ func Open(path string) (*os.File, error) { return OpenFile(path, os.O_RDONLY, 0)
 
 // OpenFile is os.OpenFile for regular files.
 func OpenFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	// Opening alone does something to a device, such as rewinding a tape. So the path is asked first, and what was opened
-	// is asked again, because the path may have become another file in between; that open must not wait either.
+	// Opening alone does something to a device, such as rewinding a tape. So the path is asked first, and what was
+	// opened is asked again, because the path may have become another file in between; that open must not wait either.
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // the open says so, or makes it
@@ -80,7 +80,8 @@ func openError(path string, err error) error {
 }
 
 func tooLarge(path string, limit int64) error {
-	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than the %d bytes that such a file may have", limit)}
+	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than the %d bytes that such a file may have",
+		limit)}
 }
 
 // regular is the error of what is no regular file.
@@ -103,8 +104,8 @@ func regular(info fs.FileInfo) error {
 	return fmt.Errorf("it is a %s, not a regular file", kind)
 }
 
-// Replace puts a file in place whole or not at all: fill writes a temporary file beside it, of its own for each writer, which is
-// synced and renamed. The directory is made where it is missing.
+// Replace puts a file in place whole or not at all: fill writes a temporary file beside it, of its own for each writer,
+// which is synced and renamed. The directory is made where it is missing.
 func Replace(path string, fill func(io.Writer) error) error {
 	fail := func(err error) error { return fmt.Errorf("writing %s: %w", path, err) }
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -48,7 +48,8 @@ func TestRefused(t *testing.T) {
 		for _, flag := range []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_CREATE | os.O_APPEND} {
 			within(t, func() {
 				f, err := OpenFile(path, flag, 0o600)
-				if f != nil || err == nil || !strings.Contains(err.Error(), path+": it is "+kind+", not a regular file") {
+				if f != nil || err == nil || !strings.Contains(err.Error(),
+					path+": it is "+kind+", not a regular file") {
 					t.Errorf("OpenFile(%s, %#x): %v, expected %s", path, flag, err, kind)
 				}
 			})
@@ -86,7 +87,8 @@ func TestRead(t *testing.T) {
 	if got, err := Read("/proc/self/status", 1<<20); err != nil || len(got) < 100 {
 		t.Errorf("/proc/self/status: %d bytes, %v", len(got), err)
 	}
-	if _, err := Read("/proc/self/status", 100); err == nil || !strings.Contains(err.Error(), "more than the 100 bytes") {
+	if _, err := Read("/proc/self/status", 100); err == nil ||
+		!strings.Contains(err.Error(), "more than the 100 bytes") {
 		t.Errorf("/proc/self/status in 100 bytes: %v", err)
 	}
 }

@@ -37,8 +37,10 @@ var (
 // modelFiles are those of a model, with some that must not be fetched.
 func modelFiles() map[string][]byte {
 	return map[string][]byte{
-		"README.md": []byte("# tiny"), "config.json": []byte(`{"model_type": "qwen2"}`), "generation_config.json": []byte(`{}`), "tokenizer.json": bytes.Repeat([]byte("t"), 2000),
-		"tokenizer_config.json": []byte(`{"chat_template": ""}`), "model.safetensors": large, "pytorch_model.bin": []byte("pickle"), "onnx/model.onnx": []byte("o"),
+		"README.md": []byte("# tiny"), "config.json": []byte(`{"model_type": "qwen2"}`),
+		"generation_config.json": []byte(`{}`), "tokenizer.json": bytes.Repeat([]byte("t"), 2000),
+		"tokenizer_config.json": []byte(`{"chat_template": ""}`), "model.safetensors": large,
+		"pytorch_model.bin": []byte("pickle"), "onnx/model.onnx": []byte("o"),
 	}
 }
 
@@ -57,7 +59,10 @@ func newClient(t *testing.T, h *hubtest.Hub) (*Client, *bytes.Buffer) {
 
 func clientOf(h *hubtest.Hub, cache string) (*Client, *bytes.Buffer) {
 	var out bytes.Buffer
-	c := New(Settings{Endpoint: h.URL, Cache: cache}, Output{Progress: "plain", Logf: func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }})
+	c := New(Settings{Endpoint: h.URL, Cache: cache}, Output{
+		Progress: "plain",
+		Logf:     func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) },
+	})
 	c.sleep = func(time.Duration) <-chan time.Time { return time.After(0) }
 	c.lockPoll = time.Millisecond
 	return c, &out
@@ -129,7 +134,10 @@ func TestLayout(t *testing.T) {
 	}
 	want := map[string]string{"models--org--tiny/refs/main": first}
 	files := modelFiles()
-	for _, name := range []string{"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"} {
+	for _, name := range []string{
+		"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+		"model.safetensors",
+	} {
 		hash := hubtest.Hash(files[name])
 		want["models--org--tiny/blobs/"+hash] = string(files[name])
 		want["models--org--tiny/snapshots/"+first+"/"+name] = "-> ../../blobs/" + hash
@@ -138,7 +146,8 @@ func TestLayout(t *testing.T) {
 	if diff := cmp.Diff(want, tree(t, c.Cache)); diff != "" {
 		t.Errorf("cache (-want +got):\n%s", diff)
 	}
-	if !strings.Contains(out.String(), "downloading 5 files of org/tiny@main") || !strings.Contains(out.String(), "3.1 MB") {
+	if !strings.Contains(out.String(), "downloading 5 files of org/tiny@main") ||
+		!strings.Contains(out.String(), "3.1 MB") {
 		t.Errorf("messages:\n%s", out)
 	}
 
@@ -273,19 +282,49 @@ func TestRefusals(t *testing.T) {
 		want                      error
 		words                     []string
 	}{
-		{name: "no such model", id: "org/none", want: ErrNotFound, words: []string{"model org/none", "check the name", "set HF_TOKEN", "/settings/tokens"}},
-		{name: "no such model, with a token", id: "org/none", token: "hf_right", want: ErrNotFound, words: []string{"org/none", "the token in use has no access"}},
-		{name: "private", id: "org/private", want: ErrNotFound, words: []string{"org/private", "if it is private, set HF_TOKEN"}},
-		{name: "a wrong token", id: "org/tiny", token: "hf_wrong", want: ErrUnauthorised, words: []string{"does not know the token", "/settings/tokens"}},
-		{name: "gated", id: "org/gated", want: ErrGated, words: []string{"accept its terms at http://127.0.0.1", "/org/gated", "HF_TOKEN"}},
-		{name: "no such revision", id: "org/tiny", revision: "v9", want: ErrNoRevision, words: []string{`"v9"`, "/org/tiny/commits"}},
-		{name: "no such commit", id: "org/tiny", revision: hubtest.Commit("x"), want: ErrNoRevision, words: []string{hubtest.Commit("x")}},
-		{name: "a revision that is a path", id: "org/tiny", revision: "../../x", words: []string{"../../x", "expected a branch, a tag or a commit"}},
+		{
+			name: "no such model", id: "org/none", want: ErrNotFound,
+			words: []string{"model org/none", "check the name", "set HF_TOKEN", "/settings/tokens"},
+		},
+		{
+			name: "no such model, with a token", id: "org/none", token: "hf_right", want: ErrNotFound,
+			words: []string{"org/none", "the token in use has no access"},
+		},
+		{
+			name: "private", id: "org/private", want: ErrNotFound,
+			words: []string{"org/private", "if it is private, set HF_TOKEN"},
+		},
+		{
+			name: "a wrong token", id: "org/tiny", token: "hf_wrong", want: ErrUnauthorised,
+			words: []string{"does not know the token", "/settings/tokens"},
+		},
+		{name: "gated", id: "org/gated", want: ErrGated, words: []string{
+			"accept its terms at http://127.0.0.1",
+			"/org/gated", "HF_TOKEN",
+		}},
+		{
+			name: "no such revision", id: "org/tiny", revision: "v9", want: ErrNoRevision,
+			words: []string{`"v9"`, "/org/tiny/commits"},
+		},
+		{
+			name: "no such commit", id: "org/tiny", revision: hubtest.Commit("x"), want: ErrNoRevision,
+			words: []string{hubtest.Commit("x")},
+		},
+		{
+			name: "a revision that is a path", id: "org/tiny", revision: "../../x",
+			words: []string{"../../x", "expected a branch, a tag or a commit"},
+		},
 		{name: "an id that is a path", id: "../x", words: []string{"../x", "expected org/name"}},
-		{name: "rate limited for long", id: "org/tiny", before: refuse(http.StatusTooManyRequests, "", "Too many", "Retry-After", "3600"), want: ErrRateLimited, words: []string{"wait 1h0m0s", "HF_TOKEN"}},
-		{name: "rate limited all the time", id: "org/tiny", before: refuse(http.StatusTooManyRequests, "", "", "Ratelimit", `"api";r=0;t=7`), want: ErrRateLimited, words: []string{"wait 7s", "tried 5 times"}},
-		{name: "forbidden", id: "org/tiny", before: refuse(http.StatusForbidden, "", "no scope \u202e for you"), want: ErrUnauthorised, words: []string{"403: no scope", "for you)"}},
-		{name: "disabled", id: "org/tiny", before: refuse(http.StatusForbidden, "", "Access to this resource is disabled."), want: ErrUnauthorised, words: []string{"disabled"}},
+		{name: "rate limited for long", id: "org/tiny", before: refuse(http.StatusTooManyRequests, "", "Too many",
+			"Retry-After", "3600"), want: ErrRateLimited, words: []string{"wait 1h0m0s", "HF_TOKEN"}},
+		{name: "rate limited all the time", id: "org/tiny", before: refuse(http.StatusTooManyRequests, "", "",
+			"Ratelimit", `"api";r=0;t=7`), want: ErrRateLimited, words: []string{"wait 7s", "tried 5 times"}},
+		{
+			name: "forbidden", id: "org/tiny", before: refuse(http.StatusForbidden, "", "no scope \u202e for you"),
+			want: ErrUnauthorised, words: []string{"403: no scope", "for you)"},
+		},
+		{name: "disabled", id: "org/tiny", before: refuse(http.StatusForbidden, "",
+			"Access to this resource is disabled."), want: ErrUnauthorised, words: []string{"disabled"}},
 		{name: "no hub", id: "org/tiny", before: func(w http.ResponseWriter, _ *http.Request) bool {
 			_, _ = w.Write([]byte("<html>Please log in to the WLAN</html>"))
 			return true
@@ -303,7 +342,10 @@ func TestRefusals(t *testing.T) {
 			w.WriteHeader(http.StatusFound)
 			return true
 		}, words: []string{`to "file", which is refused`}},
-		{name: "teapot", id: "org/tiny", before: refuse(http.StatusTeapot, "", "short and stout"), words: []string{"418", "short and stout"}},
+		{
+			name: "teapot", id: "org/tiny", before: refuse(http.StatusTeapot, "", "short and stout"),
+			words: []string{"418", "short and stout"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -352,7 +394,8 @@ func refuse(status int, code, message string, header ...string) func(w http.Resp
 	}
 }
 
-// A redirect that leaves the hub does not take the token along, neither to another port nor to another name of the host.
+// A redirect that leaves the hub does not take the token along, neither to another port nor to another name of the
+// host.
 func TestTokenStaysHome(t *testing.T) {
 	t.Parallel()
 	thief := hubtest.New(t, modelRepo())
@@ -383,7 +426,8 @@ func TestTokenStaysHome(t *testing.T) {
 // What passes is tried again; a file that was cut goes on where it was cut.
 func TestRetries(t *testing.T) {
 	t.Parallel()
-	fault := func(times int, f func(w http.ResponseWriter, r *http.Request)) func(http.ResponseWriter, *http.Request) bool {
+	fault := func(times int, f func(w http.ResponseWriter, r *http.Request)) func(http.ResponseWriter,
+		*http.Request) bool {
 		var mu sync.Mutex
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			mu.Lock()
@@ -433,7 +477,8 @@ func TestRetries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if data, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors")); err != nil || !bytes.Equal(data, large) {
+			if data, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors")); err != nil ||
+				!bytes.Equal(data, large) {
 				t.Errorf("the file has %d bytes, error %v", len(data), err)
 			}
 			if !strings.Contains(out.String(), tc.words) {
@@ -504,26 +549,38 @@ func TestResume(t *testing.T) {
 		{name: "a part", left: large[:1<<20], ranges: []string{"bytes=1048576-"}, words: "going on at 1 MB of 3.1 MB"},
 		{name: "the whole", left: large, ranges: nil},
 		{name: "a damaged part", left: wrong, ranges: []string{"bytes=1048576-", ""}, words: "is damaged"},
-		{name: "a damaged whole", left: append(slices.Clone(wrong), large[1<<20:]...), ranges: []string{""}, words: "is damaged"},
+		{
+			name: "a damaged whole", left: append(slices.Clone(wrong), large[1<<20:]...), ranges: []string{""},
+			words: "is damaged",
+		},
 		{name: "too much", left: append(slices.Clone(large), 1), ranges: []string{""}},
-		{name: "a store that knows no parts", left: large[:1<<20], store: func(_ http.ResponseWriter, r *http.Request) bool {
-			r.Header.Del("Range")
-			return false
-		}, ranges: []string{"bytes=1048576-"}},
-		{name: "a store that sends another part", left: large[:1<<20], store: func(_ http.ResponseWriter, r *http.Request) bool {
-			if r.Header.Get("Range") == "" {
+		{
+			name: "a store that knows no parts", left: large[:1<<20],
+			store: func(_ http.ResponseWriter, r *http.Request) bool {
+				r.Header.Del("Range")
 				return false
-			}
-			r.Header.Set("Range", "bytes=7-")
-			return false
-		}, ranges: []string{"bytes=1048576-", ""}, words: "was asked for bytes 1048576-3145727/3145728"},
-		{name: "a store that refuses parts", left: large[:1<<20], store: func(w http.ResponseWriter, r *http.Request) bool {
-			if r.Header.Get("Range") == "" {
+			}, ranges: []string{"bytes=1048576-"},
+		},
+		{
+			name: "a store that sends another part", left: large[:1<<20],
+			store: func(_ http.ResponseWriter, r *http.Request) bool {
+				if r.Header.Get("Range") == "" {
+					return false
+				}
+				r.Header.Set("Range", "bytes=7-")
 				return false
-			}
-			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
-			return true
-		}, ranges: []string{"bytes=1048576-", ""}, words: "has no such part"},
+			}, ranges: []string{"bytes=1048576-", ""}, words: "was asked for bytes 1048576-3145727/3145728",
+		},
+		{
+			name: "a store that refuses parts", left: large[:1<<20],
+			store: func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Header.Get("Range") == "" {
+					return false
+				}
+				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				return true
+			}, ranges: []string{"bytes=1048576-", ""}, words: "has no such part",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -543,7 +600,8 @@ func TestResume(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if data, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors")); err != nil || !bytes.Equal(data, large) {
+			if data, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors")); err != nil ||
+				!bytes.Equal(data, large) {
 				t.Errorf("the file has %d bytes, error %v", len(data), err)
 			}
 			var ranges []string
@@ -633,21 +691,37 @@ func TestDamage(t *testing.T) {
 		want          error
 		words         []string
 	}{
-		{name: "wrong contents", store: store(wrong), want: ErrDamaged, words: []string{"model.safetensors", hubtest.SHA256(wrong), hubtest.SHA256(large), "thrown away"}},
+		{
+			name: "wrong contents", store: store(wrong), want: ErrDamaged,
+			words: []string{"model.safetensors", hubtest.SHA256(wrong), hubtest.SHA256(large), "thrown away"},
+		},
 		{name: "too short", store: store(large[:1000]), words: []string{"ended at 0 MB of 3.1 MB", "tried 5 times"}},
-		{name: "too long", store: store(append(slices.Clone(large), 1)), want: ErrDamaged, words: []string{"longer than the 3145728 bytes"}},
+		{
+			name: "too long", store: store(append(slices.Clone(large), 1)), want: ErrDamaged,
+			words: []string{"longer than the 3145728 bytes"},
+		},
 		{name: "another commit", before: headers("X-Repo-Commit", second), words: []string{second, first}},
 		{name: "no commit", before: headers("Etag", `"x"`), words: []string{"HF_ENDPOINT is no hub"}},
-		{name: "another hash than listed", before: headers("X-Repo-Commit", first, "X-Linked-Etag", `"`+hubtest.SHA256(wrong)+`"`), want: ErrDamaged, words: []string{hubtest.SHA256(wrong)}},
-		{name: "another size than listed", before: headers("X-Repo-Commit", first, "X-Linked-Size", "7"), want: ErrDamaged, words: []string{"lists 3145728 bytes and serves 7"}},
-		{name: "more than the disk holds", before: listing(`{"rfilename": "config.json"}, {"rfilename": "tokenizer.json"}, {"rfilename": "model.safetensors", "size": 9000000000000000000}`), words: []string{"9000000000000000000"}},
+		{name: "another hash than listed", before: headers("X-Repo-Commit", first, "X-Linked-Etag",
+			`"`+hubtest.SHA256(wrong)+`"`), want: ErrDamaged, words: []string{hubtest.SHA256(wrong)}},
+		{
+			name: "another size than listed", before: headers("X-Repo-Commit", first, "X-Linked-Size", "7"),
+			want: ErrDamaged, words: []string{"lists 3145728 bytes and serves 7"},
+		},
+		{
+			name:   "more than the disk holds",
+			before: listing(`{"rfilename": "config.json"}, {"rfilename": "tokenizer.json"}, {"rfilename": "model.safetensors", "size": 9000000000000000000}`), words: []string{"9000000000000000000"},
+		},
 		{name: "no hash at all", before: func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasSuffix(r.URL.Path, "model.safetensors") {
 				return headers("X-Repo-Commit", first, "Etag", `"../../../x"`)(w, r)
 			}
 			return listing(`{"rfilename": "config.json"}, {"rfilename": "tokenizer.json"}, {"rfilename": "model.safetensors"}`)(w, r)
 		}, words: []string{"no hash"}},
-		{name: "a name that leads out", before: listing(`{"rfilename": "config.json"}, {"rfilename": "tokenizer.json"}, {"rfilename": "../../model.safetensors"}, {"rfilename": "model.safetensors/../../../x"}`), words: []string{"neither model.safetensors"}},
+		{
+			name:   "a name that leads out",
+			before: listing(`{"rfilename": "config.json"}, {"rfilename": "tokenizer.json"}, {"rfilename": "../../model.safetensors"}, {"rfilename": "model.safetensors/../../../x"}`), words: []string{"neither model.safetensors"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -657,7 +731,8 @@ func TestDamage(t *testing.T) {
 			_, err := c.Snapshot(t.Context(), model(), ModelFiles)
 			checkError(t, err, tc.want, tc.words...)
 			for name := range tree(t, c.Cache) {
-				if strings.HasSuffix(name, "model.safetensors") || strings.HasSuffix(name, "blobs/"+hubtest.SHA256(large)) {
+				if strings.HasSuffix(name, "model.safetensors") ||
+					strings.HasSuffix(name, "blobs/"+hubtest.SHA256(large)) {
 					t.Errorf("%s is in the cache", name)
 				}
 			}
@@ -665,14 +740,24 @@ func TestDamage(t *testing.T) {
 	}
 
 	// A selection that follows such a name is stopped as well.
-	for _, name := range []string{"../x", "/etc/passwd", "a/../../x", "a//b", "", ".", `a\..\b`, "a\x00b", "C:x", strings.Repeat("a", 300)} {
+	for _, name := range []string{
+		"../x", "/etc/passwd", "a/../../x", "a//b", "", ".", `a\..\b`, "a\x00b", "C:x",
+		strings.Repeat("a", 300),
+	} {
 		files := map[string][]byte{name: []byte("x")}
-		repo := &hubtest.Repo{Kind: "model", ID: "org/evil", Revisions: map[string]string{"main": first}, Commits: map[string]map[string][]byte{first: files}}
+		repo := &hubtest.Repo{
+			Kind: "model", ID: "org/evil", Revisions: map[string]string{"main": first},
+			Commits: map[string]map[string][]byte{first: files},
+		}
 		h := hubtest.New(t, repo)
 		c, _ := newClient(t, h)
 		ref := model()
 		ref.ID = "org/evil"
-		_, err := c.Snapshot(t.Context(), ref, func(names []string, _ func(string) ([]byte, error)) ([]string, error) { return names, nil })
+		_, err := c.Snapshot(t.Context(), ref, func(names []string, _ func(string) ([]byte, error)) ([]string,
+			error,
+		) {
+			return names, nil
+		})
 		checkError(t, err, nil, "leads out of its folder")
 		if found := tree(t, c.Cache); len(found) > 0 {
 			t.Errorf("%q: the cache holds %v", name, found)
@@ -768,9 +853,15 @@ func TestLock(t *testing.T) {
 
 func TestModelFiles(t *testing.T) {
 	t.Parallel()
-	base := []string{".gitattributes", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "README.md"}
+	base := []string{
+		".gitattributes", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+		"README.md",
+	}
 	index := `{"metadata": {"total_size": 1}, "weight_map": {"a": "model-00002-of-00002.safetensors", "b": "model-00001-of-00002.safetensors", "c": "model-00002-of-00002.safetensors"}}`
-	shards := []string{"model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
+	shards := []string{
+		"model.safetensors.index.json", "model-00001-of-00002.safetensors",
+		"model-00002-of-00002.safetensors",
+	}
 	with := func(more ...string) []string { return append(slices.Clone(base), more...) }
 	for _, tc := range []struct {
 		name  string
@@ -779,18 +870,43 @@ func TestModelFiles(t *testing.T) {
 		want  []string
 		words string
 	}{
-		{name: "one file", files: with("model.safetensors", "pytorch_model.bin", "original/x.pth"), want: []string{"tokenizer_config.json", "chat_template.jinja", "config.json", "tokenizer.json", "model.safetensors"}},
-		{name: "shards", files: with(append(shards, "consolidated.safetensors")...), index: index, want: append([]string{"tokenizer_config.json", "chat_template.jinja", "config.json", "tokenizer.json"}, shards...)},
+		{
+			name: "one file", files: with("model.safetensors", "pytorch_model.bin", "original/x.pth"),
+			want: []string{
+				"tokenizer_config.json", "chat_template.jinja", "config.json", "tokenizer.json",
+				"model.safetensors",
+			},
+		},
+		{
+			name: "shards", files: with(append(shards, "consolidated.safetensors")...), index: index,
+			want: append([]string{"tokenizer_config.json", "chat_template.jinja", "config.json", "tokenizer.json"},
+				shards...),
+		},
 		{name: "no config", files: []string{"tokenizer.json", "model.safetensors"}, words: "no config.json"},
 		{name: "an adapter", files: []string{"adapter_config.json", "adapter_model.safetensors"}, words: "merge it"},
-		{name: "a slow tokenizer", files: []string{"config.json", "tokenizer.model", "model.safetensors"}, words: "only tokenizer.model"},
-		{name: "pickles", files: with("pytorch_model-00001-of-00002.bin"), words: "no safetensors, only pytorch_model-00001-of-00002.bin, whose format runs code"},
+		{
+			name: "a slow tokenizer", files: []string{"config.json", "tokenizer.model", "model.safetensors"},
+			words: "only tokenizer.model",
+		},
+		{
+			name: "pickles", files: with("pytorch_model-00001-of-00002.bin"),
+			words: "no safetensors, only pytorch_model-00001-of-00002.bin, whose format runs code",
+		},
 		{name: "pth", files: with("consolidated.00.pth"), words: "only consolidated.00.pth"},
 		{name: "gguf", files: with("model-q4.gguf"), words: "only model-q4.gguf; download that file"},
 		{name: "nothing", files: base, words: "neither model.safetensors nor"},
-		{name: "a shard is missing", files: with(shards[:2]...), index: index, words: "model-00002-of-00002.safetensors, which is not there"},
-		{name: "a shard elsewhere", files: with(shards...), index: `{"weight_map": {"a": "../x.safetensors"}}`, words: "no safetensors file beside it"},
-		{name: "a shard of another kind", files: with(shards...), index: `{"weight_map": {"a": "x.bin"}}`, words: "no safetensors file beside it"},
+		{
+			name: "a shard is missing", files: with(shards[:2]...), index: index,
+			words: "model-00002-of-00002.safetensors, which is not there",
+		},
+		{
+			name: "a shard elsewhere", files: with(shards...), index: `{"weight_map": {"a": "../x.safetensors"}}`,
+			words: "no safetensors file beside it",
+		},
+		{
+			name: "a shard of another kind", files: with(shards...), index: `{"weight_map": {"a": "x.bin"}}`,
+			words: "no safetensors file beside it",
+		},
 		{name: "an empty index", files: with(shards...), index: `{}`, words: "no weight_map"},
 		{name: "no JSON", files: with(shards...), index: `x`, words: "no weight_map"},
 	} {
@@ -816,7 +932,10 @@ func TestSharded(t *testing.T) {
 	delete(files, "model.safetensors")
 	files["a.safetensors"], files["b.safetensors"] = large[:100_000], large[100_000:]
 	files[weightsIndex] = []byte(`{"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}`)
-	h := hubtest.New(t, &hubtest.Repo{Kind: "model", ID: "org/tiny", Revisions: map[string]string{"main": first}, Commits: map[string]map[string][]byte{first: files}})
+	h := hubtest.New(t, &hubtest.Repo{
+		Kind: "model", ID: "org/tiny", Revisions: map[string]string{"main": first},
+		Commits: map[string]map[string][]byte{first: files},
+	})
 	c, _ := newClient(t, h)
 	for _, offline := range []bool{false, true} {
 		c.Offline = offline
@@ -825,7 +944,10 @@ func TestSharded(t *testing.T) {
 			t.Fatal(err)
 		}
 		names, err := c.repo(model()).files(s.Commit)
-		if diff := cmp.Diff([]string{"a.safetensors", "b.safetensors", "config.json", "generation_config.json", weightsIndex, "tokenizer.json", "tokenizer_config.json"}, names); diff != "" || err != nil {
+		if diff := cmp.Diff([]string{
+			"a.safetensors", "b.safetensors", "config.json", "generation_config.json",
+			weightsIndex, "tokenizer.json", "tokenizer_config.json",
+		}, names); diff != "" || err != nil {
 			t.Errorf("error %v, files (-want +got):\n%s", err, diff)
 		}
 	}
@@ -847,7 +969,11 @@ func TestRefs(t *testing.T) {
 			t.Errorf("%s is %+v, %v", name, ref, ok)
 		}
 	}
-	for _, name := range []string{"", "gpt2", "a/b/c", "/a/b", "./a", "a/", "../b", "a/..", "a/b.git", "a--b/c", "a/b..c", "~/b", "a/*.parquet", "a /b", "a/b-", "-a/b", ".a/b", strings.Repeat("a", 60) + "/" + strings.Repeat("b", 60)} {
+	for _, name := range []string{
+		"", "gpt2", "a/b/c", "/a/b", "./a", "a/", "../b", "a/..", "a/b.git", "a--b/c",
+		"a/b..c", "~/b", "a/*.parquet", "a /b", "a/b-", "-a/b", ".a/b", strings.Repeat("a", 60) + "/" +
+			strings.Repeat("b", 60),
+	} {
 		if ref, ok := ParseRef(Model, name); ok {
 			t.Errorf("%q is taken for %+v", name, ref)
 		}
@@ -875,14 +1001,47 @@ func TestFromEnv(t *testing.T) {
 		want  Settings
 		words string
 	}{
-		{env: nil, want: Settings{Endpoint: "https://huggingface.co", Cache: in(".cache/huggingface/hub"), Token: "hf_file"}},
-		{env: map[string]string{"XDG_CACHE_HOME": in("xdg")}, want: Settings{Endpoint: "https://huggingface.co", Cache: in("xdg/huggingface/hub")}},
-		{env: map[string]string{"HF_HOME": "~/h", "HF_TOKEN": " hf_env\n"}, want: Settings{Endpoint: "https://huggingface.co", Cache: in("h/hub"), Token: "hf_env"}},
-		{env: map[string]string{"HF_HUB_CACHE": "$HOME/c", "HF_HOME": "/x", "HF_TOKEN_PATH": other}, want: Settings{Endpoint: "https://huggingface.co", Cache: in("c"), Token: "hf_other"}},
-		{env: map[string]string{"HUGGINGFACE_HUB_CACHE": "/old", "HUGGING_FACE_HUB_TOKEN": "hf_old"}, want: Settings{Endpoint: "https://huggingface.co", Cache: "/old", Token: "hf_old"}},
-		{env: map[string]string{"HF_ENDPOINT": "https://mirror.example/hf/", "HF_HUB_OFFLINE": "yes", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}, want: Settings{Endpoint: "https://mirror.example/hf", Cache: in(".cache/huggingface/hub"), Offline: true, Quiet: true}},
-		{env: map[string]string{"TRANSFORMERS_OFFLINE": "1", "HF_HUB_OFFLINE": ""}, want: Settings{Endpoint: "https://huggingface.co", Cache: in(".cache/huggingface/hub"), Token: "hf_file", Offline: true}},
-		{env: map[string]string{"HF_HUB_OFFLINE": "0"}, want: Settings{Endpoint: "https://huggingface.co", Cache: in(".cache/huggingface/hub"), Token: "hf_file"}},
+		{env: nil, want: Settings{
+			Endpoint: "https://huggingface.co", Cache: in(".cache/huggingface/hub"),
+			Token: "hf_file",
+		}},
+		{
+			env:  map[string]string{"XDG_CACHE_HOME": in("xdg")},
+			want: Settings{Endpoint: "https://huggingface.co", Cache: in("xdg/huggingface/hub")},
+		},
+		{
+			env:  map[string]string{"HF_HOME": "~/h", "HF_TOKEN": " hf_env\n"},
+			want: Settings{Endpoint: "https://huggingface.co", Cache: in("h/hub"), Token: "hf_env"},
+		},
+		{
+			env:  map[string]string{"HF_HUB_CACHE": "$HOME/c", "HF_HOME": "/x", "HF_TOKEN_PATH": other},
+			want: Settings{Endpoint: "https://huggingface.co", Cache: in("c"), Token: "hf_other"},
+		},
+		{
+			env:  map[string]string{"HUGGINGFACE_HUB_CACHE": "/old", "HUGGING_FACE_HUB_TOKEN": "hf_old"},
+			want: Settings{Endpoint: "https://huggingface.co", Cache: "/old", Token: "hf_old"},
+		},
+		{
+			env: map[string]string{
+				"HF_ENDPOINT": "https://mirror.example/hf/", "HF_HUB_OFFLINE": "yes",
+				"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+			},
+			want: Settings{
+				Endpoint: "https://mirror.example/hf", Cache: in(".cache/huggingface/hub"), Offline: true,
+				Quiet: true,
+			},
+		},
+		{
+			env: map[string]string{"TRANSFORMERS_OFFLINE": "1", "HF_HUB_OFFLINE": ""},
+			want: Settings{
+				Endpoint: "https://huggingface.co", Cache: in(".cache/huggingface/hub"), Token: "hf_file",
+				Offline: true,
+			},
+		},
+		{env: map[string]string{"HF_HUB_OFFLINE": "0"}, want: Settings{
+			Endpoint: "https://huggingface.co",
+			Cache:    in(".cache/huggingface/hub"), Token: "hf_file",
+		}},
 		{env: map[string]string{"HF_ENDPOINT": "mirror.example"}, words: `HF_ENDPOINT is "mirror.example"`},
 		{env: map[string]string{"HF_TOKEN": "hf_a\r\nX-Evil: 1"}, words: "HF_TOKEN holds characters"},
 		{env: map[string]string{"HOME": ""}, words: "HOME is not set"},

@@ -13,7 +13,11 @@ func TestProgress(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"bar", "plain", "auto", "none"} {
 		var bar, lines bytes.Buffer
-		p := newProgress(Output{Progress: mode, Bar: &bar, Logf: func(format string, args ...any) { fmt.Fprintf(&lines, format+"\n", args...) }}, "org/tiny", 5_000_000)
+		p := newProgress(Output{Progress: mode, Bar: &bar, Logf: func(format string,
+			args ...any,
+		) {
+			fmt.Fprintf(&lines, format+"\n", args...)
+		}}, "org/tiny", 5_000_000)
 		p.skip(1_000_000)
 		p.skip(-1) // a size that is not known
 		p.last = time.Now().Add(-time.Minute)
@@ -36,7 +40,8 @@ func TestProgress(t *testing.T) {
 				t.Errorf("%s shows %q, says %q", mode, shown, said)
 			}
 		default: // a buffer is no terminal
-			if !strings.Contains(said, "hub: org/tiny: 4 MB of 5 MB") || !strings.Contains(said, "hub: org/tiny: 7 MB of 7 MB") || shown != "" {
+			if !strings.Contains(said, "hub: org/tiny: 4 MB of 5 MB") ||
+				!strings.Contains(said, "hub: org/tiny: 7 MB of 7 MB") || shown != "" {
 				t.Errorf("%s shows %q, says %q", mode, shown, said)
 			}
 		}

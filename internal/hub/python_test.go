@@ -21,9 +21,11 @@ func python(t *testing.T, h *hubtest.Hub, cache, program string, env ...string) 
 	if interpreter == "" {
 		t.Skip("GSMEVAL_PYTHON names no Python with huggingface_hub (scripts/requirements-hub.txt)")
 	}
-	cmd := exec.CommandContext(t.Context(), interpreter, "-c", "import json, os, hashlib\nfrom huggingface_hub import *\n"+program)
+	cmd := exec.CommandContext(t.Context(), interpreter, "-c",
+		"import json, os, hashlib\nfrom huggingface_hub import *\n"+program)
 	cmd.Env = append(os.Environ(), append([]string{
-		"HF_ENDPOINT=" + h.URL, "HF_HUB_CACHE=" + cache, "HF_HOME=" + t.TempDir(), "HF_HUB_DISABLE_TELEMETRY=1", "HF_HUB_DISABLE_UPDATE_CHECK=1",
+		"HF_ENDPOINT=" + h.URL, "HF_HUB_CACHE=" + cache, "HF_HOME=" + t.TempDir(), "HF_HUB_DISABLE_TELEMETRY=1",
+		"HF_HUB_DISABLE_UPDATE_CHECK=1",
 		"HF_TOKEN=", "HF_HUB_OFFLINE=0", "NO_PROXY=127.0.0.1",
 	}, env...)...)
 	var out, said bytes.Buffer
@@ -40,9 +42,14 @@ func python(t *testing.T, h *hubtest.Hub, cache, program string, env ...string) 
 
 func dataRepo() *hubtest.Repo {
 	files := map[string][]byte{
-		"README.md": []byte("# data"), "main/test-00000-of-00001.parquet": large[:5000], "main/train-00000-of-00001.parquet": large[5000:20000], "socratic/test-00000-of-00001.parquet": large[7:3000],
+		"README.md": []byte("# data"), "main/test-00000-of-00001.parquet": large[:5000],
+		"main/train-00000-of-00001.parquet":    large[5000:20000],
+		"socratic/test-00000-of-00001.parquet": large[7:3000],
 	}
-	return &hubtest.Repo{Kind: "dataset", ID: "org/data", Revisions: map[string]string{"main": first}, Commits: map[string]map[string][]byte{first: files}}
+	return &hubtest.Repo{
+		Kind: "dataset", ID: "org/data", Revisions: map[string]string{"main": first},
+		Commits: map[string]map[string][]byte{first: files},
+	}
 }
 
 func testSplit(names []string, _ func(string) ([]byte, error)) ([]string, error) {
@@ -90,8 +97,10 @@ print(json.dumps({
 }))`, "HF_HUB_OFFLINE=1")
 	files := modelFiles()
 	want := map[string]any{
-		"model": "models--org--tiny/snapshots/" + first, "pr": "models--org--tiny/snapshots/" + second, "commit": "models--org--tiny/snapshots/" + first,
-		"data": "datasets--org--data/snapshots/" + first, "weights": hubtest.SHA256(large), "config": hubtest.SHA256(files["config.json"]), "test": hubtest.SHA256(large[:5000]),
+		"model": "models--org--tiny/snapshots/" + first, "pr": "models--org--tiny/snapshots/" + second,
+		"commit": "models--org--tiny/snapshots/" + first,
+		"data":   "datasets--org--data/snapshots/" + first, "weights": hubtest.SHA256(large),
+		"config": hubtest.SHA256(files["config.json"]), "test": hubtest.SHA256(large[:5000]),
 		"repos": []any{"dataset org/data 1 ['main']", "model org/tiny 5 ['main', 'refs/pr/1']"}, "warnings": []any{},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -101,7 +110,8 @@ print(json.dumps({
 		t.Errorf("offline, Python asked the hub %d times", n)
 	}
 	// Online it asks, and fetches nothing that is there.
-	python(t, h, c.Cache, `print(json.dumps({"x": snapshot_download("org/tiny", allow_patterns=["*.json", "*.safetensors"])}))`)
+	python(t, h, c.Cache,
+		`print(json.dumps({"x": snapshot_download("org/tiny", allow_patterns=["*.json", "*.safetensors"])}))`)
 	if got := h.Stored(); len(got) > 0 || len(h.Asked()) == 0 {
 		t.Errorf("online, Python fetches %v", got)
 	}
@@ -135,7 +145,10 @@ print("{}")`)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name, want := range map[string][]byte{"model.safetensors": large, "config.json": modelFiles()["config.json"]} {
+			for name, want := range map[string][]byte{
+				"model.safetensors": large,
+				"config.json":       modelFiles()["config.json"],
+			} {
 				if data, err := os.ReadFile(filepath.Join(s.Dir, name)); err != nil || !bytes.Equal(data, want) {
 					t.Errorf("%s %s has %d bytes, error %v", revision, name, len(data), err)
 				}
@@ -145,7 +158,8 @@ print("{}")`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if data, err := os.ReadFile(filepath.Join(s.Dir, "main", "test-00000-of-00001.parquet")); err != nil || !bytes.Equal(data, large[:5000]) {
+		if data, err := os.ReadFile(filepath.Join(s.Dir, "main", "test-00000-of-00001.parquet")); err != nil ||
+			!bytes.Equal(data, large[:5000]) {
 			t.Errorf("the data has %d bytes, error %v", len(data), err)
 		}
 		if offline && len(h.Asked()) > 0 || len(h.Stored()) > 0 {

@@ -73,8 +73,8 @@ type Table struct {
 	New func(kind string) any
 }
 
-// Choice is such a mapping: a structure that holds the keys of every kind, and in a field with the tag yaml:"-" what Table.New
-// made.
+// Choice is such a mapping: a structure that holds the keys of every kind, and in a field with the tag yaml:"-" what
+// Table.New made.
 type Choice interface {
 	Table() Table
 }

@@ -1,6 +1,6 @@
-// Package plots draws the figures of gsmeval, as PNG and SVG, in one style: panels side by side with axes in units, bands
-// or bars for intervals, the colour-blind safe palette of Okabe and Ito, and one legend below, outside of the data.
-// Equal figures give equal bytes.
+// Package plots draws the figures of gsmeval, as PNG and SVG, in one style: panels side by side with axes in units,
+// bands or bars for intervals, the colour-blind safe palette of Okabe and Ito, and one legend below, outside of the
+// data. Equal figures give equal bytes.
 package plots
 
 import (
@@ -31,8 +31,8 @@ type Panel struct {
 	X, Y  string // labels, with units
 	LogY  bool
 	Zero  bool // the y axis begins at 0
-	// Rows names the whole numbers of the y axis, 0 at the top: a series then has intervals along x, and its points lie in
-	// the row nearest to their y. Y is not labelled.
+	// Rows names the whole numbers of the y axis, 0 at the top: a series then has intervals along x, and its points lie
+	// in the row nearest to their y. Y is not labelled.
 	Rows   []string
 	Series []Series
 	Marks  []Mark
@@ -117,7 +117,8 @@ func (f *Figure) SVG() ([]byte, error) {
 		return nil, fmt.Errorf("drawing %q: %w", f.Title, err)
 	}
 	// A reader without the Liberation fonts falls back to another of the same widths, not to its serif default.
-	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif")), nil
+	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"),
+		[]byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif")), nil
 }
 
 // layout is a figure with its sizes.

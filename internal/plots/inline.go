@@ -22,10 +22,10 @@ const (
 	rowGap       = 7.0
 )
 
-// Inline draws every panel as an svg element for an HTML page. They carry no colours and no style, only classes: s0, s1 and
-// so on, or sg, for what has the colour of a series, with line, bar, dot, band or part; grid, axis, tick, label, rowname and
-// title for the rest. So one page may be light or dark. id must be unique in the page; summary says in words what a panel
-// shows.
+// Inline draws every panel as an svg element for an HTML page. They carry no colours and no style, only classes: s0, s1
+// and so on, or sg, for what has the colour of a series, with line, bar, dot, band or part; grid, axis, tick, label,
+// rowname and title for the rest. So one page may be light or dark. id must be unique in the page; summary says in
+// words what a panel shows.
 func (f *Figure) Inline(id string, summary func(*Panel) string) ([]string, error) {
 	boxes, err := f.bounds()
 	if err != nil {
@@ -50,14 +50,17 @@ func (p *Panel) inline(box bounds, id, summary string) string {
 		}
 		d.left = 26 + 6.6*float64(widest)
 	}
-	d.printf(`<svg class="plot" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d">`, num(inlineWidth), num(d.height), id, id)
-	d.printf(`<title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, id, html.EscapeString(p.Title), id, html.EscapeString(summary))
+	d.printf(`<svg class="plot" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d">`, num(inlineWidth),
+		num(d.height), id, id)
+	d.printf(`<title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, id, html.EscapeString(p.Title), id,
+		html.EscapeString(summary))
 	d.axes()
 	for i := range p.Marks {
 		d.mark(&p.Marks[i])
 	}
 	for i, name := range p.Rows { // over grid and marks
-		d.printf(`<text class="rowname" x="%s" y="%s">%s</text>`, num(d.left), num(inlineTop+float64(i)*d.rowHeight()+15), html.EscapeString(short(name)))
+		d.printf(`<text class="rowname" x="%s" y="%s">%s</text>`, num(d.left),
+			num(inlineTop+float64(i)*d.rowHeight()+15), html.EscapeString(short(name)))
 	}
 	for i := range p.Series {
 		if p.Series[i].Lo != nil && !p.Series[i].Points {
@@ -172,8 +175,10 @@ func (d *inline) axes() {
 		d.printf(`<line class="grid" x1="%s" y1="%s" x2="%s" y2="%s"/><text class="tick mid" x="%s" y="%s">%s</text>`,
 			x, num(inlineTop), x, num(bottom), x, num(bottom+15), t.Label)
 	}
-	d.printf(`<text class="label mid" x="%s" y="%s">%s</text>`, num((d.left+inlineWidth-inlineRight)/2), num(d.height-9), html.EscapeString(d.p.X))
-	d.printf(`<line class="axis" x1="%s" y1="%s" x2="%s" y2="%s"/>`, num(d.left), num(bottom), num(inlineWidth-inlineRight), num(bottom))
+	d.printf(`<text class="label mid" x="%s" y="%s">%s</text>`, num((d.left+inlineWidth-inlineRight)/2),
+		num(d.height-9), html.EscapeString(d.p.X))
+	d.printf(`<line class="axis" x1="%s" y1="%s" x2="%s" y2="%s"/>`, num(d.left), num(bottom),
+		num(inlineWidth-inlineRight), num(bottom))
 	if d.p.Rows != nil {
 		return
 	}
@@ -186,8 +191,10 @@ func (d *inline) axes() {
 			num(d.left), y, num(inlineWidth-inlineRight), y, num(d.left-5), num(d.y(t.Value)+4), t.Label)
 	}
 	middle := (inlineTop + bottom) / 2
-	d.printf(`<line class="axis" x1="%s" y1="%s" x2="%s" y2="%s"/>`, num(d.left), num(inlineTop), num(d.left), num(bottom))
-	d.printf(`<text class="label mid" transform="translate(11 %s) rotate(-90)">%s</text>`, num(middle), html.EscapeString(d.p.Y))
+	d.printf(`<line class="axis" x1="%s" y1="%s" x2="%s" y2="%s"/>`, num(d.left), num(inlineTop), num(d.left),
+		num(bottom))
+	d.printf(`<text class="label mid" transform="translate(11 %s) rotate(-90)">%s</text>`, num(middle),
+		html.EscapeString(d.p.Y))
 }
 
 func (d *inline) mark(m *Mark) {
@@ -195,7 +202,8 @@ func (d *inline) mark(m *Mark) {
 		return
 	}
 	x := num(d.x(m.X))
-	d.printf(`<line class="%s line"%s x1="%s" y1="%s" x2="%s" y2="%s"/>`, classOf(m.Colour), dashes(m.Line), x, num(inlineTop), x, num(d.height-inlineBottom))
+	d.printf(`<line class="%s line"%s x1="%s" y1="%s" x2="%s" y2="%s"/>`, classOf(m.Colour), dashes(m.Line), x,
+		num(inlineTop), x, num(d.height-inlineBottom))
 }
 
 func (d *inline) band(s *Series) {
@@ -233,9 +241,11 @@ func (d *inline) series(s *Series) {
 				continue
 			}
 			if d.p.Rows != nil {
-				d.printf(`<line class="%s bar" x1="%s" y1="%s" x2="%s" y2="%s"/>`, class, num(d.x(s.Lo[i])), num(y), num(d.x(s.Hi[i])), num(y))
+				d.printf(`<line class="%s bar" x1="%s" y1="%s" x2="%s" y2="%s"/>`, class, num(d.x(s.Lo[i])), num(y),
+					num(d.x(s.Hi[i])), num(y))
 			} else {
-				d.printf(`<line class="%s bar" x1="%s" y1="%s" x2="%s" y2="%s"/>`, class, num(x), num(d.y(d.box.clamp(s.Lo[i]))), num(x), num(d.y(d.box.clamp(s.Hi[i]))))
+				d.printf(`<line class="%s bar" x1="%s" y1="%s" x2="%s" y2="%s"/>`, class, num(x),
+					num(d.y(d.box.clamp(s.Lo[i]))), num(x), num(d.y(d.box.clamp(s.Hi[i]))))
 			}
 		}
 		if s.Line != NoLine && len(piece) > 1 {

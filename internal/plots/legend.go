@@ -37,7 +37,10 @@ func (f *Figure) entries() []entry {
 	}
 	for _, p := range f.Panels {
 		for _, s := range p.Series {
-			add(entry{name: s.Name, colour: s.Colour, line: s.Line, points: s.Points, shape: s.Shape, band: s.Lo != nil && !s.Points})
+			add(entry{
+				name: s.Name, colour: s.Colour, line: s.Line, points: s.Points, shape: s.Shape,
+				band: s.Lo != nil && !s.Points,
+			})
 		}
 		for _, m := range p.Marks {
 			add(entry{name: m.Name, colour: m.Colour, line: m.Line})

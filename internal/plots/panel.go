@@ -42,7 +42,8 @@ func (p *Panel) plot(box bounds) (*plot.Plot, error) {
 		if m.X < box.x0 || m.X > box.x1 {
 			continue
 		}
-		if err := addLine(g, plotter.XYs{{X: m.X, Y: box.y0}, {X: m.X, Y: box.y1}}, lineStyle(m.Colour, m.Line, vg.Points(1.2))); err != nil {
+		if err := addLine(g, plotter.XYs{{X: m.X, Y: box.y0}, {X: m.X, Y: box.y1}},
+			lineStyle(m.Colour, m.Line, vg.Points(1.2))); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +103,8 @@ func (p *Panel) bounds() (bounds, error) {
 	}
 	for _, s := range p.Series {
 		if len(s.X) != len(s.Y) || s.Lo != nil && (len(s.Lo) != len(s.Y) || len(s.Hi) != len(s.Y)) {
-			return b, fmt.Errorf("series %q has %d x, %d y and %d, %d ends of intervals", s.Name, len(s.X), len(s.Y), len(s.Lo), len(s.Hi))
+			return b, fmt.Errorf("series %q has %d x, %d y and %d, %d ends of intervals", s.Name, len(s.X), len(s.Y),
+				len(s.Lo), len(s.Hi))
 		}
 		for i := range s.X {
 			see(s.X[i], s.Y[i])

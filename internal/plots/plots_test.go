@@ -28,7 +28,10 @@ func demo() *Figure {
 			x, y, lo, hi := wave(float64(i + 1))
 			p.Series = append(p.Series, Series{Name: name, X: x, Y: y, Lo: lo, Hi: hi, Colour: i})
 		}
-		p.Series = append(p.Series, Series{Name: "points", X: []float64{5, 50, 100}, Y: []float64{0.6, 0.5, 0.7}, Lo: []float64{0.5, 0.4, 0.5}, Hi: []float64{0.7, 0.6, 0.9}, Points: true, Colour: 3, Line: Dashed})
+		p.Series = append(p.Series, Series{
+			Name: "points", X: []float64{5, 50, 100}, Y: []float64{0.6, 0.5, 0.7},
+			Lo: []float64{0.5, 0.4, 0.5}, Hi: []float64{0.7, 0.6, 0.9}, Points: true, Colour: 3, Line: Dashed,
+		})
 		p.Marks = []Mark{{"T*", 75, Grey, Dotted}}
 		f.Panels = append(f.Panels, p)
 	}
@@ -107,7 +110,8 @@ func TestSVGNamesEverySeriesOnce(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]int{
-		"activation 0.05": 1, "weight 0.05": 1, "points": 1, "T*": 1, "generated token t": 2, "6a: α against token position": 1,
+		"activation 0.05": 1, "weight 0.05": 1, "points": 1, "T*": 1, "generated token t": 2,
+		"6a: α against token position": 1,
 	} {
 		if texts[text] != want {
 			t.Errorf("%q stands there %d times, want %d", text, texts[text], want)
@@ -138,14 +142,20 @@ func TestOddSeriesAreDrawn(t *testing.T) {
 	t.Parallel()
 	nan, inf := math.NaN(), math.Inf(1)
 	for name, s := range map[string]Series{
-		"one point":         {X: []float64{3}, Y: []float64{2}},
-		"one point, band":   {X: []float64{3}, Y: []float64{2}, Lo: []float64{1}, Hi: []float64{3}},
-		"constant":          {X: []float64{0, 1}, Y: []float64{1, 1}},
-		"rounding":          {X: []float64{1e9, 1e9 + 1e-7}, Y: []float64{1, math.Nextafter(1, 2)}},
-		"zero":              {X: []float64{0, 1}, Y: []float64{0, 0}},
-		"a gap":             {X: []float64{0, 1, 2, 3}, Y: []float64{1, nan, 2, 3}},
-		"endless intervals": {X: []float64{0, 1, 2}, Y: []float64{1, 2, 3}, Lo: []float64{-inf, 1, -inf}, Hi: []float64{inf, 3, inf}},
-		"points and bars":   {X: []float64{0, 1}, Y: []float64{1, 2}, Lo: []float64{0, nan}, Hi: []float64{3, nan}, Points: true},
+		"one point":       {X: []float64{3}, Y: []float64{2}},
+		"one point, band": {X: []float64{3}, Y: []float64{2}, Lo: []float64{1}, Hi: []float64{3}},
+		"constant":        {X: []float64{0, 1}, Y: []float64{1, 1}},
+		"rounding":        {X: []float64{1e9, 1e9 + 1e-7}, Y: []float64{1, math.Nextafter(1, 2)}},
+		"zero":            {X: []float64{0, 1}, Y: []float64{0, 0}},
+		"a gap":           {X: []float64{0, 1, 2, 3}, Y: []float64{1, nan, 2, 3}},
+		"endless intervals": {
+			X: []float64{0, 1, 2}, Y: []float64{1, 2, 3}, Lo: []float64{-inf, 1, -inf},
+			Hi: []float64{inf, 3, inf},
+		},
+		"points and bars": {
+			X: []float64{0, 1}, Y: []float64{1, 2}, Lo: []float64{0, nan}, Hi: []float64{3, nan},
+			Points: true,
+		},
 	} {
 		for _, log := range []bool{false, true} {
 			if name == "zero" && log {

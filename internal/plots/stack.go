@@ -28,9 +28,14 @@ type StackRow struct {
 func (s *Stack) Inline(id, summary string) string {
 	const bar = 13.0
 	rows := rowHead + bar + rowGap
-	d := &inline{left: inlineRight, height: inlineTop + inlineBottom + float64(len(s.Rows))*rows, box: bounds{0, 100, 0, 1}}
-	d.printf(`<svg class="plot" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d">`, num(inlineWidth), num(d.height), id, id)
-	d.printf(`<title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, id, html.EscapeString(s.Title), id, html.EscapeString(summary))
+	d := &inline{
+		left: inlineRight, height: inlineTop + inlineBottom + float64(len(s.Rows))*rows,
+		box: bounds{0, 100, 0, 1},
+	}
+	d.printf(`<svg class="plot" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d">`, num(inlineWidth),
+		num(d.height), id, id)
+	d.printf(`<title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, id, html.EscapeString(s.Title), id,
+		html.EscapeString(summary))
 	d.p = &Panel{Title: s.Title, X: s.X, Rows: []string{}}
 	d.axes()
 	for i, r := range s.Rows {
@@ -39,7 +44,8 @@ func (s *Stack) Inline(id, summary string) string {
 			total += v
 		}
 		y := inlineTop + float64(i)*rows
-		d.printf(`<text class="rowname" x="%s" y="%s">%s</text>`, num(d.left), num(y+14), html.EscapeString(short(r.Name)))
+		d.printf(`<text class="rowname" x="%s" y="%s">%s</text>`, num(d.left), num(y+14),
+			html.EscapeString(short(r.Name)))
 		from := 0.0
 		for k, v := range r.Values {
 			if v == 0 {

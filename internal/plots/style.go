@@ -12,8 +12,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// palette is the colours of Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is too light for a
-// line on white.
+// palette is the colours of Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is too light for
+// a line on white.
 var palette = []color.NRGBA{
 	{R: 0x00, G: 0x72, B: 0xB2, A: 0xFF}, // blue
 	{R: 0xD5, G: 0x5E, B: 0x00, A: 0xFF}, // vermilion
@@ -74,7 +74,10 @@ func textStyle(size float64, bold bool) draw.TextStyle {
 	if bold {
 		f.Weight = stdfont.WeightBold
 	}
-	return draw.TextStyle{Color: black, Font: f, XAlign: draw.XLeft, YAlign: draw.YTop, Handler: plot.DefaultTextHandler}
+	return draw.TextStyle{
+		Color: black, Font: f, XAlign: draw.XLeft, YAlign: draw.YTop,
+		Handler: plot.DefaultTextHandler,
+	}
 }
 
 func withColour(s draw.TextStyle, c color.Color) draw.TextStyle {

@@ -110,7 +110,8 @@ func (m *Marks) Inside(text string) bool {
 }
 
 // Answer returns where the part of a text that is the answer stands: behind the last thought. inside says that the text
-// begins within a thought. A thought that does not end makes the text unfinished; then the answer is what stands before it.
+// begins within a thought. A thought that does not end makes the text unfinished; then the answer is what stands before
+// it.
 func (m *Marks) Answer(text string, inside bool) (start, end int, unfinished bool) {
 	if inside {
 		mark := m.closing(text, 0, nil)

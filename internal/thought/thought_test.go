@@ -20,7 +20,10 @@ func TestAnswer(t *testing.T) {
 		{"[THINK]5[/THINK]18", false, "18", false},
 		{"<seed:think>5</seed:think>18", false, "18", false},
 		{"<|begin_of_thought|>5<|end_of_thought|>18", false, "18", false},
-		{"<|channel|>analysis<|message|>5<|end|><|start|>assistant<|channel|>final<|message|>18", false, "<|message|>18", false},
+		{
+			"<|channel|>analysis<|message|>5<|end|><|start|>assistant<|channel|>final<|message|>18", false,
+			"<|message|>18", false,
+		},
 		{"<|channel|>analysis<|message|>5", false, "", true},
 		{"analysis5assistantfinal18", false, "18", false},
 		{"<chain_of_thought>5</chain_of_thought>18", false, "18", false},
@@ -55,7 +58,8 @@ func TestOtherMarks(t *testing.T) {
 func TestInside(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
-		"": false, "<think>\n": true, "<think>\n</think>\n": false, "write <think> and </think>\n<Thinking>": true, "[THINK]": true, "</think>": false,
+		"": false, "<think>\n": true, "<think>\n</think>\n": false, "write <think> and </think>\n<Thinking>": true,
+		"[THINK]": true, "</think>": false,
 	} {
 		if got := Known.Inside(text); got != want {
 			t.Errorf("%q: %v", text, got)

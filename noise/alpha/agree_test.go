@@ -9,8 +9,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/fidelity"
 )
 
-// TestMarginalAgreesWithTheJackknife finds the T of least marginal KL on a fine list of temperatures, by the divergence that fidelity
-// computes and corrects in another way.
+// TestMarginalAgreesWithTheJackknife finds the T of least marginal KL on a fine list of temperatures, by the divergence
+// that fidelity computes and corrects in another way.
 func TestMarginalAgreesWithTheJackknife(t *testing.T) {
 	t.Parallel()
 	const v, draws = 50, 64

@@ -7,7 +7,8 @@ import (
 	"math"
 )
 
-// Moments are what one position's clean and noisy logits say about the noise. Variances are over the vocabulary, unbiased.
+// Moments are what one position's clean and noisy logits say about the noise. Variances are over the vocabulary,
+// unbiased.
 type Moments struct {
 	Alpha float64 // Var(noisy - clean) / Var(clean)
 	Beta  float64 // Cov(noisy, clean) / Var(clean): 1 if the noise is uncorrelated with the logits
@@ -56,8 +57,8 @@ func Measure(clean, noisy []float32, base float64) Moments {
 	return m
 }
 
-// weighted fills in what is weighted by p, whose largest term is 1/mass. Logits are taken from those of the most likely token:
-// where the model is sure, the variances are small numbers, and no small difference of large ones.
+// weighted fills in what is weighted by p, whose largest term is 1/mass. Logits are taken from those of the most likely
+// token: where the model is sure, the variances are small numbers, and no small difference of large ones.
 func (m *Moments) weighted(clean, noisy []float32, base, mass float64) {
 	first, second := topTwo(clean)
 	var meanC, meanN, varN, cov float64
@@ -117,8 +118,8 @@ type Divergence struct {
 	CrossEntropy float64 // -sum clean log noisy
 }
 
-// Diverge computes the notebook's four metrics for each temperature. Everything stays in logarithms, so that a probability
-// that underflows costs nothing.
+// Diverge computes the notebook's four metrics for each temperature. Everything stays in logarithms, so that a
+// probability that underflows costs nothing.
 func Diverge(clean, noisy []float32, base float64, temperatures []float64) []Divergence {
 	lc, top := logNormalizer(clean, base)
 	out := make([]Divergence, len(temperatures))
@@ -174,7 +175,8 @@ var Grid = func() (g [97]float64) {
 	return g
 }()
 
-// Slope computes the slopes at one position: E_q[noisy] - E_p[noisy] with q = softmax(noisy/T), p = softmax(clean/base).
+// Slope computes the slopes at one position: E_q[noisy] - E_p[noisy] with q = softmax(noisy/T), p =
+// softmax(clean/base).
 func Slope(clean, noisy []float32, base float64) Slopes {
 	lc, _ := logNormalizer(clean, base)
 	target, most := 0.0, math.Inf(-1)
@@ -195,8 +197,8 @@ func Slope(clean, noisy []float32, base float64) Slopes {
 	return s
 }
 
-// Root is the temperature where the slopes cross zero, by cubic interpolation in 1/T between the points of Grid. Beyond the
-// ends of Grid the end is returned.
+// Root is the temperature where the slopes cross zero, by cubic interpolation in 1/T between the points of Grid. Beyond
+// the ends of Grid the end is returned.
 func (s Slopes) Root() float64 {
 	if s[0] >= 0 {
 		return Grid[0]

@@ -24,7 +24,8 @@ type golden struct {
 		Alpha32      float64
 		VarE         float64 `json:"var_e"`
 		VarP         float64 `json:"var_p"`
-		// KL, JS, probability of clean's argmax and cross entropy by temperature; nil where the notebook's is not finite.
+		// KL, JS, probability of clean's argmax and cross entropy by temperature; nil where the notebook's is not
+		// finite.
 		Notebook, Notebook32 [][]*float64
 		Reference            [][]float64
 		Fitted               float64
@@ -109,16 +110,21 @@ func TestDivergeAgreesWithTheNotebook(t *testing.T) {
 			got := []float64{d.KL, d.JS, d.ProbCorrect, d.CrossEntropy}
 			for i, name := range []string{"KL", "JS", "probability", "cross entropy"} {
 				if want := c.Reference[k][i]; !near(got[i], want, 1e-9) {
-					t.Errorf("%s at T=%g: %s is %.12g, the reference %.12g", c.Name, g.Temperatures[k], name, got[i], want)
+					t.Errorf("%s at T=%g: %s is %.12g, the reference %.12g", c.Name, g.Temperatures[k], name, got[i],
+						want)
 				}
-				// The notebook's own formulas, wherever they give a number: in float32 they lose digits as they subtract.
+				// The notebook's own formulas, wherever they give a number: in float32 they lose digits as they
+				// subtract.
 				if want := c.Notebook[k][i]; want == nil {
 					underflows++
 				} else if !near(got[i], *want, 1e-7) {
-					t.Errorf("%s at T=%g: %s is %.12g, the notebook has %.12g", c.Name, g.Temperatures[k], name, got[i], *want)
+					t.Errorf("%s at T=%g: %s is %.12g, the notebook has %.12g", c.Name, g.Temperatures[k], name, got[i],
+						*want)
 				}
-				if want := c.Notebook32[k][i]; want != nil && math.Abs(got[i]-*want) > 2e-5*math.Max(math.Abs(*want), 1) {
-					t.Errorf("%s at T=%g: %s is %.9g, the notebook in float32 has %.9g", c.Name, g.Temperatures[k], name, got[i], *want)
+				if want := c.Notebook32[k][i]; want != nil &&
+					math.Abs(got[i]-*want) > 2e-5*math.Max(math.Abs(*want), 1) {
+					t.Errorf("%s at T=%g: %s is %.9g, the notebook in float32 has %.9g", c.Name, g.Temperatures[k],
+						name, got[i], *want)
 				}
 			}
 		}
@@ -189,14 +195,18 @@ func TestFitExponentialAgreesWithCurveFit(t *testing.T) {
 			t.Errorf("curve %d: the sum of squares is %.9g, scipy's %.9g", i, sse, c.SSE)
 		}
 		if !near(a, c.A, 1e-3) || !near(b, c.B, 1e-3) || !near(k, c.C, 1e-3) {
-			t.Errorf("curve %d: %.6g exp(-%.6g t) + %.6g, scipy has %.6g exp(-%.6g t) + %.6g", i, a, b, k, c.A, c.B, c.C)
+			t.Errorf("curve %d: %.6g exp(-%.6g t) + %.6g, scipy has %.6g exp(-%.6g t) + %.6g", i, a, b, k, c.A, c.B,
+				c.C)
 		}
 	}
 }
 
 func TestSmoothingOfShortAndFlatCurves(t *testing.T) {
 	t.Parallel()
-	for name, y := range map[string][]float64{"empty": {}, "one": {0.5}, "two": {0.5, 0.5}, "flat": {0.5, 0.5, 0.5, 0.5, 0.5}} {
+	for name, y := range map[string][]float64{
+		"empty": {}, "one": {0.5}, "two": {0.5, 0.5},
+		"flat": {0.5, 0.5, 0.5, 0.5, 0.5},
+	} {
 		for _, how := range []Smoothing{None, MovingAverage, Exponential} {
 			if d := cmp.Diff(y, Smooth(y, how, 10), cmpopts.EquateApprox(0, 1e-12), cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("%s, %s (-want +got):\n%s", name, how, d)
@@ -233,8 +243,8 @@ func TestCrossedAgreesWithNumpyAndScipy(t *testing.T) {
 	}
 }
 
-// TestCrossedCoversNewChips draws prompts and chips from known distributions: the interval for new chips holds the mean as
-// often as it says, and the one over prompts alone does not.
+// TestCrossedCoversNewChips draws prompts and chips from known distributions: the interval for new chips holds the mean
+// as often as it says, and the one over prompts alone does not.
 func TestCrossedCoversNewChips(t *testing.T) {
 	t.Parallel()
 	const trials, prompts, chips, mean = 2000, 16, 3, 0.05
@@ -266,7 +276,8 @@ func TestCrossedCoversNewChips(t *testing.T) {
 		t.Errorf("the interval for new chips holds the mean in %d of %d trials, want about 95 %%", covered, trials)
 	}
 	if promptsOnly > trials*70/100 {
-		t.Errorf("the interval over prompts holds the mean in %d of %d trials: the chips should keep it from that", promptsOnly, trials)
+		t.Errorf("the interval over prompts holds the mean in %d of %d trials: the chips should keep it from that",
+			promptsOnly, trials)
 	}
 }
 
@@ -347,11 +358,13 @@ func TestCurveAveragesPromptsThatAreAlive(t *testing.T) {
 			means = append(means, sum/4)
 		}
 		want := Mean(means)
-		if d := cmp.Diff(want, Interval{p.Alpha, p.SE, p.Lo, p.Hi}, cmpopts.EquateApprox(1e-12, 0)); d != "" || p.N != len(means) {
+		if d := cmp.Diff(want, Interval{p.Alpha, p.SE, p.Lo, p.Hi}, cmpopts.EquateApprox(1e-12, 0)); d != "" ||
+			p.N != len(means) {
 			t.Errorf("position %d, n = %d, want %d (-want +got):\n%s", at, p.N, len(means), d)
 		}
 		if at > 0 && p.Fit >= curve.Points[at-1].Fit {
-			t.Errorf("position %d: fitted T is %g after %g, though the noise is smaller", at, p.Fit, curve.Points[at-1].Fit)
+			t.Errorf("position %d: fitted T is %g after %g, though the noise is smaller", at, p.Fit,
+				curve.Points[at-1].Fit)
 		}
 	}
 	if curve.Fit <= curve.Points[2].Fit || curve.Fit >= curve.Points[0].Fit {
@@ -377,7 +390,10 @@ func TestTemperaturesOfTheForms(t *testing.T) {
 	t.Parallel()
 	curve := &Curve{Base: 0.5, Draws: 2, Fit: 0.7, Marginal: 0.4, Points: []Point{
 		{Alpha: 0.44, Beta: 0.9, VarE: 1, VarP: 4, VarN: 3, CovP: 2, VarPair: 0, Weight: 1, Fit: 0.8, Marginal: 0.4},
-		{Alpha: 0.21, Beta: 1, VarE: 1, VarP: 1, VarN: 4, CovP: 5, VarPair: 0.09 * 8 / math.Pi, Weight: 3, Fit: 0.6, Marginal: 0.5 / coldest},
+		{
+			Alpha: 0.21, Beta: 1, VarE: 1, VarP: 1, VarN: 4, CovP: 5, VarPair: 0.09 * 8 / math.Pi, Weight: 3, Fit: 0.6,
+			Marginal: 0.5 / coldest,
+		},
 		{Alpha: 0, Beta: 0.5, VarE: 0, VarP: 0, VarN: 2, CovP: 2, VarPair: 8, Weight: 0, Fit: Grid[0], Marginal: 0.45},
 	}}
 	for _, c := range []struct {
@@ -406,13 +422,33 @@ func TestTemperaturesOfTheForms(t *testing.T) {
 	for name, ask := range map[string]func() error{
 		"no positions, constant": func() error { _, err := (&Curve{}).Constant(Sqrt); return err },
 		"no positions, dynamic":  func() error { _, err := (&Curve{}).Dynamic(Sqrt, None, 1); return err },
-		"not fitted, constant":   func() error { _, err := (&Curve{Points: curve.Points}).Constant(Fitted); return err },
-		"not fitted, dynamic":    func() error { _, err := (&Curve{Points: curve.Points}).Dynamic(Fitted, None, 1); return err },
-		"no marginal, constant":  func() error { _, err := (&Curve{Points: curve.Points}).Constant(Marginal); return err },
-		"one draw, constant":     func() error { _, err := (&Curve{Points: curve.Points}).Constant(Probit); return err },
-		"no covariance, dynamic": func() error { _, err := (&Curve{Points: make([]Point, 1)}).Dynamic(Fisher, None, 1); return err },
-		"unknown, constant":      func() error { _, err := curve.Constant("cubic"); return err },
-		"unknown, dynamic":       func() error { _, err := curve.Dynamic("cubic", None, 1); return err },
+		"not fitted, constant": func() error {
+			_,
+				err := (&Curve{Points: curve.Points}).Constant(Fitted)
+			return err
+		},
+		"not fitted, dynamic": func() error {
+			_, err := (&Curve{Points: curve.Points}).Dynamic(Fitted, None,
+				1)
+			return err
+		},
+		"no marginal, constant": func() error {
+			_,
+				err := (&Curve{Points: curve.Points}).Constant(Marginal)
+			return err
+		},
+		"one draw, constant": func() error {
+			_,
+				err := (&Curve{Points: curve.Points}).Constant(Probit)
+			return err
+		},
+		"no covariance, dynamic": func() error {
+			_, err := (&Curve{Points: make([]Point, 1)}).Dynamic(Fisher, None,
+				1)
+			return err
+		},
+		"unknown, constant": func() error { _, err := curve.Constant("cubic"); return err },
+		"unknown, dynamic":  func() error { _, err := curve.Dynamic("cubic", None, 1); return err },
 	} {
 		if ask() == nil {
 			t.Errorf("%s: no error", name)

@@ -24,8 +24,8 @@ type Point struct {
 
 	Fit      float64 `json:"fit,omitempty"`      // T of least mean KL; 0 where it was not measured
 	Marginal float64 `json:"marginal,omitempty"` // T of least marginal KL, likewise
-	// NewChips is the interval for new prompts and new chips, where all prompts share the draws of the weights. SE, Lo and Hi
-	// are then for new prompts on these chips.
+	// NewChips is the interval for new prompts and new chips, where all prompts share the draws of the weights. SE, Lo
+	// and Hi are then for new prompts on these chips.
 	NewChips *Interval `json:"new_chips,omitempty"`
 }
 
@@ -111,8 +111,8 @@ func (c *Collector) Add(prompt, draw, t int, clean, noisy []float32) {
 	}
 }
 
-// addMarginal gathers the draws of a position, which come one after another. Their order does not matter, but what is open takes
-// memory: the draws of a position should be added together.
+// addMarginal gathers the draws of a position, which come one after another. Their order does not matter, but what is
+// open takes memory: the draws of a position should be added together.
 func (c *Collector) addMarginal(prompt, t int, clean, noisy []float32) {
 	key := [2]int{prompt, t}
 	c.mu.Lock()
@@ -146,9 +146,9 @@ func (c *Collector) Alphas(prompt, draw int) []float64 {
 func (c *Collector) alive() int { return min(4, len(c.lengths)) }
 
 // Curve averages over prompts and draws. The standard error is that of the mean of the prompts' means, with Student's t
-// for the interval: draws on one prompt are not independent evidence about others. With a single prompt it is over its draws.
-// With Chips there is a second interval, see Point.
-// The curve stops where fewer than four prompts, or all if there are fewer, are alive.
+// for the interval: draws on one prompt are not independent evidence about others. With a single prompt it is over its
+// draws. With Chips there is a second interval, see Point. The curve stops where fewer than four prompts, or all if
+// there are fewer, are alive.
 func (c *Collector) Curve() *Curve {
 	curve := &Curve{Base: c.base, Draws: c.draws}
 	pooled, marginals := make(Slopes, len(Grid)), &kls{}
@@ -230,8 +230,8 @@ type position struct {
 // binCount is how many temperatures a calibration fits by entropy.
 const binCount = 5
 
-// bins cuts positions into bins of equal size by entropy and finds the temperature of least divergence in each. A bin is of one
-// temperature, and a position is in one bin: that of its mean entropy, though its draws may differ.
+// bins cuts positions into bins of equal size by entropy and finds the temperature of least divergence in each. A bin
+// is of one temperature, and a position is in one bin: that of its mean entropy, though its draws may differ.
 func (c *Collector) bins(seen []position) []Bin {
 	if !c.needs.Fit && !c.needs.Marginal {
 		return nil

@@ -43,7 +43,8 @@ type formula struct {
 	law   Law
 	text  string
 	needs Needs
-	// at is what the temperature of a position follows from, and is smoothed over positions; whole is that of the curve.
+	// at is what the temperature of a position follows from, and is smoothed over positions; whole is that of the
+	// curve.
 	at    func(Point) float64
 	whole func(*Curve) float64
 	// temperature is that of a signal; 0 where there is none.
@@ -94,8 +95,9 @@ var formulas = []formula{
 		check:       func(c *Curve, _ bool) error { return c.measured(Fitted, c.Fit) },
 	},
 	{
-		form: Marginal, law: MeanDraws, text: "the T of least KL(p || mean of softmax(z'/T) over draws)", needs: Needs{Marginal: true},
-		at: func(p Point) float64 { return p.Marginal }, whole: func(c *Curve) float64 { return c.Marginal },
+		form: Marginal, law: MeanDraws, text: "the T of least KL(p || mean of softmax(z'/T) over draws)",
+		needs: Needs{Marginal: true},
+		at:    func(p Point) float64 { return p.Marginal }, whole: func(c *Curve) float64 { return c.Marginal },
 		temperature: func(base, t float64) float64 { return within(t, base/coldest, base/hottest) },
 		check:       func(c *Curve, _ bool) error { return c.measured(Marginal, c.Marginal) },
 	},
@@ -198,8 +200,8 @@ func (c *Curve) measured(f Form, t float64) error {
 	return nil
 }
 
-// covaries is an error that names the first position where noisy logits do not go with the clean ones. Where one temperature is for all,
-// their sum over positions has to.
+// covaries is an error that names the first position where noisy logits do not go with the clean ones. Where one
+// temperature is for all, their sum over positions has to.
 func (c *Curve) covaries(each bool) error {
 	if !each && c.sum(func(p Point) float64 { return p.CovP }) > 0 {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Interval is an estimate with its standard error and 95 % interval. An estimate from one value has no spread to speak of:
-// its standard error is 0.
+// Interval is an estimate with its standard error and 95 % interval. An estimate from one value has no spread to speak
+// of: its standard error is 0.
 type Interval struct {
 	Mean float64 `json:"mean"`
 	SE   float64 `json:"se"`
@@ -27,8 +27,9 @@ func Mean(values []float64) Interval {
 // Crossed is the mean of values[i][k] where both rows and columns are draws from a larger set and every row meets every
 // column, as prompts meet chips: the interval is for new rows and new columns. Its variance is the unbiased one of the
 // two-way random model, (MS_rows + MS_columns - MS_rest)/n (Searle, Casella and McCulloch, Variance Components, section
-// 4.7), and never below that of rows or of columns alone. Student's t has the degrees of freedom of the fewer of both, which
-// errs to the wide side. With a single row or column there is no spread over rows or columns to know: the zero Interval, false.
+// 4.7), and never below that of rows or of columns alone. Student's t has the degrees of freedom of the fewer of both,
+// which errs to the wide side. With a single row or column there is no spread over rows or columns to know: the zero
+// Interval, false.
 func Crossed(values [][]float64) (Interval, bool) {
 	rows := len(values)
 	if rows < 2 || len(values[0]) < 2 {
@@ -56,9 +57,10 @@ func Crossed(values [][]float64) (Interval, bool) {
 	return Interval{r.Mean, se, r.Mean - half, r.Mean + half}, true
 }
 
-// Ratio is sum(y)/sum(x) over independent clusters, each with a sum y[i] and a size or sum x[i]: the mean over all of what
-// the clusters hold, or a ratio of two means. Its standard error is the linearised one (Cochran, Sampling Techniques,
-// section 6), and Student's t has as many degrees of freedom as clusters less one. Not a number where sum(x) is 0.
+// Ratio is sum(y)/sum(x) over independent clusters, each with a sum y[i] and a size or sum x[i]: the mean over all of
+// what the clusters hold, or a ratio of two means. Its standard error is the linearised one (Cochran, Sampling
+// Techniques, section 6), and Student's t has as many degrees of freedom as clusters less one. Not a number where
+// sum(x) is 0.
 func Ratio(y, x []float64) Interval {
 	var sy, sx float64
 	for i := range y {

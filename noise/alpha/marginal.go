@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// The temperatures at which marginal divergences are taken are T_base/x for x from hottest to coldest in steps of xStep: even
-// in 1/T, so that each power of a token follows from the last by one product.
+// The temperatures at which marginal divergences are taken are T_base/x for x from hottest to coldest in steps of
+// xStep: even in 1/T, so that each power of a token follows from the last by one product.
 const (
 	hottest = 0.5
 	coldest = 6
@@ -24,8 +24,8 @@ func (k *kls) add(o *kls) {
 	}
 }
 
-// least is the temperature of least divergence, of the parabola through the three values about the least. At the ends of the
-// grid it is the end.
+// least is the temperature of least divergence, of the parabola through the three values about the least. At the ends
+// of the grid it is the end.
 func (k *kls) least(base float64) float64 {
 	at := 0
 	for i, v := range k {
@@ -117,9 +117,9 @@ func (m *marginal) add(noisy []float32) {
 	m.draws++
 }
 
-// divergences are those of the mean of the draws. A mean of few draws makes them too large, since -log of a mean exceeds its
-// expectation: to second order by the variance of the mean over twice its square, which is taken off. A single draw has no
-// variance to know, and nothing is taken off.
+// divergences are those of the mean of the draws. A mean of few draws makes them too large, since -log of a mean
+// exceeds its expectation: to second order by the variance of the mean over twice its square, which is taken off. A
+// single draw has no variance to know, and nothing is taken off.
 func (m *marginal) divergences() *kls {
 	var out kls
 	n := float64(m.draws)

@@ -2,13 +2,13 @@ package alpha
 
 import "math"
 
-// Twin is what two noisy passes over the same tokens, under independent noise, say of it without a clean one. Variances are
-// over the vocabulary.
+// Twin is what two noisy passes over the same tokens, under independent noise, say of it without a clean one. Variances
+// are over the vocabulary.
 type Twin struct {
 	VarE float64 // Var(z1 - z2)/2: the variance of e about its mean. What the noise does in the mean of all draws is not in it
 	VarZ float64 // Cov(z1, z2): the variance of E[z']
-	// Pair is an estimate of Var(e1 - e2) for two candidates: twice the variance of e weighted by p = softmax((z1 + z2)/2T_base),
-	// over 1 - sum p^2, which is what such a variance has of the noise of independent tokens.
+	// Pair is an estimate of Var(e1 - e2) for two candidates: twice the variance of e weighted by p = softmax((z1 +
+	// z2)/2T_base), over 1 - sum p^2, which is what such a variance has of the noise of independent tokens.
 	Pair float64
 }
 

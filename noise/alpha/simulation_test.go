@@ -9,9 +9,9 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// TestTwoCandidates holds the forms against a simulation of two tokens whose logits differ by g, under noise N(0, 0.6^2) on each:
-// the table was made elsewhere, with 800,000 antithetic draws and temperatures in steps of 0.005 up to 2.2. What matters is the
-// difference of the noises, which here takes normal values of equal probability.
+// TestTwoCandidates holds the forms against a simulation of two tokens whose logits differ by g, under noise N(0,
+// 0.6^2) on each: the table was made elsewhere, with 800,000 antithetic draws and temperatures in steps of 0.005 up to
+// 2.2. What matters is the difference of the noises, which here takes normal values of equal probability.
 func TestTwoCandidates(t *testing.T) {
 	t.Parallel()
 	const sigma, draws = 0.6, 4000
@@ -58,7 +58,8 @@ func TestTwoCandidatesAtAnotherBase(t *testing.T) {
 		curves[i] = c.Curve()
 	}
 	for _, form := range Forms() {
-		if one, scaled := constant(t, curves[0], form), constant(t, curves[1], form); math.Abs(scaled-base*one) > 2e-3*base {
+		if one, scaled := constant(t, curves[0], form), constant(t, curves[1],
+			form); math.Abs(scaled-base*one) > 2e-3*base {
 			t.Errorf("%s: T is %.4f at T_base 1 and %.4f at %g, want %.4f", form, one, scaled, base, base*one)
 		}
 	}
@@ -75,8 +76,8 @@ func TestTwoCandidatesAtAnotherBase(t *testing.T) {
 	}
 }
 
-// TestNearCertain lets the model be ever surer: fisher stays finite and goes to T_base, as its derivation says, where exact
-// asks for any temperature at all.
+// TestNearCertain lets the model be ever surer: fisher stays finite and goes to T_base, as its derivation says, where
+// exact asks for any temperature at all.
 func TestNearCertain(t *testing.T) {
 	t.Parallel()
 	const sigma, draws = 0.6, 2000
@@ -104,8 +105,8 @@ func TestNearCertain(t *testing.T) {
 	}
 }
 
-// TestZipf draws noise on a vocabulary of 1000 with Zipf's law: the forms are held against divergences on other draws than those
-// they were calibrated on.
+// TestZipf draws noise on a vocabulary of 1000 with Zipf's law: the forms are held against divergences on other draws
+// than those they were calibrated on.
 func TestZipf(t *testing.T) {
 	t.Parallel()
 	const v, draws, sigma = 1000, 96, 0.8
@@ -163,14 +164,16 @@ func TestZipf(t *testing.T) {
 	for name, k := range of {
 		t.Logf("%-15s T %.4f: mean KL of a draw %.5f, marginal KL %.5f", name, temps[k], meanKL[k], marginalKL[k])
 		if marginalKL[k] < marginalKL[of[Marginal]] {
-			t.Errorf("%s has a lower marginal KL, %.5f, than marginal, %.5f", name, marginalKL[k], marginalKL[of[Marginal]])
+			t.Errorf("%s has a lower marginal KL, %.5f, than marginal, %.5f", name, marginalKL[k],
+				marginalKL[of[Marginal]])
 		}
 		if meanKL[k] < meanKL[of[Fitted]] {
 			t.Errorf("%s has a lower mean KL, %.5f, than fitted, %.5f", name, meanKL[k], meanKL[of[Fitted]])
 		}
 	}
 	if temps[of[Marginal]] >= 1 || marginalKL[of[Sqrt]] < 2*marginalKL[0] {
-		t.Errorf("marginal asks for %.4f, and sqrt has a marginal KL of %.5f where T = 1 has %.5f", temps[of[Marginal]], marginalKL[of[Sqrt]], marginalKL[0])
+		t.Errorf("marginal asks for %.4f, and sqrt has a marginal KL of %.5f where T = 1 has %.5f", temps[of[Marginal]],
+			marginalKL[of[Sqrt]], marginalKL[0])
 	}
 	// Among many candidates the noises of the rest average out, which the pair knows nothing of: its T is too low.
 	if temps[of[Probit]] > temps[of[Marginal]]-0.1 {
@@ -178,8 +181,8 @@ func TestZipf(t *testing.T) {
 	}
 }
 
-// TestMarginalOfFewDraws takes means of few draws many times: its divergence is far too large, and what is taken off leaves
-// less than a tenth of that.
+// TestMarginalOfFewDraws takes means of few draws many times: its divergence is far too large, and what is taken off
+// leaves less than a tenth of that.
 func TestMarginalOfFewDraws(t *testing.T) {
 	t.Parallel()
 	const sigma, few, trials = 0.8, 8, 3000
@@ -233,8 +236,8 @@ func closeTo(t *testing.T, g float64, form Form, got, want, tolerance float64) {
 	}
 }
 
-// TestBins cuts positions by entropy: where the model is sure the two candidates' optimum is another than where it is not, and each
-// bin has its own.
+// TestBins cuts positions by entropy: where the model is sure the two candidates' optimum is another than where it is
+// not, and each bin has its own.
 func TestBins(t *testing.T) {
 	t.Parallel()
 	const draws, sigma = 400, 0.6
@@ -253,7 +256,12 @@ func TestBins(t *testing.T) {
 	if len(bins) != 5 || len(ofDraws) != 5 {
 		t.Fatalf("%d and %d bins", len(bins), len(ofDraws))
 	}
-	for i, want := range []struct{ g, marginal, fitted float64 }{{4.6, 0.920, 0.960}, {3, 0.885, 0.985}, {2, 0.855, 1.080}, {1, 0.830, 1.675}} {
+	for i, want := range []struct{ g, marginal, fitted float64 }{
+		{4.6, 0.920, 0.960},
+		{3, 0.885, 0.985},
+		{2, 0.855, 1.080},
+		{1, 0.830, 1.675},
+	} {
 		closeTo(t, want.g, Marginal, bins[i].T, want.marginal, 0.01)
 		closeTo(t, want.g, Fitted, ofDraws[i].T, want.fitted, 0.01)
 		if bins[i].N != 2 || bins[i].From >= bins[i+1].From {

@@ -48,8 +48,8 @@ func movingAverage(y []float64, window int) []float64 {
 	return out
 }
 
-// FitExponential fits a exp(-b t) + c, b > 0, to y[t] by least squares: a and c are linear given b, and b is searched on
-// a logarithmic grid, then by golden section. A curve of fewer than three points, or a flat one, is its mean.
+// FitExponential fits a exp(-b t) + c, b > 0, to y[t] by least squares: a and c are linear given b, and b is searched
+// on a logarithmic grid, then by golden section. A curve of fewer than three points, or a flat one, is its mean.
 func FitExponential(y []float64) (a, b, c float64) {
 	if len(y) < 3 {
 		return 0, 1, mean(y)

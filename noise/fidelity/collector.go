@@ -7,8 +7,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
-// Collector gathers what the positions of some texts say of a noise, at each temperature. Different positions may be added at
-// the same time.
+// Collector gathers what the positions of some texts say of a noise, at each temperature. Different positions may be
+// added at the same time.
 type Collector struct {
 	base         float64
 	temperatures []float64
@@ -17,7 +17,8 @@ type Collector struct {
 	scratch      sync.Pool // of *scratch
 }
 
-// text is what was gathered of one text: by position [t], with draws [t*D + d], and with temperatures [(t*D + d)*K + k].
+// text is what was gathered of one text: by position [t], with draws [t*D + d], and with temperatures [(t*D + d)*K +
+// k].
 type text struct {
 	tokens  []int
 	entropy []float64 // of the clean law, nats
@@ -37,8 +38,8 @@ type scratch struct {
 	noisy mixture
 }
 
-// NewCollector makes room for texts, the clean model's own tokens, under a number of draws. Fresh says that all draws of a
-// position will come together, and have a marginal law.
+// NewCollector makes room for texts, the clean model's own tokens, under a number of draws. Fresh says that all draws
+// of a position will come together, and have a marginal law.
 func NewCollector(texts [][]int, draws int, base float64, temperatures []float64, fresh bool) *Collector {
 	c := &Collector{base: base, temperatures: temperatures, draws: draws, texts: make([]text, len(texts))}
 	c.scratch.New = func() any { return &scratch{} }
@@ -57,7 +58,8 @@ func NewCollector(texts [][]int, draws int, base float64, temperatures []float64
 	return c
 }
 
-// Add takes position t of a text under some draws, the first of which is number from; where the noise is fresh, under all.
+// Add takes position t of a text under some draws, the first of which is number from; where the noise is fresh, under
+// all.
 func (c *Collector) Add(text, t, from int, clean []float32, draws ...[]float32) {
 	s := c.scratch.Get().(*scratch)
 	defer c.scratch.Put(s)

@@ -9,7 +9,9 @@ import (
 )
 
 // gather collects positions of two texts of random logits under a number of draws.
-func gather(t *testing.T, draws int, noise, base float64, temperatures []float64, fresh bool) (*Collector, [][][]float32, [][][][]float32) {
+func gather(t *testing.T, draws int, noise, base float64, temperatures []float64, fresh bool) (*Collector,
+	[][][]float32, [][][][]float32,
+) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(7, 8))
 	flat := make([]float32, 30)
@@ -113,7 +115,8 @@ func TestRowsAgreeWithTheirDefinitions(t *testing.T) {
 				}
 				continue
 			}
-			if math.Abs(r.Marginal.Plugin-plugin/8) > 1e-12 || r.Marginal.Mean >= r.Marginal.Plugin || r.Marginal.SE <= 0 ||
+			if math.Abs(r.Marginal.Plugin-plugin/8) > 1e-12 || r.Marginal.Mean >= r.Marginal.Plugin ||
+				r.Marginal.SE <= 0 ||
 				math.Abs(s.MarginalOverTexts.Mean-r.Marginal.Mean) > 1e-12 {
 				t.Errorf("T %g: marginal %+v, want a plugin of %g and less", temperature, *r.Marginal, plugin/8)
 			}
@@ -150,7 +153,8 @@ func TestBinsAddUp(t *testing.T) {
 			same += b.SameTop * float64(b.Positions) / 8
 			marginal += b.Marginal.Mean * float64(b.Positions) / 8
 		}
-		if n != 8 || math.Abs(kl-rows[0].KLD.Mean) > 1e-12 || math.Abs(same-rows[0].SameTop) > 1e-12 || math.Abs(marginal-rows[0].Marginal.Mean) > 1e-12 {
+		if n != 8 || math.Abs(kl-rows[0].KLD.Mean) > 1e-12 || math.Abs(same-rows[0].SameTop) > 1e-12 ||
+			math.Abs(marginal-rows[0].Marginal.Mean) > 1e-12 {
 			t.Errorf("bins of %d positions add up to %g, %g and %g; the row is %+v", n, kl, marginal, same, rows[0])
 		}
 	}

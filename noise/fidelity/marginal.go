@@ -6,19 +6,20 @@ import (
 	"math"
 )
 
-// MarginalKL is KL(clean || law of fresh noise) at one position and temperature, in nats. Where the noise is drawn anew for
-// every token, what is sampled is not softmax(z'/T) of one draw but its mean over draws, M = E softmax(z'/T).
+// MarginalKL is KL(clean || law of fresh noise) at one position and temperature, in nats. Where the noise is drawn anew
+// for every token, what is sampled is not softmax(z'/T) of one draw but its mean over draws, M = E softmax(z'/T).
 //
-// The mean of D draws in the place of M makes the divergence too large, because -log is convex (Jensen): to second order by
-// the sum over tokens of p Var(q)/(2 D M^2). The jackknife removes the terms of order 1/D without assuming a size of the
-// noise: with f the divergence from the mean of all draws and f(-d) that from the mean of all but d, Mean is
-// D f - (D-1) mean f(-d). Its terms of order 1/D^2 stay.
+// The mean of D draws in the place of M makes the divergence too large, because -log is convex (Jensen): to second
+// order by the sum over tokens of p Var(q)/(2 D M^2). The jackknife removes the terms of order 1/D without assuming a
+// size of the noise: with f the divergence from the mean of all draws and f(-d) that from the mean of all but d, Mean
+// is D f - (D-1) mean f(-d). Its terms of order 1/D^2 stay.
 type MarginalKL struct {
 	Plugin float64 // from the mean of the draws as it is
 	Mean   float64 // corrected for few draws; it may be below 0. Not a number for a single draw
 	SE     float64 // of Mean, over draws; not a number for a single draw
-	// Pseudo is the jackknife's value for each draw, D f - (D-1) f(-d): their mean is Mean. Average them over the positions of
-	// one text before taking an error, because a draw's positions share what it left in the key-value cache.
+	// Pseudo is the jackknife's value for each draw, D f - (D-1) f(-d): their mean is Mean. Average them over the
+	// positions of one text before taking an error, because a draw's positions share what it left in the key-value
+	// cache.
 	Pseudo []float64
 }
 

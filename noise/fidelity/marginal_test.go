@@ -111,14 +111,15 @@ func TestMarginalWithoutNoiseIsNothing(t *testing.T) {
 	if math.Abs(m.Plugin) > 1e-14 || math.Abs(m.Mean) > 1e-13 || m.SE > 1e-13 {
 		t.Errorf("equal draws diverge by %g, corrected %g, error %g", m.Plugin, m.Mean, m.SE)
 	}
-	if m := Marginal(z, [][]float32{z}, 1, []float64{1})[0]; math.Abs(m.Plugin) > 1e-14 || !math.IsNaN(m.Mean) || !math.IsNaN(m.SE) {
+	if m := Marginal(z, [][]float32{z}, 1, []float64{1})[0]; math.Abs(m.Plugin) > 1e-14 || !math.IsNaN(m.Mean) ||
+		!math.IsNaN(m.SE) {
 		t.Errorf("one draw: plugin %g, mean %g, error %g; expected nearly 0 and no numbers", m.Plugin, m.Mean, m.SE)
 	}
 }
 
-// With few draws the mean of their probabilities makes the divergence too large. The corrected mean must lose most of that,
-// and lie within its error of what very many draws say. That is asked of a text's mean: at a single position the estimate is
-// a quadratic form that is far from normal where the noise leaves the marginal law nearly clean.
+// With few draws the mean of their probabilities makes the divergence too large. The corrected mean must lose most of
+// that, and lie within its error of what very many draws say. That is asked of a text's mean: at a single position the
+// estimate is a quadratic form that is far from normal where the noise leaves the marginal law nearly clean.
 func TestFewDrawsAreCorrected(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	one := []float64{1}
@@ -162,7 +163,8 @@ func TestFewDrawsAreCorrected(t *testing.T) {
 				t.Errorf("noise %g, %d draws: the bias is %.5f, and corrected still %.5f", noise, draws, before, after)
 			}
 			if least := map[int]float64{4: 0.96, 8: 0.98, 24: 0.98}[draws]; within < least {
-				t.Errorf("noise %g, %d draws: only %.1f %% are within 4 standard errors of the truth", noise, draws, 100*within)
+				t.Errorf("noise %g, %d draws: only %.1f %% are within 4 standard errors of the truth", noise, draws,
+					100*within)
 			}
 			if se < 0.9*spread {
 				t.Errorf("noise %g, %d draws: the error is %.5f and is said to be %.5f", noise, draws, spread, se)

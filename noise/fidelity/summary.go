@@ -8,7 +8,8 @@ import (
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
-// Row is how near the noisy model is to the clean one at one temperature, over positions and draws. Divergences are in nats.
+// Row is how near the noisy model is to the clean one at one temperature, over positions and draws. Divergences are in
+// nats.
 type Row struct {
 	T        float64       `json:"t"`
 	KLD      KLD           `json:"kld"`          // KL(clean || noisy) of single draws
@@ -28,7 +29,8 @@ type KLD struct {
 	Max  float64 `json:"max"`
 }
 
-// MarginalMean is a mean of MarginalKL over positions. SE is the error that comes of having few draws: the positions are given.
+// MarginalMean is a mean of MarginalKL over positions. SE is the error that comes of having few draws: the positions
+// are given.
 type MarginalMean struct {
 	Plugin float64 `json:"plugin"` // too large for few draws
 	Mean   float64 `json:"mean"`   // corrected for that
@@ -117,7 +119,10 @@ func describe(v []float64) KLD {
 	for _, x := range v {
 		sum += x
 	}
-	return KLD{sum / float64(len(v)), quantile(v, 0.5), quantile(v, 0.9), quantile(v, 0.99), quantile(v, 0.999), v[len(v)-1]}
+	return KLD{
+		sum / float64(len(v)), quantile(v, 0.5), quantile(v, 0.9), quantile(v, 0.99), quantile(v, 0.999),
+		v[len(v)-1],
+	}
 }
 
 // quantile is that of sorted values, by linear interpolation between the two nearest.
@@ -132,7 +137,8 @@ func quantile(v []float64, q float64) float64 {
 
 func everywhere(*text, int) bool { return true }
 
-// marginal averages over the positions of texts that are picked. Texts have draws of their own, so the variances of their sums add.
+// marginal averages over the positions of texts that are picked. Texts have draws of their own, so the variances of
+// their sums add.
 func (c *Collector) marginal(texts []int, k int, pick func(x *text, t int) bool) *MarginalMean {
 	if c.texts[texts[0]].plugin == nil || c.draws < 2 {
 		return nil
@@ -190,8 +196,8 @@ func (c *Collector) spread(texts []int, k int) Spread {
 	return s
 }
 
-// Differences are the paired 95 % intervals, over texts, of the divergence at each temperature from that at temperature number ref: of
-// the law of fresh noise where there is one, else of single draws.
+// Differences are the paired 95 % intervals, over texts, of the divergence at each temperature from that at temperature
+// number ref: of the law of fresh noise where there is one, else of single draws.
 func (c *Collector) Differences(texts []int, ref int) []alpha.Interval {
 	out := make([]alpha.Interval, len(c.temperatures))
 	for k := range out {
@@ -271,7 +277,8 @@ func (c *Collector) bins(texts []int, k int, edges []float64, of func(x *text, t
 	return out
 }
 
-// Divergent looks for the first position of each text and draw where the noisy model prefers another token than the text's.
+// Divergent looks for the first position of each text and draw where the noisy model prefers another token than the
+// text's.
 func (c *Collector) Divergent(texts []int) Divergent {
 	d := Divergent{Texts: len(texts) * c.draws}
 	var first []int

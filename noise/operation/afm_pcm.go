@@ -6,9 +6,9 @@ import (
 	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
-// AFMPCM is the phase-change memory of the analog foundation models (add_PCM_noise in their apply_noise_model.py): the absmax of a
-// row, or of a tile of it, is 180 levels; a level gets gaussian noise whose spread is a cubic of it, one below 0.6 becomes 0. The
-// spread is computed in float64, where the reference rounds it to half precision.
+// AFMPCM is the phase-change memory of the analog foundation models (add_PCM_noise in their apply_noise_model.py): the
+// absmax of a row, or of a tile of it, is 180 levels; a level gets gaussian noise whose spread is a cubic of it, one
+// below 0.6 becomes 0. The spread is computed in float64, where the reference rounds it to half precision.
 type AFMPCM struct {
 	Tile int `yaml:"tile,omitempty"` // the widest tile of a row; 0, the default, for the row
 }

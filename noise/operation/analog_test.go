@@ -42,7 +42,10 @@ func columns(op OnWeights, row []float32, sign float32, rows int) (m moments) {
 	for i := range row {
 		row[i] *= sign
 	}
-	w := Weight{Values: slices.Repeat(row, rows), In: len(row), Key: philox.NewKey(philox.Weight, 9, 0, op.Label()), Type: "float32"}
+	w := Weight{
+		Values: slices.Repeat(row, rows), In: len(row), Key: philox.NewKey(philox.Weight, 9, 0, op.Label()),
+		Type: "float32",
+	}
 	op.PerturbWeight(w)
 	for c := range len(row) - 1 {
 		sum, squares := 0.0, 0.0
@@ -62,7 +65,8 @@ func (m moments) near(t *testing.T, what string, want moments) {
 	t.Helper()
 	for i := range want.Mean {
 		if math.Abs(m.Mean[i]/want.Mean[i]-1) > 0.01 || math.Abs(m.SD[i]/want.SD[i]-1) > 0.01 {
-			t.Errorf("%s: bin %d has mean %.5g and standard deviation %.5g, want %.5g and %.5g", what, i, m.Mean[i], m.SD[i], want.Mean[i], want.SD[i])
+			t.Errorf("%s: bin %d has mean %.5g and standard deviation %.5g, want %.5g and %.5g", what, i, m.Mean[i],
+				m.SD[i], want.Mean[i], want.SD[i])
 		}
 	}
 }
@@ -75,12 +79,16 @@ func TestAnalogWeightsHaveTheReferencesMoments(t *testing.T) {
 		op := made(t, fmt.Sprintf("{kind: pcm, time: %g, compensation: none}", want.Time)).(OnWeights)
 		columns(op, golden.Weights, 1, rows).near(t, op.Label(), want)
 	}
-	columns(made(t, "{kind: pcm, compensation: none, time: 3600}").(OnWeights), golden.Weights, -1, rows).near(t, "negative", golden.PCM[2])
-	columns(made(t, "{kind: pcm, compensation: none, time: 3600, per: tile, tile: 64}").(OnWeights), golden.Weights, 1, rows).near(t, "tiles", golden.PCM[2])
+	columns(made(t, "{kind: pcm, compensation: none, time: 3600}").(OnWeights), golden.Weights, -1, rows).near(t,
+		"negative", golden.PCM[2])
+	columns(made(t, "{kind: pcm, compensation: none, time: 3600, per: tile, tile: 64}").(OnWeights), golden.Weights, 1,
+		rows).near(t, "tiles", golden.PCM[2])
 	columns(made(t, "{kind: afm_pcm}").(OnWeights), golden.Weights, 1, rows).near(t, "afm_pcm", golden.AFMPCM)
 	additive := "{kind: gaussian, relative_to: absmax, scale: 0.05, per: "
-	columns(made(t, additive+"row}").(OnWeights), golden.Weights, 1, rows).near(t, "additive by row", golden.AdditiveRow)
-	columns(made(t, additive+"tile, tile: 5}").(OnWeights), golden.Weights, 1, rows).near(t, "additive by tile", golden.AdditiveTile5)
+	columns(made(t, additive+"row}").(OnWeights), golden.Weights, 1, rows).near(t, "additive by row",
+		golden.AdditiveRow)
+	columns(made(t, additive+"tile, tile: 5}").(OnWeights), golden.Weights, 1, rows).near(t, "additive by tile",
+		golden.AdditiveTile5)
 }
 
 // Global compensation puts the mean magnitude back to what it was after programming.
@@ -96,9 +104,11 @@ func TestGlobalCompensationUndoesTheMeanDrift(t *testing.T) {
 	}
 	fresh := mean("{kind: pcm, compensation: none}")
 	for _, per := range []string{"tensor", "row"} {
-		drifted, compensated := mean("{kind: pcm, time: 3.15576e7, compensation: none, per: "+per+"}"), mean("{kind: pcm, time: 3.15576e7, per: "+per+"}")
+		drifted, compensated := mean("{kind: pcm, time: 3.15576e7, compensation: none, per: "+per+"}"),
+			mean("{kind: pcm, time: 3.15576e7, per: "+per+"}")
 		if !(drifted < 0.6*fresh) || math.Abs(compensated/fresh-1) > 0.02 {
-			t.Errorf("per %s: the mean is %v after programming, %v after a year, %v compensated", per, fresh, drifted, compensated)
+			t.Errorf("per %s: the mean is %v after programming, %v after a year, %v compensated", per, fresh, drifted,
+				compensated)
 		}
 	}
 }
@@ -137,7 +147,12 @@ func TestBitsFlipAtTheRate(t *testing.T) {
 		bits   int
 		rate   float64
 	}{
-		{"float32", 32, 1e-3}, {"bfloat16", 16, 1e-4}, {"float16", 16, 0.01}, {"int8", 8, 1e-3}, {"int4", 4, 0.2}, {"int2", 2, 1},
+		{"float32", 32, 1e-3},
+		{"bfloat16", 16, 1e-4},
+		{"float16", 16, 0.01},
+		{"int8", 8, 1e-3},
+		{"int4", 4, 0.2},
+		{"int2", 2, 1},
 	} {
 		const in, rows = 1000, 1000
 		op := &BitFlip{Rate: c.rate, Format: c.format}
@@ -191,7 +206,10 @@ func TestHalfPrecisionIsIEEE(t *testing.T) {
 			t.Fatalf("%#x is %v, and that is %#x", h, v, got)
 		}
 	}
-	for v, want := range map[float32]uint32{1: 0x3c00, -2: 0xc000, 65504: 0x7bff, 0x1p-24: 1, 0.333251953125: 0x3555, 1 + 0x1p-11: 0x3c00, 1 + 0x3p-11: 0x3c02} {
+	for v, want := range map[float32]uint32{
+		1: 0x3c00, -2: 0xc000, 65504: 0x7bff, 0x1p-24: 1, 0.333251953125: 0x3555,
+		1 + 0x1p-11: 0x3c00, 1 + 0x3p-11: 0x3c02,
+	} {
 		if got := half(v); got != want {
 			t.Errorf("%v is %#x, want %#x", v, got, want)
 		}
@@ -205,7 +223,8 @@ func TestConvertersClipAndRound(t *testing.T) {
 	tally := made(t, "{kind: converters, bits: 3, range: 1}").(OnRows).PerturbRow(y, Rows{Values: x, D: len(x)}, 0)
 	// Six steps from -1 to 1: thirds.
 	third := float32(2) / 6
-	if want := []float32{-3 * third, -3 * third, -third, 0, 0, third, 2 * third, 3 * third, 3 * third}; !slices.Equal(y, want) || tally.Clipped != 2 {
+	if want := []float32{-3 * third, -3 * third, -third, 0, 0, third, 2 * third, 3 * third, 3 * third}; !slices.Equal(y,
+		want) || tally.Clipped != 2 {
 		t.Errorf("got %v, %d clipped; want %v, 2", y, tally.Clipped, want)
 	}
 	op := made(t, "{kind: converters, bits: 8, range: 0.5, relative_to: absmax}").(OnRows)

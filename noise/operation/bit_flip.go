@@ -9,9 +9,9 @@ import (
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
 
-// BitFlip turns every stored bit over with the same probability, in the type that the model computes in, in another one, or in whole
-// numbers of 2 to 8 bits (as the operation int has them, symmetric, by rows or tokens). What the format rounds is rounded first. A
-// floating-point number that is no longer finite is read as 0 and counted as clipped.
+// BitFlip turns every stored bit over with the same probability, in the type that the model computes in, in another
+// one, or in whole numbers of 2 to 8 bits (as the operation int has them, symmetric, by rows or tokens). What the
+// format rounds is rounded first. A floating-point number that is no longer finite is read as 0 and counted as clipped.
 type BitFlip struct {
 	Rate   float64 `yaml:"rate"`
 	Format string  `yaml:"format,omitempty"` // float32, bfloat16, float16, int2 to int8; the model's own by default, of activations float32
@@ -20,7 +20,8 @@ type BitFlip struct {
 // Check reports parameters that are out of range.
 func (b *BitFlip) Check(r keys.Report, _ Place) {
 	r.Required("rate", "bit_flip", b.Rate, 0, 1)
-	r.OneOf("format", b.Format, "float32", "bfloat16", "float16", "int2", "int3", "int4", "int5", "int6", "int7", "int8")
+	r.OneOf("format", b.Format, "float32", "bfloat16", "float16", "int2", "int3", "int4", "int5", "int6", "int7",
+		"int8")
 }
 
 // Label is "bit_flip 1e-05 int8".
@@ -60,8 +61,8 @@ func (b *BitFlip) PerturbRow(y []float32, x Rows, i int) Tally {
 	return t
 }
 
-// flips gives the elements and bits that are turned over, in order: the distances between them are geometric, so that every bit is
-// an independent Bernoulli trial.
+// flips gives the elements and bits that are turned over, in order: the distances between them are geometric, so that
+// every bit is an independent Bernoulli trial.
 func (b *BitFlip) flips(d draws, bits int) func() (element, bit int) {
 	at, n, miss := -1, 0, math.Log1p(-b.Rate)
 	return func() (int, int) {
@@ -97,7 +98,8 @@ func stored(name string) format {
 	return format{bits: 32, kind: "float32"}
 }
 
-// apply writes the row x, whose first element has that number, with its bits turned over to y, and returns the next flip after it.
+// apply writes the row x, whose first element has that number, with its bits turned over to y, and returns the next
+// flip after it.
 func (s *format) apply(t *Tally, y, x []float32, first, next, bit int, flips func() (int, int)) (int, int) {
 	var l levels
 	if s.levels != nil {

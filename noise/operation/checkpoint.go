@@ -2,8 +2,8 @@ package operation
 
 import "github.com/gsmeval/gsmeval/internal/keys"
 
-// Checkpoint puts another checkpoint's weights in place of the model's: a quantised, pruned or fine-tuned one of the same
-// architecture and tokenizer. Package noise reads them.
+// Checkpoint puts another checkpoint's weights in place of the model's: a quantised, pruned or fine-tuned one of the
+// same architecture and tokenizer. Package noise reads them.
 type Checkpoint struct {
 	Path string `yaml:"path"` // a directory or a GGUF file
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
-// Converters are the digital-to-analog converters of a Linear's inputs, or the analog-to-digital ones of its outputs: numbers are
-// clipped to a range and rounded to 2^bits - 2 steps over it, symmetric about 0 (UniformQuantize of aihwkit and aihwkit-lightning).
+// Converters are the digital-to-analog converters of a Linear's inputs, or the analog-to-digital ones of its outputs:
+// numbers are clipped to a range and rounded to 2^bits - 2 steps over it, symmetric about 0 (UniformQuantize of aihwkit
+// and aihwkit-lightning).
 type Converters struct {
 	Bits       int     `yaml:"bits"`
 	Range      float64 `yaml:"range"`                 // the largest magnitude

@@ -2,8 +2,8 @@ package operation
 
 import "github.com/gsmeval/gsmeval/internal/keys"
 
-// FP8 rounds to an 8-bit floating-point format, scaled so that the largest magnitude is the format's largest number: as torchao's
-// _choose_scale_float8, _quantize_affine_float8 and _dequantize_affine_float8 do in float32, to the bit.
+// FP8 rounds to an 8-bit floating-point format, scaled so that the largest magnitude is the format's largest number: as
+// torchao's _choose_scale_float8, _quantize_affine_float8 and _dequantize_affine_float8 do in float32, to the bit.
 type FP8 struct {
 	Format   string  `yaml:"format,omitempty"`   // e4m3 (the default), e5m2
 	Per      string  `yaml:"per,omitempty"`      // tensor; row (the default), of a weight; token (the default), of activations; group

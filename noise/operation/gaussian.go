@@ -11,8 +11,9 @@ import (
 // MaxScale is the largest scale believed: far above every use.
 const MaxScale = 1000
 
-// Gaussian adds scale * spread * N, N standard normal and drawn anew for every element. The spread is the standard deviation
-// (unbiased) or the largest magnitude, of the whole tensor, of each output row of a weight, or of each token of an activation.
+// Gaussian adds scale * spread * N, N standard normal and drawn anew for every element. The spread is the standard
+// deviation (unbiased) or the largest magnitude, of the whole tensor, of each output row of a weight, or of each token
+// of an activation.
 type Gaussian struct {
 	Scale      float64 `yaml:"scale"`
 	RelativeTo string  `yaml:"relative_to,omitempty"` // std, absmax

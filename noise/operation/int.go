@@ -8,8 +8,8 @@ import (
 )
 
 // Int rounds to whole multiples of a scale, of 2 to 8 bits, as torchao's choose_qparams_affine, quantize_affine and
-// dequantize_affine do in float32, to the bit. Symmetric: the scale is absmax over half the span of the levels, -2^(b-1) to
-// 2^(b-1)-1, and zero is a level. Asymmetric: the range, widened to hold zero, is spread over the levels.
+// dequantize_affine do in float32, to the bit. Symmetric: the scale is absmax over half the span of the levels,
+// -2^(b-1) to 2^(b-1)-1, and zero is a level. Asymmetric: the range, widened to hold zero, is spread over the levels.
 type Int struct {
 	Bits       int     `yaml:"bits"`
 	Per        string  `yaml:"per,omitempty"`        // tensor; row (the default), of a weight; token (the default), of activations; group
@@ -53,7 +53,8 @@ func rowWord(at Place) string {
 
 // Label is "int4", "int8 /tensor", "int4 /group 128 asymmetric search".
 func (q *Int) Label() string {
-	return words("int"+strconv.Itoa(q.Bits), finer(q.Per, q.Group), flag(q.Asymmetric, "asymmetric"), flag(q.Narrow, "narrow"),
+	return words("int"+strconv.Itoa(q.Bits), finer(q.Per, q.Group), flag(q.Asymmetric, "asymmetric"),
+		flag(q.Narrow, "narrow"),
 		other(q.Clip, "absmax"), other(q.Rounding, "nearest"), static(q.Range))
 }
 

@@ -25,7 +25,8 @@ func fp8(format string) minifloat {
 	return e4m3
 }
 
-// nearest rounds to the format, ties to even, or stochastically by u from [0, 1); beyond tells whether x is out of range.
+// nearest rounds to the format, ties to even, or stochastically by u from [0, 1); beyond tells whether x is out of
+// range.
 func (f *minifloat) nearest(x float32, d *draws, i int) (y float32, beyond bool) {
 	e := int(math.Float32bits(x)>>23&0xff) - 127
 	e = max(e, f.least) - f.mantissa

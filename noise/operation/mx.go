@@ -6,9 +6,9 @@ import (
 	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
-// MXFP4 rounds to e2m1 as the OCP Microscaling specification 1.0 has it, section 6.3: blocks of 32 neighbours share a power of two,
-// 2^(floor(log2 absmax) - the exponent of the element's largest number); elements saturate, and ties go to even. To the bit what
-// torchao's to_mx (scaling mode FLOOR) and to_dtype give in float32.
+// MXFP4 rounds to e2m1 as the OCP Microscaling specification 1.0 has it, section 6.3: blocks of 32 neighbours share a
+// power of two, 2^(floor(log2 absmax) - the exponent of the element's largest number); elements saturate, and ties go
+// to even. To the bit what torchao's to_mx (scaling mode FLOOR) and to_dtype give in float32.
 type MXFP4 struct {
 	Rounding string `yaml:"rounding,omitempty"` // nearest (the default, ties to even), stochastic
 }

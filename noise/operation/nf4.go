@@ -6,16 +6,19 @@ import (
 	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
-// NF4 rounds to the sixteen quantiles of a normal distribution, by blocks of the flat parameter that share an absmax in float32: as
-// bitsandbytes' quantize_4bit and dequantize_4bit do, to the bit. Its double quantisation of the absmax is not done.
+// NF4 rounds to the sixteen quantiles of a normal distribution, by blocks of the flat parameter that share an absmax in
+// float32: as bitsandbytes' quantize_4bit and dequantize_4bit do, to the bit. Its double quantisation of the absmax is
+// not done.
 type NF4 struct {
 	Block int `yaml:"block,omitempty"` // 64 by default
 }
 
 // nf4 is the codebook of QLoRA (Dettmers et al., 2023, appendix E).
 var nf4 = [16]float32{
-	-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0,
-	0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+	-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+	-0.09105003625154495, 0,
+	0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434,
+	0.5626170039176941,
 	0.7229568362236023, 1,
 }
 

@@ -2,9 +2,9 @@ package operation
 
 import "github.com/gsmeval/gsmeval/internal/keys"
 
-// NVFP4 rounds to e2m1 by blocks of 16 neighbours, whose scales are e4m3 numbers times a float32 scale of the tensor, absmax/(448 x 6):
-// to the bit what torchao's nvfp4_quantize and NVFP4Tensor.dequantize give in float32. The tensor of an activation is one sequence
-// in one forward call, never its neighbours in a batch.
+// NVFP4 rounds to e2m1 by blocks of 16 neighbours, whose scales are e4m3 numbers times a float32 scale of the tensor,
+// absmax/(448 x 6): to the bit what torchao's nvfp4_quantize and NVFP4Tensor.dequantize give in float32. The tensor of
+// an activation is one sequence in one forward call, never its neighbours in a batch.
 type NVFP4 struct {
 	Rounding string  `yaml:"rounding,omitempty"` // nearest (the default, ties to even), stochastic
 	Range    float64 `yaml:"range,omitempty"`    // of activations: static, the largest magnitude of the tensor

@@ -1,6 +1,6 @@
-// Package operation has the ways to perturb numbers: a file and a row of the table for each. An operation is plain arithmetic
-// on float32, without libtorch; package noise takes it to a model's parameters and activations, and replaces it by a fused
-// kernel where it is always in use.
+// Package operation has the ways to perturb numbers: a file and a row of the table for each. An operation is plain
+// arithmetic on float32, without libtorch; package noise takes it to a model's parameters and activations, and replaces
+// it by a fused kernel where it is always in use.
 package operation
 
 import (

@@ -6,10 +6,11 @@ import (
 	"github.com/gsmeval/gsmeval/internal/keys"
 )
 
-// PCM is phase-change memory as aihwkit models it (PCMLikeNoiseModel in inference/noise/pcm.py, SinglePairConductanceConverter, the
-// global drift compensation in inference/compensation/drift.py; Nandakumar et al., ICECS 2019). A weight is a pair of devices, of
-// which one is at 0 and the other at 25 uS |w|/absmax. Each device is programmed with an error, drifts until Time, and is read once
-// with the 1/f noise that has gathered by then; no conductance is below 0.
+// PCM is phase-change memory as aihwkit models it (PCMLikeNoiseModel in inference/noise/pcm.py,
+// SinglePairConductanceConverter, the global drift compensation in inference/compensation/drift.py; Nandakumar et al.,
+// ICECS 2019). A weight is a pair of devices, of which one is at 0 and the other at 25 uS |w|/absmax. Each device is
+// programmed with an error, drifts until Time, and is read once with the 1/f noise that has gathered by then; no
+// conductance is below 0.
 type PCM struct {
 	Time         float64 `yaml:"time,omitempty"`         // seconds since the 20th after programming
 	Compensation string  `yaml:"compensation,omitempty"` // of drift: global (the default), none
@@ -52,7 +53,10 @@ const gMax = 25.0 // uS
 func (p *PCM) PerturbWeight(w Weight) Tally {
 	if p.Per == "row" || p.Per == "tile" {
 		return eachRow(w, func(row int, y, x []float32) (t Tally) {
-			tiles(len(x), p.Tile, func(from, to int) { p.array(w, y[from:to], x[from:to], row*w.In+from, extent(x[from:to]).Most()) })
+			tiles(len(x), p.Tile, func(from, to int) {
+				p.array(w, y[from:to], x[from:to], row*w.In+from,
+					extent(x[from:to]).Most())
+			})
 			t.count(y, x)
 			return t
 		})
@@ -91,8 +95,8 @@ func (p *PCM) compensate(y []float32, sums [2]float64) {
 	}
 }
 
-// devices writes what x is read as to y: element 0 is number first of the parameter. It returns the sums of the magnitudes as
-// programmed and as read.
+// devices writes what x is read as to y: element 0 is number first of the parameter. It returns the sums of the
+// magnitudes as programmed and as read.
 func (p *PCM) devices(w Weight, y, x []float32, first int, most float32) (sums [2]float64) {
 	if most == 0 {
 		copy(y, x)

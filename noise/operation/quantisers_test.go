@@ -104,7 +104,8 @@ func same(t *testing.T, what string, x, got, want []float32, tally Tally) {
 		t.Errorf("%s: %d of %d differ", what, wrong, len(want))
 	}
 	if tally.Changed != changed || math.Abs(tally.Noise2-noise) > 1e-9*noise {
-		t.Errorf("%s: counted %d changes, squared noise %v; want %d, %v", what, tally.Changed, tally.Noise2, changed, noise)
+		t.Errorf("%s: counted %d changes, squared noise %v; want %d, %v", what, tally.Changed, tally.Noise2, changed,
+			noise)
 	}
 }
 
@@ -113,7 +114,8 @@ func TestStochasticRoundingIsUnbiased(t *testing.T) {
 	t.Parallel()
 	const n = 40000
 	for _, text := range []string{
-		"{kind: int, bits: 8, rounding: stochastic}", "{kind: fp8, rounding: stochastic}", "{kind: mxfp4, rounding: stochastic}",
+		"{kind: int, bits: 8, rounding: stochastic}", "{kind: fp8, rounding: stochastic}",
+		"{kind: mxfp4, rounding: stochastic}",
 		"{kind: mxfp8, rounding: stochastic}", "{kind: nvfp4, rounding: stochastic}",
 	} {
 		op := made(t, text)

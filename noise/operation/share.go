@@ -91,8 +91,8 @@ func (d *draws) normal(i int) float64 {
 
 // rounder rounds numbers that share a scale onto a grid.
 type rounder interface {
-	// round writes x rounded to y, and tells how many were beyond the grid; over is the range of the whole tensor or, where
-	// scales are finer, of x. d has the draws of stochastic rounding, from element i on, or is nil.
+	// round writes x rounded to y, and tells how many were beyond the grid; over is the range of the whole tensor or,
+	// where scales are finer, of x. d has the draws of stochastic rounding, from element i on, or is nil.
 	round(y, x []float32, over Range, d *draws, i int) (clipped int64)
 }
 
@@ -169,8 +169,8 @@ func (s sharing) activation(q rounder, y []float32, x Rows, i int) Tally {
 	return s.row(q, y, x.Row(i), x.Over, &d, 0)
 }
 
-// eachRow gives f every row of a parameter in x, and puts what f writes to y in its place. Rows go to several goroutines; the
-// tallies are summed in their order.
+// eachRow gives f every row of a parameter in x, and puts what f writes to y in its place. Rows go to several
+// goroutines; the tallies are summed in their order.
 func eachRow(w Weight, f func(row int, y, x []float32) Tally) Tally {
 	out := w.Out()
 	tallies := make([]Tally, out)
@@ -194,8 +194,8 @@ func eachRow(w Weight, f func(row int, y, x []float32) Tally) Tally {
 	return t
 }
 
-// tiles cuts a row into as few tiles of at most so many numbers as it takes, of nearly equal widths, and calls f with each: as
-// analog-foundation-models splits a matrix over crossbars. 0 is one tile.
+// tiles cuts a row into as few tiles of at most so many numbers as it takes, of nearly equal widths, and calls f with
+// each: as analog-foundation-models splits a matrix over crossbars. 0 is one tile.
 func tiles(width, most int, f func(from, to int)) {
 	n := 1
 	if most > 0 {

@@ -2,8 +2,8 @@ package operation
 
 import "github.com/gsmeval/gsmeval/internal/keys"
 
-// Stuck is cells that cannot be programmed. A weight is a pair of cells, for what is above and below zero, each from 0 to the absmax;
-// any cell is stuck at 0 or at the absmax, independently.
+// Stuck is cells that cannot be programmed. A weight is a pair of cells, for what is above and below zero, each from 0
+// to the absmax; any cell is stuck at 0 or at the absmax, independently.
 type Stuck struct {
 	Zero float64 `yaml:"zero,omitempty"` // the share of cells that are stuck at 0
 	Max  float64 `yaml:"max,omitempty"`  // the share that are stuck at the absmax

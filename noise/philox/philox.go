@@ -26,7 +26,8 @@ type Counter [4]uint32
 // Domain separates uses of randomness, so that the same seed never feeds two of them.
 type Domain string
 
-// The domains of a run. Calibration domains are distinct from the evaluated ones: T* is never fitted on a draw that is scored.
+// The domains of a run. Calibration domains are distinct from the evaluated ones: T* is never fitted on a draw that is
+// scored.
 const (
 	Weight                Domain = "weight"
 	Activation            Domain = "activation"

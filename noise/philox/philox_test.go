@@ -18,7 +18,11 @@ func TestKnownAnswerVectors(t *testing.T) {
 	}{
 		{Counter{}, 0, [4]uint32{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
 		{Counter{ff, ff, ff, ff}, 0xffffffffffffffff, [4]uint32{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-		{Counter{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822, [4]uint32{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+		{
+			Counter{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+			0x299f31d0a4093822,
+			[4]uint32{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+		},
 	} {
 		if diff := cmp.Diff(c.want, Words(c.ctr, c.key)); diff != "" {
 			t.Errorf("Words(%x, %x) differs from Random123 (-want +got):\n%s", c.ctr, c.key, diff)
@@ -29,7 +33,10 @@ func TestKnownAnswerVectors(t *testing.T) {
 func TestKeysDifferByEveryArgument(t *testing.T) {
 	t.Parallel()
 	seen := map[Key]string{}
-	for _, d := range []Domain{Weight, Activation, Output, Sample, CalibrationWeight, CalibrationActivation, CalibrationOutput, CalibrationSample} {
+	for _, d := range []Domain{
+		Weight, Activation, Output, Sample, CalibrationWeight, CalibrationActivation,
+		CalibrationOutput, CalibrationSample,
+	} {
 		for _, seed := range []uint64{0, 1, 42} {
 			for r := range 3 {
 				for _, of := range []string{"", "0", "1", "12"} {

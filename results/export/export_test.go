@@ -158,8 +158,8 @@ func loadHostile(t *testing.T) (*Run, string, string) {
 	return r, dir, data
 }
 
-// TestSeveralSamples exports a run with two samples of each question: the flat formats have a column more, and inspect an
-// epoch for each sample.
+// TestSeveralSamples exports a run with two samples of each question: the flat formats have a column more, and inspect
+// an epoch for each sample.
 func TestSeveralSamples(t *testing.T) {
 	t.Parallel()
 	r, _, _ := loadHostile(t)

@@ -1,5 +1,6 @@
-// Package imports reads the answers that other evaluators have kept: lm-evaluation-harness' samples_*.jsonl, inspect_ai's logs in
-// JSON and lighteval's details in parquet. Their samples become records of a run, so that scores, tables and comparisons are ours.
+// Package imports reads the answers that other evaluators have kept: lm-evaluation-harness' samples_*.jsonl,
+// inspect_ai's logs in JSON and lighteval's details in parquet. Their samples become records of a run, so that scores,
+// tables and comparisons are ours.
 package imports
 
 import (
@@ -49,7 +50,8 @@ type File struct {
 	Twice   int      // samples left out because another of the same row and replicate is there
 }
 
-// tools are the evaluators whose files are known, by the ending of a file and the keys of its first object, or its columns.
+// tools are the evaluators whose files are known, by the ending of a file and the keys of its first object, or its
+// columns.
 var tools = []struct {
 	name, ext string
 	keys      []string
@@ -60,7 +62,8 @@ var tools = []struct {
 	{"lighteval", ".parquet", []string{"doc", "model_response"}, readLighteval},
 }
 
-// Is reports whether a file is one that another evaluator wrote. Parquet is nothing else: what is wrong with it, Read says.
+// Is reports whether a file is one that another evaluator wrote. Parquet is nothing else: what is wrong with it, Read
+// says.
 func Is(path string) bool {
 	_, _, err := open(path)
 	return err == nil || filepath.Ext(path) == ".parquet"
@@ -134,7 +137,10 @@ func Read(path string) (*File, error) {
 	}
 	slices.SortStableFunc(f.Samples, func(a, b Sample) int { return cmp.Or(a.ID-b.ID, a.Replicate-b.Replicate) })
 	n := len(f.Samples)
-	f.Samples = slices.CompactFunc(f.Samples, func(a, b Sample) bool { return a.ID == b.ID && a.Replicate == b.Replicate })
+	f.Samples = slices.CompactFunc(f.Samples, func(a, b Sample) bool {
+		return a.ID == b.ID &&
+			a.Replicate == b.Replicate
+	})
 	f.Twice = n - len(f.Samples)
 	return f, nil
 }
@@ -186,7 +192,8 @@ func (f *File) Set(l scoring.Ladder) (*results.Set, error) {
 		for _, s := range f.Samples {
 			v := s.Score(l)
 			if !yield(results.Record{
-				Run: meta.Fingerprint, Noise: "none", Temperature: condition, Replicate: s.Replicate, ID: s.ID, Order: order[s.ID], Label: s.Label,
+				Run: meta.Fingerprint, Noise: "none", Temperature: condition, Replicate: s.Replicate, ID: s.ID,
+				Order: order[s.ID], Label: s.Label,
 				QuestionSHA: shortSHA(s.Question), Text: s.Text, Finish: s.Finish,
 				Answer: v.Answer.Value, Rung: v.Answer.Rung, Status: v.Status, Correct: v.Correct,
 			}, nil) {

@@ -25,7 +25,8 @@ func made(t testing.TB, dir string, tools ...string) map[string]string {
 	paths := map[string]string{}
 	for _, tool := range tools {
 		err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-			if ok, _ := filepath.Match(patterns[tool], filepath.Base(path)); ok && !strings.HasPrefix(filepath.Base(path), "results_") {
+			if ok, _ := filepath.Match(patterns[tool], filepath.Base(path)); ok &&
+				!strings.HasPrefix(filepath.Base(path), "results_") {
 				paths[tool] = path
 			}
 			return err
@@ -132,7 +133,10 @@ func TestOtherToolsWrite(t *testing.T) {
 		if python == "" {
 			return
 		}
-		arguments = append([]string{"../../scripts/make_imports.py", "testdata/data.jsonl", "testdata/answers.jsonl", dir}, arguments...)
+		arguments = append([]string{
+			"../../scripts/make_imports.py", "testdata/data.jsonl", "testdata/answers.jsonl",
+			dir,
+		}, arguments...)
 		cmd := exec.CommandContext(t.Context(), python, arguments...)
 		cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "HF_HOME="+dir)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -160,20 +164,33 @@ func TestRefused(t *testing.T) {
 		file, text string
 		words      []string
 	}{
-		"our own texts":   {"a.jsonl", `{"id": 0, "text": "5"}`, []string{"not a file that"}},
-		"another ending":  {"a.csv", "id,text", []string{"not a file that"}},
-		"empty":           {"a.jsonl", "", []string{"not a file that"}},
-		"choices":         {"a.jsonl", `{"doc_id": 0, "target": "5", "resps": [[[-1.5, true]]]}`, []string{"line 1", "only tasks that generate"}},
-		"no answers":      {"a.jsonl", `{"doc_id": 0, "target": "5", "resps": []}`, []string{"line 1", "empty"}},
-		"cut":             {"a.jsonl", line + "\n" + line[:40], []string{"line 2"}},
-		"no gold":         {"a.jsonl", `{"doc_id": 0, "target": "#### 3:30", "resps": [["5"]]}`, []string{"line 1", "target", "3:30"}},
-		"negative":        {"a.jsonl", `{"doc_id": -1, "target": "5", "resps": [["5"]]}`, []string{"line 1", "row -1"}},
-		"no samples":      {"a.json", `{"version": 2, "eval": {"task": "t"}}`, []string{"no samples"}},
-		"cut log":         {"a.json", `{"version": 2, "eval": {"task": "t"}, "samples": [`, []string{"not JSON"}},
-		"cut details":     {"a.parquet", string(whole[:len(whole)-9]), []string{"parquet"}},
-		"damaged details": {"a.parquet", strings.Replace(string(whole), "540", "54\xff", 1), []string{"a file of lighteval"}},
-		"other columns":   {"a.parquet", string(other), []string{"not a file that", "lighteval"}},
-		"mixed ids":       {"a.json", `{"version": 2, "eval": {}, "samples": [{"id": "a", "target": "5"}, {"id": 1, "target": "5"}]}`, []string{"some ids are numbers"}},
+		"our own texts":  {"a.jsonl", `{"id": 0, "text": "5"}`, []string{"not a file that"}},
+		"another ending": {"a.csv", "id,text", []string{"not a file that"}},
+		"empty":          {"a.jsonl", "", []string{"not a file that"}},
+		"choices": {
+			"a.jsonl", `{"doc_id": 0, "target": "5", "resps": [[[-1.5, true]]]}`,
+			[]string{"line 1", "only tasks that generate"},
+		},
+		"no answers": {"a.jsonl", `{"doc_id": 0, "target": "5", "resps": []}`, []string{"line 1", "empty"}},
+		"cut":        {"a.jsonl", line + "\n" + line[:40], []string{"line 2"}},
+		"no gold": {
+			"a.jsonl", `{"doc_id": 0, "target": "#### 3:30", "resps": [["5"]]}`,
+			[]string{"line 1", "target", "3:30"},
+		},
+		"negative":    {"a.jsonl", `{"doc_id": -1, "target": "5", "resps": [["5"]]}`, []string{"line 1", "row -1"}},
+		"no samples":  {"a.json", `{"version": 2, "eval": {"task": "t"}}`, []string{"no samples"}},
+		"cut log":     {"a.json", `{"version": 2, "eval": {"task": "t"}, "samples": [`, []string{"not JSON"}},
+		"cut details": {"a.parquet", string(whole[:len(whole)-9]), []string{"parquet"}},
+		"damaged details": {
+			"a.parquet", strings.Replace(string(whole), "540", "54\xff", 1),
+			[]string{"a file of lighteval"},
+		},
+		"other columns": {"a.parquet", string(other), []string{"not a file that", "lighteval"}},
+		"mixed ids": {
+			"a.json",
+			`{"version": 2, "eval": {}, "samples": [{"id": "a", "target": "5"}, {"id": 1, "target": "5"}]}`,
+			[]string{"some ids are numbers"},
+		},
 	} {
 		path := filepath.Join(t.TempDir(), tc.file)
 		if err := os.WriteFile(path, []byte(tc.text), 0o600); err != nil {

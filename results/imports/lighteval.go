@@ -13,12 +13,14 @@ import (
 
 var lightevalName = regexp.MustCompile(`^details_(.+)_[0-9]{4}-[0-9]{2}-[0-9]{2}T`)
 
-// readLighteval reads lighteval's details: a row a question, with all its samples. Whether a text was cut is not kept there.
+// readLighteval reads lighteval's details: a row a question, with all its samples. Whether a text was cut is not kept
+// there.
 func readLighteval(f *File, data []byte) error {
 	if m := lightevalName.FindStringSubmatch(filepath.Base(f.Path)); m != nil {
 		f.Task, f.Model = m[1], filepath.Base(filepath.Dir(filepath.Dir(f.Path)))
 	}
-	rows, err := datasets.ReadNested(context.Background(), data, "doc.id", "doc.query", "doc.choices", "doc.gold_index", "model_response.text")
+	rows, err := datasets.ReadNested(context.Background(), data, "doc.id", "doc.query", "doc.choices", "doc.gold_index",
+		"model_response.text")
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,10 @@ func readLighteval(f *File, data []byte) error {
 			return fmt.Errorf("row %d: model_response.text is empty: only tasks that generate can be scored", i)
 		}
 		for n, text := range texts {
-			if err := f.add(Sample{ID: number, Replicate: n, Question: unframed(query[0]), Gold: gold, Text: text}); err != nil {
+			if err := f.add(Sample{
+				ID: number, Replicate: n, Question: unframed(query[0]), Gold: gold,
+				Text: text,
+			}); err != nil {
 				return fmt.Errorf("row %d: %w", i, err)
 			}
 		}

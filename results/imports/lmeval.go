@@ -10,7 +10,8 @@ import (
 	"github.com/gsmeval/gsmeval/internal/finish"
 )
 
-// lmSample is a line of lm-evaluation-harness' samples_*.jsonl. There is one for each filter, with all tries of the question.
+// lmSample is a line of lm-evaluation-harness' samples_*.jsonl. There is one for each filter, with all tries of the
+// question.
 type lmSample struct {
 	DocID     *int              `json:"doc_id"`
 	Doc       map[string]any    `json:"doc"`
@@ -62,7 +63,10 @@ func readLMEval(f *File, data []byte) error {
 			return err
 		}
 		for i, text := range texts {
-			err := f.add(Sample{ID: *s.DocID, Replicate: s.Replicate + i, Question: question, Gold: gold, Text: text, Finish: s.Finish})
+			err := f.add(Sample{
+				ID: *s.DocID, Replicate: s.Replicate + i, Question: question, Gold: gold, Text: text,
+				Finish: s.Finish,
+			})
 			if err != nil {
 				return err
 			}

@@ -38,7 +38,8 @@ func mixedRun(t *testing.T) *Run {
 		case r.Order == 2 && r.NoiseIndex == 2:
 			r.Status, r.Answer, r.Rung, r.Correct, r.Text = scoring.StatusNoAnswer, "", "", false, "no idea"
 		case r.Order == 3 && r.NoiseIndex == 2:
-			r.Status, r.Finish, r.Answer, r.Rung, r.Correct, r.Error = scoring.StatusNonfinite, finish.Nonfinite, "", "", false, "a logit was not finite"
+			r.Status, r.Finish, r.Answer, r.Rung, r.Correct, r.Error = scoring.StatusNonfinite, finish.Nonfinite, "",
+				"", false, "a logit was not finite"
 		}
 		return true
 	})
@@ -377,7 +378,8 @@ func TestChromiumOpensABigReport(t *testing.T) {
 	loaded := time.Since(begin)
 	url, size := pageFile(t, r)
 	t.Logf("read the run in %.1f s, made the report in %.1f s: %.1f MB for %d samples with %.1f MB of text",
-		loaded.Seconds(), (time.Since(begin) - loaded).Seconds(), float64(size)/1e6, r.count, float64(sum(r.textBytes))/1e6)
+		loaded.Seconds(), (time.Since(begin) - loaded).Seconds(), float64(size)/1e6, r.count,
+		float64(sum(r.textBytes))/1e6)
 	if r.count != 32975 || size >= 15_000_000 {
 		t.Errorf("%d samples make a page of %d bytes, want 32975 and less than 15 MB", r.count, size)
 	}

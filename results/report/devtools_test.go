@@ -50,7 +50,8 @@ func startChromium(t *testing.T) *chromium {
 	}
 	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--disable-background-networking", //nolint:noctx // ended below
-		"--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(),
+		"about:blank")
 	cmd.ExtraFiles = []*os.File{commands, answers}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -93,7 +94,8 @@ func (c *chromium) read(out *os.File) {
 		switch {
 		case m.ID != 0:
 			c.wait[m.ID] <- m
-		case m.Method == "Log.entryAdded", m.Method == "Runtime.exceptionThrown", m.Method == "Runtime.consoleAPICalled":
+		case m.Method == "Log.entryAdded", m.Method == "Runtime.exceptionThrown",
+			m.Method == "Runtime.consoleAPICalled":
 			c.log = append(c.log, string(m.Params))
 		case m.Method == "Network.requestWillBeSent":
 			var p struct {

@@ -61,8 +61,8 @@ func accuracyFigure(runs []*Run) *plots.Figure {
 	return f
 }
 
-// SamplesFigure has two panels for each noise, of pass@k and of maj@k, and in them a line over k for each temperature. It is nil where
-// one sample of each question was made.
+// SamplesFigure has two panels for each noise, of pass@k and of maj@k, and in them a line over k for each temperature.
+// It is nil where one sample of each question was made.
 func SamplesFigure(rows []results.Row) *plots.Figure {
 	f := &plots.Figure{
 		Title: "What k samples of a question are worth", Same: true, Columns: 2,
@@ -81,7 +81,8 @@ func SamplesFigure(rows []results.Row) *plots.Figure {
 				plots.Panel{Title: row.Noise, X: "samples k", Y: "maj@k in %"})
 		}
 		for at, score := range []func(*results.AtK) *results.Score{
-			func(a *results.AtK) *results.Score { return &a.Pass }, func(a *results.AtK) *results.Score { return &a.Maj },
+			func(a *results.AtK) *results.Score { return &a.Pass },
+			func(a *results.AtK) *results.Score { return &a.Maj },
 		} {
 			line := plots.Series{
 				Name: row.Temperature, Colour: row.TempIndex, Points: true,

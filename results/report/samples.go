@@ -91,11 +91,14 @@ func (r *Run) reader() reader {
 	}
 	l, err := scoring.LadderByName(r.Config.Scoring.Ladder)
 	l.Thoughts = thought.New(r.Config.Scoring.Thoughts)
-	return reader{ladder: l, fewShot: r.Config.Prompt.FewShot > 0, asks: scoring.AskedBy(r.Config.Prompt.Instruction), asked: r.examples, ok: err == nil}
+	return reader{
+		ladder: l, fewShot: r.Config.Prompt.FewShot > 0, asks: scoring.AskedBy(r.Config.Prompt.Instruction),
+		asked: r.examples, ok: err == nil,
+	}
 }
 
-// find returns where the answer of a record stands, in UTF-16 units as JavaScript counts, or -1. What it finds has to be
-// what the record says: a ladder may have changed since, and whether the prompt opened a thought is not known.
+// find returns where the answer of a record stands, in UTF-16 units as JavaScript counts, or -1. What it finds has to
+// be what the record says: a ladder may have changed since, and whether the prompt opened a thought is not known.
 func (r reader) find(rec *results.Record) (start, end int) {
 	if !r.ok || rec.Answer == "" {
 		return -1, -1
@@ -103,7 +106,8 @@ func (r reader) find(rec *results.Record) (start, end int) {
 	asked := r.asked[rec.ID] // empty where it is not known
 	for _, inThink := range []bool{false, true} {
 		v := r.ladder.Score(scoring.Text{
-			Text: rec.Text, Finish: rec.Finish, FewShot: r.fewShot, Asks: r.asks, Question: asked.Question, InThink: inThink,
+			Text: rec.Text, Finish: rec.Finish, FewShot: r.fewShot, Asks: r.asks, Question: asked.Question,
+			InThink: inThink,
 		}, cmp.Or(asked.Gold, "0"))
 		if v.Found && v.Answer.Value == rec.Answer && v.Answer.Rung == rec.Rung && v.Status == rec.Status {
 			return utf16Len(rec.Text[:v.Answer.Start]), utf16Len(rec.Text[:v.Answer.End])

@@ -89,7 +89,8 @@ func (g grid) write(t testing.TB, dir string, change func(*results.Record) bool)
 		}
 		meta.Noises = append(meta.Noises, results.Noise{Label: label, Kind: kind})
 	}
-	text := "name: " + g.name + "\nmodel: {path: m}\ndataset: {path: '" + g.data + "'}\nnoise_seeds: " + fmt.Sprint(g.seeds) + "\nnoise: [" + strings.Join(g.noises, ", ") + "]\n"
+	text := "name: " + g.name + "\nmodel: {path: m}\ndataset: {path: '" + g.data + "'}\nnoise_seeds: " +
+		fmt.Sprint(g.seeds) + "\nnoise: [" + strings.Join(g.noises, ", ") + "]\n"
 	var schedules []results.Schedule
 	for i, label := range g.temps {
 		meta.Temps = append(meta.Temps, results.Temp{Label: label})

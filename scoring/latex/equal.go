@@ -1,9 +1,9 @@
 // Package latex compares answers that are formulas in LaTeX: numbers, fractions, radicals, expressions in variables,
 // tuples, sets, intervals, equations, matrices and words.
 //
-// Two formulas are equal if they have the same structure and every expression in them has the same value, exactly where it
-// is made of whole numbers and fractions, otherwise at several values of its variables. Nothing is simplified, so the work
-// is linear in the length of the formulas, which is bounded.
+// Two formulas are equal if they have the same structure and every expression in them has the same value, exactly where
+// it is made of whole numbers and fractions, otherwise at several values of its variables. Nothing is simplified, so
+// the work is linear in the length of the formulas, which is bounded.
 package latex
 
 import (
@@ -53,7 +53,8 @@ func Trim(s string) string {
 		s = strings.TrimSpace(s)
 		s = strings.TrimSpace(strings.TrimRight(s, ".,;:"))
 		for _, pair := range [][2]string{{"$$", "$$"}, {"$", "$"}, {`\(`, `\)`}, {`\[`, `\]`}, {"**", "**"}} {
-			if inner, ok := strings.CutPrefix(s, pair[0]); ok && len(inner) >= len(pair[1]) && strings.HasSuffix(inner, pair[1]) {
+			if inner, ok := strings.CutPrefix(s, pair[0]); ok && len(inner) >= len(pair[1]) &&
+				strings.HasSuffix(inner, pair[1]) {
 				inner = strings.TrimSuffix(inner, pair[1])
 				if !strings.Contains(inner, pair[0]) {
 					s = inner
@@ -80,7 +81,8 @@ var looks = regexp.MustCompile(`\\(?:left|right|displaystyle|,|;|!|:| |quad|qqua
 
 // plain is a formula as text, without what only changes its looks.
 func plain(s string) string {
-	s = strings.NewReplacer(`\dfrac`, `\frac`, `\tfrac`, `\frac`, `\{`, "\x01", `\}`, "\x02", `\$`, "", `\%`, "%", `^\circ`, "", `^{\circ}`, "").Replace(s)
+	s = strings.NewReplacer(`\dfrac`, `\frac`, `\tfrac`, `\frac`, `\{`, "\x01", `\}`, "\x02", `\$`, "", `\%`, "%",
+		`^\circ`, "", `^{\circ}`, "").Replace(s)
 	// Braces around an argument count: \frac{1}{23} is not \frac{12}{3}.
 	if strings.Contains(s, `\frac`) || strings.Contains(s, `\sqrt`) || strings.ContainsAny(s, "^_") {
 		return strings.Join(strings.Fields(s), "")

@@ -52,14 +52,18 @@ func TestMathVerify(t *testing.T) {
 		t.Errorf("%d disagreements are listed, %d are there", len(disagreements), listed)
 	}
 	share := float64(agreed) / float64(len(golden.Pairs))
-	t.Logf("agrees with math-verify %s of %s on %d of %d pairs, %.1f %%", golden.Versions["math-verify"], golden.Made, agreed, len(golden.Pairs), 100*share)
+	t.Logf("agrees with math-verify %s of %s on %d of %d pairs, %.1f %%", golden.Versions["math-verify"], golden.Made,
+		agreed, len(golden.Pairs), 100*share)
 	if share < 0.98 {
 		t.Errorf("agrees on %.4f", share)
 	}
 }
 
 func FuzzEqual(f *testing.F) {
-	for _, s := range []string{`\frac{1}{2}`, `(-\infty,3]\cup\{1,2\}`, `x^{2}+\sqrt[3]{y}`, `\begin{pmatrix} 1 \\ 2 \end{pmatrix}`, `1<x\le 3\pm 2`, `|x|!`, `\log_2 8`, `\text{a} 5\%`} {
+	for _, s := range []string{
+		`\frac{1}{2}`, `(-\infty,3]\cup\{1,2\}`, `x^{2}+\sqrt[3]{y}`,
+		`\begin{pmatrix} 1 \\ 2 \end{pmatrix}`, `1<x\le 3\pm 2`, `|x|!`, `\log_2 8`, `\text{a} 5\%`,
+	} {
 		f.Add(s, `2\frac12`)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {

@@ -134,7 +134,8 @@ var constants = map[string]complex128{
 	"pi": math.Pi, "e": math.E, "i": 1i, "infty": cmplx.Inf(),
 }
 
-// at computes a formula with its variables set to values that the trial's number chooses. It is NaN of what is no number.
+// at computes a formula with its variables set to values that the trial's number chooses. It is NaN of what is no
+// number.
 func (n *node) at(trial uint64, sign float64) complex128 {
 	if r, ok := n.exact(); ok {
 		f, _ := r.Float64()

@@ -28,40 +28,59 @@ type token struct {
 
 // spelled maps characters and commands to the tokens that they are other spellings of.
 var spelled = map[string]token{
-	"−": {mark, "-", false}, "–": {mark, "-", false}, "×": {command, "times", false}, "·": {command, "cdot", false}, "⋅": {command, "cdot", false},
-	"÷": {command, "div", false}, "√": {command, "sqrt", false}, "π": {command, "pi", false}, "∞": {command, "infty", false}, "≤": {command, "le", false},
-	"≥": {command, "ge", false}, "≠": {command, "ne", false}, "∪": {command, "cup", false}, "∩": {command, "cap", false}, "∈": {command, "in", false},
-	"≈": {mark, "=", false}, "±": {command, "pm", false}, "°": {command, "degree", false}, "²": {command, "^2", false}, "³": {command, "^3", false},
+	"−": {mark, "-", false}, "–": {mark, "-", false}, "×": {command, "times", false}, "·": {command, "cdot", false},
+	"⋅": {command, "cdot", false},
+	"÷": {command, "div", false}, "√": {command, "sqrt", false}, "π": {command, "pi", false},
+	"∞": {command, "infty", false}, "≤": {command, "le", false},
+	"≥": {command, "ge", false}, "≠": {command, "ne", false}, "∪": {command, "cup", false},
+	"∩": {command, "cap", false}, "∈": {command, "in", false},
+	"≈": {mark, "=", false}, "±": {command, "pm", false}, "°": {command, "degree", false}, "²": {command, "^2", false},
+	"³": {command, "^3", false},
 	"θ": {command, "theta", false}, "∅": {command, "emptyset", false},
-	`\dfrac`: {command, "frac", false}, `\tfrac`: {command, "frac", false}, `\cfrac`: {command, "frac", false}, `\leq`: {command, "le", false},
-	`\leqslant`: {command, "le", false}, `\geq`: {command, "ge", false}, `\geqslant`: {command, "ge", false}, `\neq`: {command, "ne", false},
-	`\lt`: {mark, "<", false}, `\gt`: {mark, ">", false}, `\approx`: {mark, "=", false}, `\equiv`: {mark, "=", false}, `\ast`: {command, "times", false},
-	`\lbrace`: {command, "{", false}, `\rbrace`: {command, "}", false}, `\lvert`: {mark, "|", false}, `\rvert`: {mark, "|", false}, `\vert`: {mark, "|", false},
-	`\mid`: {mark, "|", false}, `\lbrack`: {mark, "[", false}, `\rbrack`: {mark, "]", false}, `\circ`: {command, "degree", false}, `\varnothing`: {command, "emptyset", false},
-	`\wedge`: {mark, ",", false}, `\land`: {mark, ",", false}, `\lor`: {mark, ",", false}, `\vee`: {mark, ",", false}, `\arcsin`: {command, "asin", false},
-	`\arccos`: {command, "acos", false}, `\arctan`: {command, "atan", false}, `\infin`: {command, "infty", false}, `\backslash`: {command, "setminus", false},
-	`\lg`: {command, "log", false},
+	`\dfrac`: {command, "frac", false}, `\tfrac`: {command, "frac", false}, `\cfrac`: {command, "frac", false},
+	`\leq`:      {command, "le", false},
+	`\leqslant`: {command, "le", false}, `\geq`: {command, "ge", false}, `\geqslant`: {command, "ge", false},
+	`\neq`: {command, "ne", false},
+	`\lt`:  {mark, "<", false}, `\gt`: {mark, ">", false}, `\approx`: {mark, "=", false}, `\equiv`: {mark, "=", false},
+	`\ast`:    {command, "times", false},
+	`\lbrace`: {command, "{", false}, `\rbrace`: {command, "}", false}, `\lvert`: {mark, "|", false},
+	`\rvert`: {mark, "|", false}, `\vert`: {mark, "|", false},
+	`\mid`: {mark, "|", false}, `\lbrack`: {mark, "[", false}, `\rbrack`: {mark, "]", false},
+	`\circ`: {command, "degree", false}, `\varnothing`: {command, "emptyset", false},
+	`\wedge`: {mark, ",", false}, `\land`: {mark, ",", false}, `\lor`: {mark, ",", false}, `\vee`: {mark, ",", false},
+	`\arcsin`: {command, "asin", false},
+	`\arccos`: {command, "acos", false}, `\arctan`: {command, "atan", false}, `\infin`: {command, "infty", false},
+	`\backslash`: {command, "setminus", false},
+	`\lg`:        {command, "log", false},
 }
 
 // words are names that may stand without a backslash.
 var words = map[string]token{
-	"sqrt": {command, "sqrt", false}, "pi": {command, "pi", false}, "sin": {command, "sin", false}, "cos": {command, "cos", false}, "tan": {command, "tan", false},
-	"log": {command, "log", false}, "ln": {command, "ln", false}, "infinity": {command, "infty", false}, "infty": {command, "infty", false}, "inf": {command, "infty", false},
-	"and": {mark, ",", false}, "or": {mark, ",", false}, "exp": {command, "exp", false}, "frac": {command, "frac", false},
+	"sqrt": {command, "sqrt", false}, "pi": {command, "pi", false}, "sin": {command, "sin", false},
+	"cos": {command, "cos", false}, "tan": {command, "tan", false},
+	"log": {command, "log", false}, "ln": {command, "ln", false}, "infinity": {command, "infty", false},
+	"infty": {command, "infty", false}, "inf": {command, "infty", false},
+	"and": {mark, ",", false}, "or": {mark, ",", false}, "exp": {command, "exp", false},
+	"frac": {command, "frac", false},
 }
 
 // silent lists the commands that only say how a formula looks.
 var silent = map[string]bool{
-	"left": true, "right": true, "displaystyle": true, "textstyle": true, "limits": true, "big": true, "Big": true, "bigl": true, "bigr": true, "Bigl": true,
-	"Bigr": true, "bigg": true, "Bigg": true, "quad": true, "qquad": true, ",": true, ";": true, ":": true, "!": true, " ": true, ">": true, "(": true, ")": true,
-	"[": true, "]": true, "\n": true, "$": true, "boxed": true, "fbox": true, "mathbf": true, "mathit": true, "mathsf": true, "boldsymbol": true, "bf": true,
-	"rm": true, "mathcal": true, "underline": true, "overline": true, "hfill": true, "thinspace": true, "phantom": true, "enspace": true, "space": true,
+	"left": true, "right": true, "displaystyle": true, "textstyle": true, "limits": true, "big": true, "Big": true,
+	"bigl": true, "bigr": true, "Bigl": true,
+	"Bigr": true, "bigg": true, "Bigg": true, "quad": true, "qquad": true, ",": true, ";": true, ":": true, "!": true,
+	" ": true, ">": true, "(": true, ")": true,
+	"[": true, "]": true, "\n": true, "$": true, "boxed": true, "fbox": true, "mathbf": true, "mathit": true,
+	"mathsf": true, "boldsymbol": true, "bf": true,
+	"rm": true, "mathcal": true, "underline": true, "overline": true, "hfill": true, "thinspace": true, "phantom": true,
+	"enspace": true, "space": true,
 	"vec": true, "hat": true, "bar": true, "operatorname": true, "ensuremath": true, "small": true, "large": true,
 }
 
 // wordy lists the commands whose argument is words.
 var wordy = map[string]bool{
-	"text": true, "textbf": true, "textit": true, "textrm": true, "texttt": true, "textsf": true, "textnormal": true, "mbox": true, "hbox": true, "mathrm": true, "mathtt": true,
+	"text": true, "textbf": true, "textit": true, "textrm": true, "texttt": true, "textsf": true, "textnormal": true,
+	"mbox": true, "hbox": true, "mathrm": true, "mathtt": true,
 }
 
 // repeating is a decimal fraction whose last digits repeat.
@@ -80,7 +99,8 @@ func repeated(s string) string {
 	once, again := m[1]+m[2], m[3]+m[4]+m[5]
 	whole, _ := new(big.Int).SetString(once+again, 10)
 	part, _ := new(big.Int).SetString(once, 10)
-	return `\frac{` + whole.Sub(whole, part).String() + `}{` + strings.Repeat("9", len(again)) + strings.Repeat("0", len(m[2])) + `}`
+	return `\frac{` + whole.Sub(whole, part).String() + `}{` + strings.Repeat("9", len(again)) +
+		strings.Repeat("0", len(m[2])) + `}`
 }
 
 // lex splits a formula. Braces, which group, are marks; set braces are the commands { and }.
@@ -152,8 +172,10 @@ func lex(s string) []token {
 
 // vulgar lists the fractions that are one character.
 var vulgar = map[rune]string{
-	'¼': `\frac14`, '½': `\frac12`, '¾': `\frac34`, '⅓': `\frac13`, '⅔': `\frac23`, '⅕': `\frac15`, '⅖': `\frac25`, '⅗': `\frac35`, '⅘': `\frac45`,
-	'⅙': `\frac16`, '⅚': `\frac56`, '⅛': `\frac18`, '⅜': `\frac38`, '⅝': `\frac58`, '⅞': `\frac78`, '⅐': `\frac17`, '⅑': `\frac19`, '⅒': `\frac1{10}`,
+	'¼': `\frac14`, '½': `\frac12`, '¾': `\frac34`, '⅓': `\frac13`, '⅔': `\frac23`, '⅕': `\frac15`, '⅖': `\frac25`,
+	'⅗': `\frac35`, '⅘': `\frac45`,
+	'⅙': `\frac16`, '⅚': `\frac56`, '⅛': `\frac18`, '⅜': `\frac38`, '⅝': `\frac58`, '⅞': `\frac78`, '⅐': `\frac17`,
+	'⅑': `\frac19`, '⅒': `\frac1{10}`,
 }
 
 func isDigit(r rune) bool  { return '0' <= r && r <= '9' }
@@ -226,7 +248,8 @@ func lexLetters(s string) []token {
 
 // units that are two letters, which otherwise are a product of two variables.
 var units = map[string]bool{
-	"cm": true, "mm": true, "km": true, "kg": true, "mg": true, "ml": true, "mL": true, "ft": true, "yd": true, "mi": true, "oz": true, "lb": true, "hr": true,
+	"cm": true, "mm": true, "km": true, "kg": true, "mg": true, "ml": true, "mL": true, "ft": true, "yd": true,
+	"mi": true, "oz": true, "lb": true, "hr": true,
 	"pm": true, "am": true, "No": true, "no": true,
 }
 

@@ -133,13 +133,16 @@ func (p *parser) list(brackets string) *node {
 }
 
 func closes(t token) bool {
-	return t.kind == mark && (t.text == ")" || t.text == "]" || t.text == "}" || t.text == "&") || t.kind == command && (t.text == "}" || t.text == `\` || t.text == "end")
+	return t.kind == mark && (t.text == ")" || t.text == "]" || t.text == "}" || t.text == "&") || t.kind == command &&
+		(t.text == "}" || t.text == `\` || t.text == "end")
 }
 
 // relations are the signs that stand between two sides.
 var relations = map[token]string{
-	{mark, "=", false}: "=", {mark, "<", false}: "<", {mark, ">", false}: ">", {command, "le", false}: "<=", {command, "ge", false}: ">=",
-	{command, "ne", false}: "!=", {command, "in", false}: "in", {mark, ":", false}: ":", {command, "to", false}: ":", {command, "colon", false}: ":",
+	{mark, "=", false}: "=", {mark, "<", false}: "<", {mark, ">", false}: ">", {command, "le", false}: "<=",
+	{command, "ge", false}: ">=",
+	{command, "ne", false}: "!=", {command, "in", false}: "in", {mark, ":", false}: ":", {command, "to", false}: ":",
+	{command, "colon", false}: ":",
 }
 
 func (p *parser) relation() *node {
@@ -274,7 +277,8 @@ func (p *parser) mixed() *node {
 
 // isProper reports a fraction of whole numbers below one.
 func isProper(n *node) bool {
-	return n.op == opDiv && n.parts[0].op == opNumber && n.parts[1].op == opNumber && n.parts[0].rat.Cmp(n.parts[1].rat) < 0
+	return n.op == opDiv && n.parts[0].op == opNumber && n.parts[1].op == opNumber &&
+		n.parts[0].rat.Cmp(n.parts[1].rat) < 0
 }
 
 func startsFactor(t token, bars int) bool {
@@ -284,7 +288,8 @@ func startsFactor(t token, bars int) bool {
 	case mark:
 		return t.text == "(" || t.text == "{" || t.text == "|" && bars == 0
 	case command:
-		return functions[t.text] || t.text == "frac" || t.text == "sqrt" || t.text == "pi" || t.text == "binom" || isName(t.text)
+		return functions[t.text] || t.text == "frac" || t.text == "sqrt" || t.text == "pi" || t.text == "binom" ||
+			isName(t.text)
 	default:
 		return false
 	}
@@ -292,14 +297,17 @@ func startsFactor(t token, bars int) bool {
 
 // functions have an argument that may stand without parentheses.
 var functions = map[string]bool{
-	"sin": true, "cos": true, "tan": true, "cot": true, "sec": true, "csc": true, "asin": true, "acos": true, "atan": true, "ln": true, "log": true, "exp": true,
+	"sin": true, "cos": true, "tan": true, "cot": true, "sec": true, "csc": true, "asin": true, "acos": true,
+	"atan": true, "ln": true, "log": true, "exp": true,
 	"sinh": true, "cosh": true, "tanh": true,
 }
 
 // notNames are commands that are no variables.
 var notNames = map[string]bool{
-	"times": true, "cdot": true, "div": true, "pm": true, "mp": true, "cup": true, "cap": true, "in": true, "le": true, "ge": true, "ne": true, "degree": true,
-	"begin": true, "end": true, "{": true, "}": true, `\`: true, "%": true, "over": true, "infty": true, "emptyset": true, "setminus": true, "to": true, "colon": true,
+	"times": true, "cdot": true, "div": true, "pm": true, "mp": true, "cup": true, "cap": true, "in": true, "le": true,
+	"ge": true, "ne": true, "degree": true,
+	"begin": true, "end": true, "{": true, "}": true, `\`: true, "%": true, "over": true, "infty": true,
+	"emptyset": true, "setminus": true, "to": true, "colon": true,
 }
 
 func isName(s string) bool {

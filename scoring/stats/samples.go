@@ -35,8 +35,8 @@ type Class struct {
 }
 
 // Count makes votes of samples: class tells the answers apart, its zero value says that there is none, and right says
-// whether it is right. Classes are in the order of their first sample. Where samples of a class disagree on what is right, as they
-// may where a text was cut, those that are right are a class of their own.
+// whether it is right. Classes are in the order of their first sample. Where samples of a class disagree on what is
+// right, as they may where a text was cut, those that are right are a class of their own.
 func Count[C comparable](class []C, right []bool) Votes {
 	type key struct {
 		name  C

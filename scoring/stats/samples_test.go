@@ -124,7 +124,8 @@ func TestSamplesAgainstPublishedCode(t *testing.T) {
 	}
 }
 
-// TestMajAtKOfManySamples compares with draws where there are too many subsets to list, beyond the range of float64 too.
+// TestMajAtKOfManySamples compares with draws where there are too many subsets to list, beyond the range of float64
+// too.
 func TestMajAtKOfManySamples(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4))

@@ -1,5 +1,5 @@
-// Package kubernetes checks the manifests of `gsmeval submit kubernetes` against Kubernetes' own Go types. It is a module of
-// its own, so that the program does not depend on them.
+// Package kubernetes checks the manifests of `gsmeval submit kubernetes` against Kubernetes' own Go types. It is a
+// module of its own, so that the program does not depend on them.
 package kubernetes
 
 import (
@@ -76,8 +76,10 @@ func TestStrictDecoding(t *testing.T) {
 	for _, args := range [][]string{
 		{"configs/study.yaml", "--shards", "64", "--set", "threads=8"},
 		{
-			"configs/dyn_tstar.yaml", "--shards", "3", "--set", "threads=2", "--set", "name=Übung: «a»", "--set", "prompt.system=a: \"b\"\n---\n# c", "--namespace", "lab",
-			"--storage-class", "nfs-client", "--gpus", "1", "--memory", "16Gi", "--parallelism", "2", "--storage", "1Ti", "--inputs", "50Gi", "--image", "registry.example:5000/x/gsmeval:1",
+			"configs/dyn_tstar.yaml", "--shards", "3", "--set", "threads=2", "--set", "name=Übung: «a»", "--set",
+			"prompt.system=a: \"b\"\n---\n# c", "--namespace", "lab",
+			"--storage-class", "nfs-client", "--gpus", "1", "--memory", "16Gi", "--parallelism", "2", "--storage",
+			"1Ti", "--inputs", "50Gi", "--image", "registry.example:5000/x/gsmeval:1",
 		},
 		{"configs/gsm8k.yaml", "--shards", "1", "--set", "threads=1", "--set", "dataset.path=data/gsm-synth"},
 	} {
@@ -93,7 +95,8 @@ func check(t *testing.T, manifest []byte, args []string) {
 	claims := map[string]bool{}
 	for _, c := range o.claims {
 		claims[c.Name] = true
-		if !slices.Equal(c.Spec.AccessModes, []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}) || c.Spec.Resources.Requests.Storage().IsZero() {
+		if !slices.Equal(c.Spec.AccessModes, []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}) ||
+			c.Spec.Resources.Requests.Storage().IsZero() {
 			t.Errorf("claim %s: %+v", c.Name, c.Spec)
 		}
 	}
@@ -105,7 +108,8 @@ func check(t *testing.T, manifest []byte, args []string) {
 	}
 	n := args[2]
 	s := shards.Spec
-	if s.CompletionMode == nil || *s.CompletionMode != batchv1.IndexedCompletion || fmt.Sprint(*s.Completions) != n || s.BackoffLimitPerIndex == nil || *s.Parallelism > *s.Completions {
+	if s.CompletionMode == nil || *s.CompletionMode != batchv1.IndexedCompletion || fmt.Sprint(*s.Completions) != n ||
+		s.BackoffLimitPerIndex == nil || *s.Parallelism > *s.Completions {
 		t.Errorf("the shards are no indexed Job of %s: %+v", n, s)
 	}
 	for _, j := range o.jobs {
@@ -119,7 +123,8 @@ func check(t *testing.T, manifest []byte, args []string) {
 			if (r.OnExitCodes == nil) == (r.OnPodConditions == nil) {
 				t.Errorf("job %s: a rule of %+v", j.Name, r)
 			}
-			if c := r.OnExitCodes; c != nil && (*c.ContainerName != main.Name || !slices.IsSorted(c.Values) || len(c.Values) == 0) {
+			if c := r.OnExitCodes; c != nil && (*c.ContainerName != main.Name || !slices.IsSorted(c.Values) ||
+				len(c.Values) == 0) {
 				t.Errorf("job %s: exit codes %+v", j.Name, c)
 			}
 		}
@@ -138,7 +143,8 @@ func check(t *testing.T, manifest []byte, args []string) {
 				t.Errorf("job %s: there is no volume %s", j.Name, m.Name)
 			}
 		}
-		if main.Resources.Requests.Cpu().IsZero() || main.Resources.Requests.Memory().Cmp(resource.MustParse("100Mi")) < 0 {
+		if main.Resources.Requests.Cpu().IsZero() ||
+			main.Resources.Requests.Memory().Cmp(resource.MustParse("100Mi")) < 0 {
 			t.Errorf("job %s asks for %v", j.Name, main.Resources)
 		}
 	}

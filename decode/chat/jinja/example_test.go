@@ -20,9 +20,12 @@ func Example() {
 }
 
 func ExampleFunction() {
-	refuse := jinja.Function{Name: "raise_exception", Params: []string{"message"}, Call: func(args []jinja.Value) (jinja.Value, error) {
-		return nil, fmt.Errorf("the template says: %v", args[0])
-	}}
+	refuse := jinja.Function{
+		Name: "raise_exception", Params: []string{"message"},
+		Call: func(args []jinja.Value) (jinja.Value, error) {
+			return nil, fmt.Errorf("the template says: %v", args[0])
+		},
+	}
 	t, err := jinja.Parse("{% if not messages %}\n{{ raise_exception('no messages') }}{% endif %}")
 	if err != nil {
 		fmt.Println(err)

@@ -78,9 +78,12 @@ func snippetVariables(t testing.TB, raw json.RawMessage) map[string]Value {
 		t.Fatal("variables are no object")
 	}
 	vars := map[string]Value{
-		"raise_exception": Function{Name: "raise_exception", Params: []string{"message"}, Call: func(args []Value) (Value, error) {
-			return nil, fmt.Errorf("%v", args[0])
-		}},
+		"raise_exception": Function{
+			Name: "raise_exception", Params: []string{"message"},
+			Call: func(args []Value) (Value, error) {
+				return nil, fmt.Errorf("%v", args[0])
+			},
+		},
 	}
 	for i, key := range all.keys {
 		vars[text(key)] = all.values[i]

@@ -21,8 +21,9 @@ type Type struct {
 // super is the number of elements of the "K" types' blocks.
 const super = 256
 
-// types are what can be read, by the number that stands for the type in a file. A block's layout is that of ggml-common.h, and
-// its numbers those of the Python package gguf, operation by operation, so that they are equal bit for bit.
+// types are what can be read, by the number that stands for the type in a file. A block's layout is that of
+// ggml-common.h, and its numbers those of the Python package gguf, operation by operation, so that they are equal bit
+// for bit.
 var types = map[uint32]Type{
 	0:  {"F32", 1, 4, func(dst, b []byte) { copy(dst, b[:4]) }},
 	1:  {"F16", 1, 2, func(dst, b []byte) { put(dst, 0, float16(b)) }},
@@ -42,7 +43,8 @@ var types = map[uint32]Type{
 
 // otherTypes are those that have a name and are not read.
 var otherTypes = map[uint32]string{
-	9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS",
+	9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 21: "IQ3_S", 22: "IQ2_S",
+	23: "IQ4_XS",
 	24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 }
 
@@ -117,8 +119,8 @@ func q8v0(dst, b []byte) {
 	}
 }
 
-// q2k: 16 bytes with 4 bits of scale and of minimum for each 16 elements, 2 bits each, d and dmin. A byte holds elements of four
-// groups of 32.
+// q2k: 16 bytes with 4 bits of scale and of minimum for each 16 elements, 2 bits each, d and dmin. A byte holds
+// elements of four groups of 32.
 func q2k(dst, b []byte) {
 	scales, qs, d, dmin := b[:16], b[16:80], float16(b[80:]), float16(b[82:])
 	for i := range super {

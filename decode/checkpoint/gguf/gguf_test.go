@@ -15,7 +15,8 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint/half"
 )
 
-// TestTypes compares the numbers of every type, bit for bit, with those of the Python package gguf: all at once, and in pieces.
+// TestTypes compares the numbers of every type, bit for bit, with those of the Python package gguf: all at once, and in
+// pieces.
 func TestTypes(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join("testdata", "types.gguf"))
 	if err != nil {
@@ -39,7 +40,8 @@ func TestTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(f.Tensors) != len(types) || len(golden.Tensors) != len(types) {
-		t.Fatalf("%d tensors in the file and %d in the golden for %d types", len(f.Tensors), len(golden.Tensors), len(types))
+		t.Fatalf("%d tensors in the file and %d in the golden for %d types", len(f.Tensors), len(golden.Tensors),
+			len(types))
 	}
 	for _, tensor := range f.Tensors {
 		want := golden.Tensors[tensor.Name]
@@ -72,7 +74,16 @@ func TestHalf(t *testing.T) {
 	for _, c := range []struct {
 		v    float32
 		want uint16
-	}{{65519, 0x7bff}, {65520, 0x7c00}, {1.00048828125, 0x3c00}, {1.0004885, 0x3c01}, {6e-8, 1}, {2.9802322e-08, 0}, {2.9802326e-08, 1}, {-0.000060999, 0x83ff}} {
+	}{
+		{65519, 0x7bff},
+		{65520, 0x7c00},
+		{1.00048828125, 0x3c00},
+		{1.0004885, 0x3c01},
+		{6e-8, 1},
+		{2.9802322e-08, 0},
+		{2.9802326e-08, 1},
+		{-0.000060999, 0x83ff},
+	} {
 		if got := half.ToFloat16(c.v); got != c.want {
 			t.Errorf("%v rounds to %#x, want %#x", c.v, got, c.want)
 		}
@@ -155,24 +166,72 @@ func TestRefused(t *testing.T) {
 		{"tensors that are not there", build(3, 1000, 0, none), []string{"number of tensors", "do not fit"}},
 		{"keys without end", build(3, 0, 1<<60, none), []string{"number of metadata keys", "more than the 4096"}},
 		{"keys that are not there", build(3, 0, 3, none), []string{"number of metadata keys", "do not fit"}},
-		{"long key", build(3, 0, 1, func(w *gguftest.Writer) { w.U64(1 << 40); w.B = append(w.B, make([]byte, 64)...) }), []string{"a metadata key: length", "more than the 1024"}},
-		{"key not UTF-8", build(3, 0, 1, func(w *gguftest.Writer) { w.Key("a\xff", 1) }), []string{"a metadata key", "not valid UTF-8"}},
-		{"key twice", build(3, 0, 2, func(w *gguftest.Writer) { w.Key("a", 1); w.Key("a", 2) }), []string{`"a" stands twice`}},
-		{"unknown kind", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(13); w.U64(0) }), []string{`"a"`, "type 13 are not known"}},
-		{"list in a list", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(9); w.U32(9); w.U64(1) }), []string{`"a"`, "lists of values of type 9"}},
-		{"list without end", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(9); w.U32(0); w.U64(1 << 50) }), []string{`"a": elements`, "more than the 8388608"}},
-		{"list that is not there", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(9); w.U32(8); w.U64(9) }), []string{`"a": elements`, "do not fit"}},
-		{"text cut", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(8); w.U64(99); w.B = append(w.B, 'x') }), []string{`"a": length`, "do not fit"}},
-		{"truth of 2", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(7); w.B = append(w.B, 2) }), []string{`"a"`, "0 or 1, found 2"}},
-		{"alignment 3", build(3, 0, 1, func(w *gguftest.Writer) { w.Key("general.alignment", 3) }), []string{"general.alignment", "power of two"}},
-		{"alignment 0", build(3, 0, 1, func(w *gguftest.Writer) { w.Key("general.alignment", 0) }), []string{"general.alignment", "power of two"}},
+		{"long key", build(3, 0, 1, func(w *gguftest.Writer) {
+			w.U64(1 << 40)
+			w.B = append(w.B,
+				make([]byte, 64)...)
+		}), []string{"a metadata key: length", "more than the 1024"}},
+		{
+			"key not UTF-8", build(3, 0, 1, func(w *gguftest.Writer) { w.Key("a\xff", 1) }),
+			[]string{"a metadata key", "not valid UTF-8"},
+		},
+		{
+			"key twice", build(3, 0, 2, func(w *gguftest.Writer) { w.Key("a", 1); w.Key("a", 2) }),
+			[]string{`"a" stands twice`},
+		},
+		{
+			"unknown kind", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(13); w.U64(0) }),
+			[]string{`"a"`, "type 13 are not known"},
+		},
+		{
+			"list in a list", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(9); w.U32(9); w.U64(1) }),
+			[]string{`"a"`, "lists of values of type 9"},
+		},
+		{
+			"list without end",
+			build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(9); w.U32(0); w.U64(1 << 50) }),
+			[]string{`"a": elements`, "more than the 8388608"},
+		},
+		{
+			"list that is not there",
+			build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(9); w.U32(8); w.U64(9) }),
+			[]string{`"a": elements`, "do not fit"},
+		},
+		{"text cut", build(3, 0, 1, func(w *gguftest.Writer) {
+			w.Text("a")
+			w.U32(8)
+			w.U64(99)
+			w.B = append(w.B,
+				'x')
+		}), []string{`"a": length`, "do not fit"}},
+		{
+			"truth of 2", build(3, 0, 1, func(w *gguftest.Writer) { w.Text("a"); w.U32(7); w.B = append(w.B, 2) }),
+			[]string{`"a"`, "0 or 1, found 2"},
+		},
+		{
+			"alignment 3", build(3, 0, 1, func(w *gguftest.Writer) { w.Key("general.alignment", 3) }),
+			[]string{"general.alignment", "power of two"},
+		},
+		{
+			"alignment 0", build(3, 0, 1, func(w *gguftest.Writer) { w.Key("general.alignment", 0) }),
+			[]string{"general.alignment", "power of two"},
+		},
 		{"name twice", tensors(tensor("a", 0, 0, 8), tensor("a", 0, 32, 8)), []string{`tensor "a"`, "twice"}},
 		{"no dimensions", tensors(tensor("a", 0, 0)), []string{`tensor "a"`, "0 dimensions"}},
 		{"five dimensions", tensors(tensor("a", 0, 0, 1, 1, 1, 1, 1)), []string{`tensor "a"`, "5 dimensions"}},
 		{"dimension 0", tensors(tensor("a", 0, 0, 8, 0)), []string{`tensor "a"`, "dimension 1 is 0"}},
-		{"more than can be counted", tensors(tensor("a", 0, 0, 1<<40, 1<<40)), []string{`tensor "a"`, "more than can be counted"}},
-		{"bytes beyond counting", tensors(tensor("a", 0, 0, 1<<31, 1<<31)), []string{`tensor "a"`, "more bytes than can be counted"}},
-		{"type by name", tensors(tensor("a", 16, 0, 256)), []string{`tensor "a"`, "type IQ2_XXS is not supported", "Q4_1"}},
+		{
+			"more than can be counted", tensors(tensor("a", 0, 0, 1<<40, 1<<40)),
+			[]string{`tensor "a"`, "more than can be counted"},
+		},
+		{
+			"bytes beyond counting", tensors(tensor("a", 0, 0, 1<<31, 1<<31)),
+			[]string{`tensor "a"`, "more bytes than can be counted"},
+		},
+		{"type by name", tensors(tensor("a", 16, 0, 256)), []string{
+			`tensor "a"`, "type IQ2_XXS is not supported",
+			"Q4_1",
+		}},
 		{"type by number", tensors(tensor("a", 99, 0, 256)), []string{`tensor "a"`, "type number 99"}},
 		{"no whole blocks", tensors(tensor("a", 2, 0, 33)), []string{`tensor "a"`, "no whole blocks of Q4_0"}},
 		{"not aligned", tensors(tensor("a", 0, 4, 8)), []string{`tensor "a"`, "no multiple of the alignment 32"}},
@@ -180,7 +239,10 @@ func TestRefused(t *testing.T) {
 		{"overlap", tensors(tensor("a", 0, 0, 16), tensor("b", 0, 32, 8)), []string{`tensor "b"`, "overlap"}},
 		{"beyond the end", tensors(tensor("a", 0, 0, 1<<20)), []string{`tensor "a"`, "cut short"}},
 		{"offset beyond the end", tensors(tensor("a", 0, 1<<62, 8)), []string{`tensor "a"`, "cut short"}},
-		{"last bytes cut", func() []byte { d := tensors(tensor("a", 0, 0, 16)); return d[:len(d)-1] }(), []string{`tensor "a"`, "cut short"}},
+		{
+			"last bytes cut", func() []byte { d := tensors(tensor("a", 0, 0, 16)); return d[:len(d)-1] }(),
+			[]string{`tensor "a"`, "cut short"},
+		},
 		{"bytes behind", tensors(tensor("a", 0, 0, 8)), []string{"cover 32 bytes of data, but the file holds 64"}},
 		{"data without tensors", tensors(), []string{"no tensors"}},
 	} {
@@ -225,7 +287,8 @@ func FuzzGGUF(f *testing.F) {
 			for _, d := range x.Shape {
 				n *= int64(d)
 			}
-			if x.Begin < end || x.End-x.Begin != n/int64(x.Type.Elements)*int64(x.Type.Bytes) || file.DataStart+x.End > int64(len(data)) {
+			if x.Begin < end || x.End-x.Begin != n/int64(x.Type.Elements)*int64(x.Type.Bytes) ||
+				file.DataStart+x.End > int64(len(data)) {
 				t.Fatalf("accepted %+v behind %d in %d bytes", x, end, len(data))
 			}
 			end = x.End

@@ -1,8 +1,8 @@
-// Package gguf reads the files of llama.cpp: metadata, the layout of the tensors, and the numbers in their blocks. What the
-// metadata means for a model is for the caller.
+// Package gguf reads the files of llama.cpp: metadata, the layout of the tensors, and the numbers in their blocks. What
+// the metadata means for a model is for the caller.
 //
-// A file is taken for hostile until it is checked: nothing is allocated on its word before that word has been compared with the
-// size of the file, and a broken rule gives one error that names the key or tensor.
+// A file is taken for hostile until it is checked: nothing is allocated on its word before that word has been compared
+// with the size of the file, and a broken rule gives one error that names the key or tensor.
 package gguf
 
 import (
@@ -48,8 +48,8 @@ type Tensor struct {
 	Begin, End int64 // offsets from File.DataStart
 }
 
-// Meta is the metadata by key. A value is an int64, uint64, float64, bool or string, or a list: []int64, []uint64, []float64,
-// []bool or []string.
+// Meta is the metadata by key. A value is an int64, uint64, float64, bool or string, or a list: []int64, []uint64,
+// []float64, []bool or []string.
 type Meta map[string]any
 
 // Read reads and checks the header of a file of so many bytes.
@@ -85,7 +85,8 @@ func (p *parser) bytes(n int64, what string) []byte {
 		return nil
 	}
 	if n > p.size-p.at {
-		p.fail("%s: %d bytes at offset %d go beyond the end of the file (%d bytes); it is cut short, download it again", what, n, p.at, p.size)
+		p.fail("%s: %d bytes at offset %d go beyond the end of the file (%d bytes); it is cut short, download it again",
+			what, n, p.at, p.size)
 		return nil
 	}
 	b := make([]byte, n)
@@ -121,7 +122,8 @@ func (p *parser) count(what string, most uint64, each int64) int {
 		p.fail("%s: %d are more than the %d that are believed", what, n, most)
 		return 0
 	case int64(n) > (p.size-p.at)/each:
-		p.fail("%s: %d do not fit into the %d bytes that are left of the file; it is cut short, download it again", what, n, p.size-p.at)
+		p.fail("%s: %d do not fit into the %d bytes that are left of the file; it is cut short, download it again",
+			what, n, p.size-p.at)
 		return 0
 	}
 	return int(n)
@@ -364,8 +366,8 @@ func (p *parser) tensor(align int64) Tensor {
 	return t
 }
 
-// checkLayout sorts the tensors by offset and checks that they cover the data from its first byte to its last, but for the
-// padding behind each.
+// checkLayout sorts the tensors by offset and checks that they cover the data from its first byte to its last, but for
+// the padding behind each.
 func checkLayout(tensors []Tensor, dataLen, align int64) error {
 	slices.SortFunc(tensors, func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(a.End, b.End), cmp.Compare(a.Name, b.Name))
@@ -376,7 +378,8 @@ func checkLayout(tensors []Tensor, dataLen, align int64) error {
 		case t.Begin > at:
 			return fmt.Errorf("tensor %q: data begin at offset %d, %d bytes after the place that follows the tensor before it", t.Name, t.Begin, t.Begin-at)
 		case t.Begin < at:
-			return fmt.Errorf("tensor %q: data begin at offset %d and overlap the tensor before it, which ends at %d", t.Name, t.Begin, end)
+			return fmt.Errorf("tensor %q: data begin at offset %d and overlap the tensor before it, which ends at %d",
+				t.Name, t.Begin, end)
 		case t.End > dataLen:
 			return fmt.Errorf("tensor %q: data end at offset %d, but the file holds only %d bytes of data; it is cut short, download it again", t.Name, t.End, dataLen)
 		}

@@ -25,7 +25,8 @@ func (m Meta) Int(key string) (int, bool, error) {
 			return int(v), true, nil
 		}
 	}
-	return 0, true, fmt.Errorf("%s: expected a whole number from 0 to %d, found %s", key, math.MaxInt32, describe(m[key]))
+	return 0, true, fmt.Errorf("%s: expected a whole number from 0 to %d, found %s", key, math.MaxInt32,
+		describe(m[key]))
 }
 
 // Float reads a finite number.

@@ -1,5 +1,5 @@
-// Package hubtest is a Hugging Face hub for tests: two servers on this machine, the hub and the store of its large files on
-// another port, that answer as the real ones do. Tests break it on purpose through its hooks.
+// Package hubtest is a Hugging Face hub for tests: two servers on this machine, the hub and the store of its large
+// files on another port, that answer as the real ones do. Tests break it on purpose through its hooks.
 package hubtest
 
 import (
@@ -166,8 +166,8 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route takes a path apart: /api/models/ID[/VERB/REVISION], /[datasets/]ID/resolve/REVISION/FILE, or the address of a small
-// file, /api/resolve-cache/models/ID/COMMIT/FILE.
+// route takes a path apart: /api/models/ID[/VERB/REVISION], /[datasets/]ID/resolve/REVISION/FILE, or the address of a
+// small file, /api/resolve-cache/models/ID/COMMIT/FILE.
 func route(path string) (kind, id, verb, revision, file string) {
 	path = strings.TrimPrefix(path, "/")
 	path, cached := strings.CutPrefix(path, "api/resolve-cache/")
@@ -251,14 +251,16 @@ func (h *Hub) info(w http.ResponseWriter, r *http.Request, repo *Repo, commit st
 		siblings = append(siblings, s)
 	}
 	writeJSON(w, map[string]any{
-		"id": repo.ID, "modelId": repo.ID, "author": strings.Split(repo.ID, "/")[0], "sha": commit, "private": repo.Private, "gated": repo.Gated,
+		"id": repo.ID, "modelId": repo.ID, "author": strings.Split(repo.ID, "/")[0], "sha": commit,
+		"private": repo.Private, "gated": repo.Gated,
 		"disabled": false, "downloads": 0, "likes": 0, "tags": []string{}, "siblings": siblings,
 	})
 }
 
 // pointer is what git has in place of a large file.
 func pointer(data []byte) []byte {
-	return fmt.Appendf(nil, "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", SHA256(data), len(data))
+	return fmt.Appendf(nil, "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", SHA256(data),
+		len(data))
 }
 
 func (h *Hub) tree(w http.ResponseWriter, files map[string][]byte) {
@@ -276,9 +278,12 @@ func (h *Hub) tree(w http.ResponseWriter, files map[string][]byte) {
 }
 
 // resolve serves a file: a small one by way of a redirect on the hub itself, a large one from the store.
-func (h *Hub) resolve(w http.ResponseWriter, r *http.Request, repo *Repo, commit, name string, cached, authorized bool) {
+func (h *Hub) resolve(w http.ResponseWriter, r *http.Request, repo *Repo, commit, name string, cached,
+	authorized bool,
+) {
 	if repo.Gated && !authorized {
-		Refuse(w, http.StatusUnauthorized, "GatedRepo", "Access to "+repo.Kind+" "+repo.ID+" is restricted. You must be authenticated to access it.")
+		Refuse(w, http.StatusUnauthorized, "GatedRepo",
+			"Access to "+repo.Kind+" "+repo.ID+" is restricted. You must be authenticated to access it.")
 		return
 	}
 	w.Header().Set("X-Repo-Commit", commit)
@@ -293,7 +298,8 @@ func (h *Hub) resolve(w http.ResponseWriter, r *http.Request, repo *Repo, commit
 		w.WriteHeader(http.StatusFound)
 	case !cached:
 		w.Header().Set("Etag", strconv.Quote(GitHash(data)))
-		w.Header().Set("Location", "/api/resolve-cache/"+repo.Kind+"s/"+repo.ID+"/"+commit+"/"+(&url.URL{Path: name}).EscapedPath())
+		w.Header().Set("Location",
+			"/api/resolve-cache/"+repo.Kind+"s/"+repo.ID+"/"+commit+"/"+(&url.URL{Path: name}).EscapedPath())
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	default:
 		w.Header().Set("Etag", strconv.Quote(GitHash(data)))

@@ -1,6 +1,6 @@
-// Command step times the real engine for `make bench`. It loads one model, then reads requests from standard input, a JSON
-// object a line, and answers each with a JSON object a line, so that the bench can alternate between engines without
-// loading them anew.
+// Command step times the real engine for `make bench`. It loads one model, then reads requests from standard input, a
+// JSON object a line, and answers each with a JSON object a line, so that the bench can alternate between engines
+// without loading them anew.
 //
 // No hook in the engine is needed: it asks Options.Ends about every token that it chose, which is a clock of steps.
 package main
@@ -214,11 +214,14 @@ func measure(lm *decode.LM, q request) (t timing, err error) {
 	return t, nil
 }
 
-// rate times whole generations of 1+warm and 1+warm+steps tokens: the mean step is their difference over the steps. It needs no clock of
-// tokens, which a device that chooses its own tokens does not have.
+// rate times whole generations of 1+warm and 1+warm+steps tokens: the mean step is their difference over the steps. It
+// needs no clock of tokens, which a device that chooses its own tokens does not have.
 func rate(lm *decode.LM, q request, eager bool) (t timing, err error) {
 	long := 1 + q.Warm + q.Steps
-	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: q.Batch, Capacity: q.Prompt + long, Eager: eager})
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{
+		Slots: q.Batch, Capacity: q.Prompt + long,
+		Eager: eager,
+	})
 	if err != nil {
 		return t, err
 	}
@@ -246,13 +249,17 @@ type corpus struct {
 	Tokens  int     `json:"tokens"`
 }
 
-// whole times what a run decodes: q.Prompts prompts of changing lengths, up to twice and on average about q.Prompt tokens, q.Steps new
-// tokens for each. The first time, libraries and kernels are loaded, so two full batches of short answers go before.
+// whole times what a run decodes: q.Prompts prompts of changing lengths, up to twice and on average about q.Prompt
+// tokens, q.Steps new tokens for each. The first time, libraries and kernels are loaded, so two full batches of short
+// answers go before.
 func whole(lm *decode.LM, q request, eager bool) (c corpus, err error) {
 	if q.Prompts < 1 || q.Prompt < 1 {
 		return c, fmt.Errorf("request whole: %d prompts of %d tokens", q.Prompts, q.Prompt)
 	}
-	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{Slots: q.Batch, Capacity: 2*q.Prompt + q.Steps, Eager: eager})
+	e, err := decode.NewEngine(lm.Worker, lm.Model, decode.Options{
+		Slots: q.Batch, Capacity: 2*q.Prompt + q.Steps,
+		Eager: eager,
+	})
 	if err != nil {
 		return c, err
 	}
@@ -295,7 +302,10 @@ func newRequest(lm *decode.LM, q request, i, n, maxNew int) *decode.Request {
 	if q.Greedy {
 		schedule = condition.Greedy()
 	}
-	return &decode.Request{Prompt: ids, MaxNew: maxNew, Schedule: schedule, SampleKey: philox.Key(i), Draws: noise.Draws{Inputs: philox.Key(i)}}
+	return &decode.Request{
+		Prompt: ids, MaxNew: maxNew, Schedule: schedule, SampleKey: philox.Key(i),
+		Draws: noise.Draws{Inputs: philox.Key(i)},
+	}
 }
 
 // memory is a reading of the process's memory during a soak.

@@ -12,7 +12,8 @@ func ask(t *testing.T, requests ...string) []json.RawMessage {
 	t.Helper()
 	var out strings.Builder
 	model := filepath.Join("..", "..", "..", "models", "gsm-tiny")
-	if err := run([]string{"--model", model, "--threads", "1"}, strings.NewReader(strings.Join(requests, "\n")), &out); err != nil {
+	if err := run([]string{"--model", model, "--threads", "1"}, strings.NewReader(strings.Join(requests, "\n")),
+		&out); err != nil {
 		t.Fatal(err)
 	}
 	var answers []json.RawMessage
@@ -35,7 +36,8 @@ func TestEveryStepIsTimed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(got.StepMS) != 7 || got.PrefillMS <= 0 {
-			t.Errorf("request %d: %d steps were timed and prompts took %v ms, want 7 steps and some time", i, len(got.StepMS), got.PrefillMS)
+			t.Errorf("request %d: %d steps were timed and prompts took %v ms, want 7 steps and some time", i,
+				len(got.StepMS), got.PrefillMS)
 		}
 		if (got.Ops != nil) != (i == 2) {
 			t.Errorf("request %d: operations %v", i, got.Ops)
@@ -56,7 +58,8 @@ func TestEveryStepIsTimed(t *testing.T) {
 
 func TestSoakReadsMemory(t *testing.T) {
 	var got []memory
-	answer := ask(t, `{"op": "soak", "batch": 2, "prompt": 8, "steps": 8, "noise": 0.1, "seconds": 0.3, "every": 0.05}`)[0]
+	answer := ask(t,
+		`{"op": "soak", "batch": 2, "prompt": 8, "steps": 8, "noise": 0.1, "seconds": 0.3, "every": 0.05}`)[0]
 	if err := json.Unmarshal(answer, &got); err != nil {
 		t.Fatal(err)
 	}
@@ -85,9 +88,13 @@ func TestWholeDecodesEveryPrompt(t *testing.T) {
 }
 
 func TestBadRequestsAreErrors(t *testing.T) {
-	for _, request := range []string{`{"op": "sing"}`, `{"op": "decode", "batches": 1}`, `{"op": "whole", "batch": 2, "steps": 4}`, `{`} {
+	for _, request := range []string{
+		`{"op": "sing"}`, `{"op": "decode", "batches": 1}`,
+		`{"op": "whole", "batch": 2, "steps": 4}`, `{`,
+	} {
 		var out strings.Builder
-		err := run([]string{"--model", filepath.Join("..", "..", "..", "models", "gsm-tiny")}, strings.NewReader(request), &out)
+		err := run([]string{"--model", filepath.Join("..", "..", "..", "models", "gsm-tiny")},
+			strings.NewReader(request), &out)
 		if err == nil || !strings.Contains(err.Error(), "request") {
 			t.Errorf("request %s: error %v", request, err)
 		}

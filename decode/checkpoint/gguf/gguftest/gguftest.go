@@ -30,7 +30,8 @@ func (w *Writer) Text(s string) {
 	w.B = append(w.B, s...)
 }
 
-// Key appends a key with its value: an int (as 32 bits), a float64 (as 32 bits), a bool, a string, or a list of int, float64 or string.
+// Key appends a key with its value: an int (as 32 bits), a float64 (as 32 bits), a bool, a string, or a list of int,
+// float64 or string.
 func (w *Writer) Key(name string, value any) {
 	w.Text(name)
 	switch v := value.(type) {
