@@ -15,6 +15,7 @@ type Int struct {
 	Per        string  `yaml:"per,omitempty"`        // tensor; row (the default), of a weight; token (the default), of activations; group
 	Group      int     `yaml:"group,omitempty"`      // neighbours in a row that share a scale
 	Asymmetric bool    `yaml:"asymmetric,omitempty"` // a zero point too
+	Offset     bool    `yaml:"offset,omitempty"`     // asymmetric: the least value is the lowest level, as in GGUF's Q4_1; no whole zero point
 	Narrow     bool    `yaml:"narrow,omitempty"`     // symmetric, without the lowest level: -127 to 127
 	Clip       string  `yaml:"clip,omitempty"`       // absmax (the default); search, for the ratio of least squared error
 	Rounding   string  `yaml:"rounding,omitempty"`   // nearest (the default, ties to even), stochastic
@@ -35,6 +36,9 @@ func (q *Int) Check(r keys.Report, at Place) {
 	if q.Narrow && q.Asymmetric {
 		r.Bad("narrow", "only symmetric levels have a side too many; leave out narrow or asymmetric")
 	}
+	if q.Offset && !q.Asymmetric {
+		r.Bad("offset", "symmetric levels have none; set asymmetric too")
+	}
 	if q.Range != 0 && (q.Asymmetric || q.Clip == "search" || q.Per != "") {
 		r.Bad("range", "a static range is symmetric and the same for all; leave out asymmetric, clip and per")
 	}
@@ -54,7 +58,7 @@ func rowWord(at Place) string {
 // Label is "int4", "int8 /tensor", "int4 /group 128 asymmetric search".
 func (q *Int) Label() string {
 	return words("int"+strconv.Itoa(q.Bits), finer(q.Per, q.Group), flag(q.Asymmetric, "asymmetric"),
-		flag(q.Narrow, "narrow"),
+		flag(q.Offset, "offset"), flag(q.Narrow, "narrow"),
 		other(q.Clip, "absmax"), other(q.Rounding, "nearest"), static(q.Range))
 }
 
@@ -126,8 +130,8 @@ func (q *Int) search(x []float32, over Range) levels {
 	return all
 }
 
-// levels are lo to hi, times scale, after zero is taken away.
-type levels struct{ scale, inverse, zero, lo, hi float32 }
+// levels are lo to hi, times scale, after zero is taken away, and base on top.
+type levels struct{ scale, inverse, zero, lo, hi, base float32 }
 
 func (q *Int) levels(over Range, share float32) levels {
 	const eps = 0x1p-23 // torchao's least scale
@@ -136,11 +140,15 @@ func (q *Int) levels(over Range, share float32) levels {
 	if q.Narrow {
 		l.lo++
 	}
-	if q.Asymmetric {
+	switch {
+	case q.Offset:
+		l.base, l.zero = over.Lo*share, l.lo
+		l.scale = max((over.Hi-over.Lo)*share/(l.hi-l.lo), eps)
+	case q.Asymmetric:
 		lo := min(over.Lo*share, 0)
 		l.scale = max((max(over.Hi*share, 0)-lo)/(l.hi-l.lo), eps)
 		l.zero = min(max(l.lo-even(lo/l.scale), l.lo), l.hi)
-	} else {
+	default:
 		l.scale = max(over.Most()*share/((l.hi-l.lo)/2), eps)
 	}
 	l.inverse = 1 / l.scale
@@ -148,22 +156,22 @@ func (q *Int) levels(over Range, share float32) levels {
 }
 
 func (l levels) nearest(v float32) float32 {
-	return (min(max(even(v*l.inverse)+l.zero, l.lo), l.hi) - l.zero) * l.scale
+	return (min(max(even((v-l.base)*l.inverse)+l.zero, l.lo), l.hi)-l.zero)*l.scale + l.base
 }
 
 func (l levels) round(y, x []float32, d *draws, i int) (clipped int64) {
 	for k, v := range x {
 		var q float32
 		if d == nil {
-			q = even(v*l.inverse) + l.zero
+			q = even((v-l.base)*l.inverse) + l.zero
 		} else {
-			q = float32(math.Floor(float64(v)/float64(l.scale)+d.unit(i+k))) + l.zero
+			q = float32(math.Floor(float64(v-l.base)/float64(l.scale)+d.unit(i+k))) + l.zero
 		}
 		in := min(max(q, l.lo), l.hi)
 		if in != q {
 			clipped++
 		}
-		y[k] = (in - l.zero) * l.scale
+		y[k] = (in-l.zero)*l.scale + l.base
 	}
 	return clipped
 }

@@ -168,3 +168,34 @@ func TestClipSearchLessensTheError(t *testing.T) {
 		}
 	}
 }
+
+// Weights that are a grid of sixteen levels in groups, as those of GGUF's Q4_1, stay what they are with an offset of the group's own; a
+// whole zero point moves them.
+func TestOffsetKeepsAGridOfItsOwn(t *testing.T) {
+	t.Parallel()
+	const group = 32
+	x := make([]float32, 8*group)
+	for i := range x {
+		g := i / group
+		step, least := 0.01+0.003*float32(g), -0.031-0.017*float32(g)
+		level := (i*7 + g) % 16
+		if i%group < 2 {
+			level = 15 * (i % group) // both ends of the grid are in use
+		}
+		x[i] = step*float32(level) + least
+	}
+	worst := func(q *Int) (most float64) {
+		y := slices.Clone(x)
+		q.PerturbWeight(Weight{Name: "w", Values: y, In: 2 * group})
+		for i, v := range y {
+			most = max(most, math.Abs(float64(v-x[i])))
+		}
+		return most
+	}
+	if e := worst(&Int{Bits: 4, Per: "group", Group: group, Asymmetric: true, Offset: true}); e > 1e-7 {
+		t.Errorf("with an offset numbers of the grid move by %g", e)
+	}
+	if e := worst(&Int{Bits: 4, Per: "group", Group: group, Asymmetric: true}); e < 1e-3 {
+		t.Errorf("with a whole zero point they move by %g only", e)
+	}
+}
