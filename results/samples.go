@@ -47,8 +47,11 @@ func (s score) stream(labels []string, k int) uint64 {
 
 // class numbers the answers of a set, 0 standing for none.
 func (s *Set) class(r *Record) uint32 {
+	if s.perQuestion == 1 {
+		return 0 // nothing is voted on
+	}
 	name := scoring.VoteClass(r.Answer)
-	if name == "" || s.perQuestion == 1 {
+	if name == "" {
 		return 0
 	}
 	if s.classes == nil {

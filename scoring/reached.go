@@ -4,7 +4,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // Reached reports whether the gold answer stands anywhere in a text, as a number in any form that the robust ladder
@@ -17,20 +16,10 @@ func Reached(text, gold string) bool {
 		gold = strings.TrimFunc(gold, isPySpace)
 		return gold != "" && strings.Contains(text, gold)
 	}
-	for i := 0; i < len(text); {
-		n, ok := number{}, false
-		if startsNumber(text, i) {
-			n, ok = numberAt(text, i)
-		}
-		if !ok {
-			_, size := utf8.DecodeRuneInString(text[i:])
-			i += size
-			continue
-		}
+	for n, found := nextNumber(text, 0); found; n, found = nextNumber(text, n.end) {
 		if value, ok := parsePyFloat(n.value); ok && !isIndex(text, n.start) && math.Abs(value-want) < tolerance {
 			return true
 		}
-		i = max(n.end, i+1)
 	}
 	return false
 }

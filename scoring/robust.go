@@ -323,21 +323,24 @@ func onlyNumber(s string) (number, bool) {
 
 // numbersIn returns the first number from byte i on, and how many there are.
 func numbersIn(s string, i int) (first number, count int) {
-	for i < len(s) {
-		n, ok := number{}, false
-		if startsNumber(s, i) {
-			n, ok = numberAt(s, i)
-		}
-		if !ok {
-			i++
-			continue
-		}
+	for n, found := nextNumber(s, i); found; n, found = nextNumber(s, n.end) {
 		if count++; count == 1 {
 			first = n
 		}
-		i = n.end
 	}
 	return first, count
+}
+
+// nextNumber returns the first number from byte i on.
+func nextNumber(t string, i int) (number, bool) {
+	for ; i < len(t); i++ {
+		if startsNumber(t, i) {
+			if n, ok := numberAt(t, i); ok {
+				return n, true
+			}
+		}
+	}
+	return number{}, false
 }
 
 // tagged is an answer in tags of its own; the last one may lack its end.
@@ -474,25 +477,16 @@ func findEmphasised(text string) (Answer, bool) {
 // findLastNumber reads the last number, leaving out exponents and indexes, or
 // the value of the calculation that comes last.
 func findLastNumber(text string) (last Answer, found bool) {
-	for i := 0; i < len(text); {
-		n, ok := number{}, false
-		if startsNumber(text, i) {
-			n, ok = numberAt(text, i)
+	for n, more := nextNumber(text, 0); more; {
+		end := n.end
+		if !isIndex(text, n.start) {
+			var value number
+			value, end = equationAt(text, n)
+			if value.value != "" || last.Value == "" || !restates.MatchString(text[last.End:value.start]) {
+				last, found = value.answer(), true
+			}
 		}
-		if !ok {
-			_, size := utf8.DecodeRuneInString(text[i:])
-			i += size
-			continue
-		}
-		if isIndex(text, n.start) {
-			i = n.end
-			continue
-		}
-		value, end := equationAt(text, n)
-		if value.value != "" || last.Value == "" || !restates.MatchString(text[last.End:value.start]) {
-			last, found = value.answer(), true
-		}
-		i = end
+		n, more = nextNumber(text, end)
 	}
 	return last, found
 }
