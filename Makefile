@@ -68,11 +68,11 @@ bench-scale: build ## 1,000 shards of 600,000 samples by a fake engine: plan, st
 	@$(WITH_DEPS) GSMEVAL_SCALE=$(abspath $(SCALE)) go test -run '^$$' -bench ThousandShards -benchtime 1x -timeout 60m ./harness/runner
 
 # The peers live in a virtual environment, and models made for them beside it, outside the repository.
-BENCH ?= bundled,shape05b,noise,memory,lmeval,flat,soak,profile,ops
+BENCH ?= bundled,shape05b,noise,memory,lmeval,busy,flat,soak,profile,ops
 BENCH_VENV ?= $(CACHE)/bench-venv
 BENCH_WORK ?= $(CACHE)/bench
 BENCH_FLAGS = --parts $(BENCH) --work "$(BENCH_WORK)" $(if $(QUICK),--quick) $(if $(RESUME),--resume) $(if $(SOAK),--soak $(SOAK)) $(if $(EARLIER),--earlier "$(EARLIER)") $(BENCH_ARGS)
-bench: build ## compare with the peers and write docs/benchmarks.md; QUICK=1: a quarter of an hour; BENCH=bundled,lmeval: parts
+bench: build ## compare with the peers and write docs/benchmarks/PROCESSOR.md; QUICK=1: a quarter of an hour; BENCH=bundled,lmeval: parts
 	@scripts/bench/venv.sh "$(BENCH_VENV)"
 	@$(WITH_DEPS) go build -o bin/bench-step ./scripts/bench/step
 	@"$(BENCH_VENV)/bin/python" scripts/bench/bench.py $(BENCH_FLAGS)

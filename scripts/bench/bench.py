@@ -1,7 +1,7 @@
-"""`make bench`: gsmeval against its peers, the same work in one run, written to docs/benchmarks.md.
+"""`make bench`: gsmeval against its peers, the same work in one run, written to docs/benchmarks/PROCESSOR.md.
 
-    bench.py --parts bundled,shape05b,noise,memory,lmeval,flat,soak,profile,ops [--quick] [--resume] [--soak MINUTES] [--rounds N]
-    bench.py --parts none                  only write docs/benchmarks.md from what was measured
+    bench.py --parts bundled,shape05b,noise,memory,lmeval,busy,flat,soak,profile,ops [--quick] [--resume] [--soak MINUTES] [--rounds N]
+    bench.py --parts none                  only write the page from what was measured
 
 Every measurement is appended to OUT/measurements.jsonl. A part that is asked for is measured anew; with --resume what is there
 is kept and the rest is measured. --earlier takes the bench-step of an earlier build, which then takes turns with the others.
@@ -23,7 +23,7 @@ from engines import ROOT, Process, Spec, environment, specs
 from render import MODELS, NOISE
 from store import Store
 
-PARTS = ["bundled", "shape05b", "noise", "memory", "lmeval", "flat", "soak", "profile", "ops"]
+PARTS = ["bundled", "shape05b", "noise", "memory", "lmeval", "busy", "flat", "soak", "profile", "ops"]
 
 # Decode steps that are timed and steps before them, and tokens of a prompt.
 FULL = {"bundled": dict(prompt=64, steps=128, warm=8, rounds=7), "shape05b": dict(prompt=64, steps={1: 24, 8: 16, 32: 8}, warm=2, rounds=5)}
@@ -140,29 +140,45 @@ class Bench:
 
     def lmeval(self):
         """Whole processes: `gsmeval run` and lm-evaluation-harness on the same problems, in turns."""
-        work = self.work / "lmeval"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        here = ROOT / "scripts/bench/lmeval"
-        limit = 50 if self.o.quick else 200
-        (work / "gsm_synth.yaml").write_text((here / "gsm_synth.yaml").read_text().replace("DATA_DIR", str(ROOT / "data/gsm-synth")))
         for r in range(self.o.rounds or (1 if self.o.quick else 3)):
-            ours = [str(ROOT / "bin/gsmeval"), "run", str(here / "gsmeval.yaml"), "--set", f"output={work}/run{r}", "--set", f"dataset.limit={limit}"]
-            theirs = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={ROOT}/models/gsm-tiny,dtype=float32",
-                      "--tasks", "gsm_synth", "--include_path", str(work), "--device", "cpu", "--batch_size", "32", "--limit", str(limit),
-                      "--apply_chat_template", "--output_path", str(work / f"lm{r}")]
-            for name, command in (("gsmeval", ours), ("lm-eval", theirs)):
-                key = dict(part="lmeval", engine=name, round=r)
-                if self.store.has(**key):
-                    continue
-                env = {**self.env, "HF_HOME": str(work / "hf")}
-                if name == "lm-eval":
-                    env.pop("HF_DATASETS_OFFLINE")
-                row = machine.whole(command, env, ROOT)
-                found = re.search(r"greedy\s*\|\s*\d+\s*\|\s*([\d.]+)" if name == "gsmeval" else r"exact_match\|[^|]*\|\s*([\d.]+)", row.pop("output"))
-                accuracy = float(found[1]) * (1 if name == "gsmeval" else 100) if found else None
-                self.store.add(**key, limit=limit, accuracy=accuracy, time=time.time(), **row)
-                say(f"lmeval round {r}: {name} {row['seconds']:.1f} s, accuracy {accuracy}", row.get("error", ""))
+            self.whole_runs("lmeval", r, 50 if self.o.quick else 200)
+
+    def busy(self):
+        """The same beside other programs that compute all the time."""
+        for r in range(self.o.rounds or (1 if self.o.quick else 3)):
+            for neighbours in (0, 1, 2):
+                others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(neighbours)]
+                try:
+                    self.whole_runs("busy", r, 100, neighbours=neighbours, cores=os.cpu_count(), threads=self.o.threads)
+                finally:
+                    for p in others:
+                        p.kill()
+                        p.wait()
+
+    def whole_runs(self, part, r, limit, **more):
+        work = self.work / part
+        if not self.store.has(part=part):
+            shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        here = ROOT / "scripts/bench/lmeval"
+        (work / "gsm_synth.yaml").write_text((here / "gsm_synth.yaml").read_text().replace("DATA_DIR", str(ROOT / "data/gsm-synth")))
+        name = f"{r}-{more['neighbours']}" if more else str(r)
+        ours = [str(ROOT / "bin/gsmeval"), "run", str(here / "gsmeval.yaml"), "--set", f"output={work}/run{name}", "--set", f"dataset.limit={limit}"]
+        theirs = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={ROOT}/models/gsm-tiny,dtype=float32",
+                  "--tasks", "gsm_synth", "--include_path", str(work), "--device", "cpu", "--batch_size", "32", "--limit", str(limit),
+                  "--apply_chat_template", "--output_path", str(work / f"lm{name}")]
+        for engine, command in (("gsmeval", ours), ("lm-eval", theirs)):
+            key = dict(part=part, engine=engine, round=r, **more)
+            if self.store.has(**key):
+                continue
+            env = {**self.env, "HF_HOME": str(work / "hf")}
+            if engine == "lm-eval":
+                env.pop("HF_DATASETS_OFFLINE")
+            row = machine.whole(command, env, ROOT)
+            found = re.search(r"greedy\s*\|\s*\d+\s*\|\s*([\d.]+)" if engine == "gsmeval" else r"exact_match\|[^|]*\|\s*([\d.]+)", row.pop("output"))
+            accuracy = float(found[1]) * (1 if engine == "gsmeval" else 100) if found else None
+            self.store.add(**key, limit=limit, accuracy=accuracy, time=time.time(), **row)
+            say(f"{part} round {r} {more.get('neighbours', '')}: {engine} {row['seconds']:.1f} s, accuracy {accuracy}", row.get("error", ""))
 
     def flat(self):
         """The cost of each token of one long answer at batch 1."""
@@ -223,11 +239,14 @@ def main():
     a.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
     a.add_argument("--batches", default="1,8,32")
     a.add_argument("--dtypes", default="float32,bfloat16")
-    a.add_argument("--out", default=str(ROOT / "runs/bench"))
+    a.add_argument("--name", default=machine.name(), help="the page's and the measurements' name, by default the processor's")
+    a.add_argument("--out", default="")
     a.add_argument("--work", required=True, help="where models are made and converted, 7 GB")
     a.add_argument("--earlier", default="", metavar="BENCH_STEP")
-    a.add_argument("--markdown", default=str(ROOT / "docs/benchmarks.md"))
+    a.add_argument("--markdown", default="", help="the page, docs/benchmarks/NAME.md by default")
     o = a.parse_args()
+    o.out = o.out or str(ROOT / "runs/bench" / o.name)
+    page = pathlib.Path(o.markdown or ROOT / f"docs/benchmarks/{o.name}.md")
     o.batches, o.dtypes = [int(b) for b in o.batches.split(",")], o.dtypes.split(",")
     parts = [] if o.parts == "none" else o.parts.split(",")
     if unknown := set(parts) - set(PARTS):
@@ -240,8 +259,11 @@ def main():
         b.compare(part) if part in FULL else getattr(b, part)()
         b.store.drop("about:" + part)
         b.store.add(part="about:" + part, seconds=round(time.time() - begin), quick=o.quick, threads=o.threads, **machine.about())
-    pathlib.Path(o.markdown).write_text(render.page(b.store))
-    say("wrote", o.markdown)
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(render.page(b.store, o.name))
+    say("wrote", page)
+    if not o.markdown:
+        (ROOT / "docs/benchmarks.md").write_text(render.index(sorted(page.parent.glob("*.md"))))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -13,9 +14,26 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = ["torch", "transformers", "ctranslate2", "llama-cpp-python", "lm-eval"]
 
 
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def processor():
+    """Its name as it calls itself, and which of FEATURES it has."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return cpu, [f for f in FEATURES if f in flags]
+
+
+def name():
+    """A short name for a page: maker, family and the widest instructions, as in amd-epyc-avx2."""
+    cpu, features = processor()
+    words = re.sub(r"\(R\)|\(TM\)|Processor|CPU|@.*", "", cpu).lower().split()
+    return "-".join([*words[:2], (features or ["x86-64"])[-1].split("_")[0]])
+
+
 def about():
-    cpu = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
-    flags = next((line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "").split()
+    cpu, features = processor()
     versions = {}
     for name in PEERS:
         try:
@@ -24,7 +42,7 @@ def about():
             versions[name] = "missing"
     git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
     return {
-        "cpu": cpu, "cores": os.cpu_count(), "features": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
+        "cpu": cpu, "cores": os.cpu_count(), "features": features,
         "kernel": platform.release(), "python": platform.python_version(), "versions": versions, "commit": git,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "load": os.getloadavg()[1],
     }
