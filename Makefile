@@ -54,9 +54,8 @@ fmt: ## format the Go files
 	@scripts/tools.sh "$(CACHE)" gofumpt mvdan.cc/gofumpt $(GOFUMPT_VERSION)
 	@"$(CACHE)/tools/gofumpt-$(GOFUMPT_VERSION)" -extra -w .
 
-LIMITS ?= 100 300 1000
-study: build ## the study of configs/study.yaml with its controls, at LIMITS ("100 300 1000") questions; see scripts/study.sh
-	@scripts/study.sh $(LIMITS)
+study: build ## the study of docs/preregistration.md, about two hours on two cores; see scripts/study.sh
+	@scripts/study.sh
 
 FUZZTIME ?= 60
 fuzz: ## run the fuzz targets for FUZZTIME seconds in all (60)

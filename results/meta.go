@@ -81,10 +81,23 @@ type Condition struct {
 	SamplesOf *int `json:"samples_of,omitempty"`
 	// MeanAlpha is the mean of the calibration's alpha(t); NaN where there is none.
 	MeanAlpha Float `json:"mean_alpha"`
+	// Fidelity is how near the condition is to the clean model; nil where it was not measured.
+	Fidelity *Fidelity `json:"fidelity,omitempty"`
 	// TSHA identifies the T(t) schedule.
 	TSHA string `json:"t_sha,omitempty"`
 	// Notes say what is special about the condition.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// FidelityDir is the folder of a run with fidelity.json and its plots.
+const FidelityDir = "fidelity"
+
+// Fidelity compares softmax(z'/T) under a noise with the clean model's law, along texts sampled from the clean model.
+type Fidelity struct {
+	KLD Float `json:"kld"` // KL(clean || noisy) of single draws, nats a position
+	// Marginal is that of the mean over draws, the law of noise that is drawn anew for every token; nil for others.
+	Marginal *Float `json:"marginal_kld"`
+	SameTop  Float  `json:"same_top"` // share of positions with the same most likely token
 }
 
 // PerQuestion is how many samples of each question there are to be in each replicate.

@@ -88,6 +88,8 @@ type Row struct {
 	Wrong        int   `json:"wrong"`
 	Reached      int   `json:"reached"`
 	ReachedShare Float `json:"reached_share"`
+	// Fidelity is how near the condition is to the clean model; nil where it was not measured.
+	Fidelity *Fidelity `json:"fidelity,omitempty"`
 	// AtK is what k samples of a question are worth, where several were made; ECE is the expected calibration error of
 	// the share that their majority has.
 	AtK []AtK `json:"at_k,omitempty"`
@@ -140,6 +142,7 @@ func (s *Set) outcome(cond Condition) (Row, *cell) {
 		NoiseIndex: cond.NoiseIndex, TempIndex: cond.TempIndex,
 		Planned:   cond.planned(s.meta.Examples),
 		MeanAlpha: cond.MeanAlpha,
+		Fidelity:  cond.Fidelity,
 		Notes:     cond.Notes,
 		Diff:      Float(nan), P: Float(nan),
 	}

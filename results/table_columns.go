@@ -70,6 +70,28 @@ var tableColumns = []column[Row]{
 		csv: "mean_alpha", head: "alpha", shown: anyOf(measured),
 		cell: func(r *Row) value { return numberValue(r.MeanAlpha, 4) },
 	},
+	{
+		csv: "kld", head: "KLD", shown: anyOf(faithful),
+		cell: fidelityValue(func(f *Fidelity) Float { return f.KLD }, 4),
+	},
+	{
+		csv: "marginal_kld", head: "Marginal KLD",
+		shown: anyOf(func(r *Row) bool { return faithful(r) && r.Fidelity.Marginal != nil }),
+		cell: fidelityValue(func(f *Fidelity) Float {
+			if f.Marginal == nil {
+				return Float(nan)
+			}
+			return *f.Marginal
+		}, 4),
+	},
+	{
+		csv: "same_top", head: "Same top %", shown: anyOf(faithful), cell: func(r *Row) value {
+			if r.Fidelity == nil {
+				return shareValue(Float(nan))
+			}
+			return shareValue(r.Fidelity.SameTop)
+		},
+	},
 	{csv: "samples_of", cell: func(r *Row) value { return textValue(r.SamplesOf) }},
 	{
 		csv: "ece", head: "ECE", shown: anyOf(func(r *Row) bool { return r.ECE.Finite() }),
@@ -124,6 +146,18 @@ func severalSeeds(r *Row) bool { return r.Seeds > 1 }
 func hasNewChips(r *Row) bool { return r.NewChips != nil }
 
 func compared(r *Row) bool { return !r.Reference }
+
+func faithful(r *Row) bool { return r.Fidelity != nil }
+
+// fidelityValue is a divergence in nats, where it was measured.
+func fidelityValue(of func(*Fidelity) Float, digits int) func(*Row) value {
+	return func(r *Row) value {
+		if r.Fidelity == nil {
+			return numberValue(Float(nan), digits)
+		}
+		return numberValue(of(r.Fidelity), digits)
+	}
+}
 
 func measured(r *Row) bool { return r.MeanAlpha.Finite() }
 

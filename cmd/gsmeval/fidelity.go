@@ -16,6 +16,7 @@ import (
 	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/noise/fidelity"
 )
 
 // maxFidelityDraws bounds what is remembered of every position.
@@ -177,7 +178,7 @@ func (a *app) fidelityOfConfig(ctx context.Context, s *session.Session, f fideli
 	if dir == "" {
 		dir = filepath.Join(s.Output(), "fidelity")
 	}
-	if err := report.Write(dir); err != nil {
+	if err := study.WriteFidelity(dir, report); err != nil {
 		return err
 	}
 	s.Logf("wrote fidelity.json, fidelity.csv and the plot to %s", dir)
@@ -202,7 +203,7 @@ func (a *app) fidelityOfIDs(ctx context.Context, f fidelityFlags) error {
 	if err != nil {
 		return err
 	}
-	o.Prompts, o.Texts = [][]int{prompt}, []study.Continuations{{Kind: study.Given, IDs: [][]int{text}}}
+	o.Prompts, o.Texts = [][]int{prompt}, []study.Continuations{{Kind: fidelity.Given, IDs: [][]int{text}}}
 	lm, err := a.load(ctx, f.model, decode.LoadOptions{DType: f.dtype, Device: f.device}, f.parsed...)
 	if err != nil {
 		return err

@@ -2,9 +2,11 @@ package study
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 
 	"github.com/gsmeval/gsmeval/decode"
@@ -44,13 +46,6 @@ type Continuations struct {
 	IDs  [][]int
 }
 
-// The kinds of clean text.
-const (
-	Sampled = "sampled" // at the base temperature: what the clean model's users read
-	Greedy  = "greedy"
-	Given   = "given"
-)
-
 // DefaultFidelityTemperatures are around a base.
 func DefaultFidelityTemperatures(base float64) []float64 {
 	list := []float64{0.7, 0.8, 0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.4}
@@ -77,7 +72,7 @@ func FidelityOf(ctx context.Context, s *session.Session, base float64) (Fidelity
 		return o, fmt.Errorf("continuing the calibration prompts without noise: %w", err)
 	}
 	greedy, err := c.Continuations(ctx)
-	o.Texts = []Continuations{{Sampled, sampled}, {Greedy, greedy}}
+	o.Texts = []Continuations{{fidelity.Sampled, sampled}, {fidelity.Greedy, greedy}}
 	return o, err
 }
 
@@ -99,7 +94,7 @@ func FidelityOfForms(ctx context.Context, s *session.Session, base float64) (Fid
 	if err != nil {
 		return o, fmt.Errorf("continuing the evaluated questions without noise: %w", err)
 	}
-	o.Texts = []Continuations{{Sampled, sampled}}
+	o.Texts = []Continuations{{fidelity.Sampled, sampled}}
 	measure := calibrate.New(s).Measurer(ctx)
 	o.Forms = func(n condition.Noise) ([]FormTemperature, error) {
 		var first, rest []FormTemperature
@@ -131,50 +126,11 @@ func FidelityOfForms(ctx context.Context, s *session.Session, base float64) (Fid
 	return o, nil
 }
 
-// FidelityReport tells how near noisy models are to the clean one.
-type FidelityReport struct {
-	Schema  int             `json:"schema"`
-	Prompts int             `json:"prompts"`
-	KVCache bool            `json:"kv_cache"`
-	Seed    uint64          `json:"seed"`
-	Base    float64         `json:"base"`
-	Rows    []FidelityRow   `json:"rows"`
-	Noises  []FidelityNoise `json:"noises"` // what does not go by temperature, a noise and kind of text each
-}
-
-// FidelityRow is one temperature under one noise along the texts of one kind.
-type FidelityRow struct {
-	Noise     string `json:"noise"`
-	Text      string `json:"text"` // sampled, greedy or given
-	Positions int    `json:"positions"`
-	Draws     int    `json:"draws"` // 1 for a noise that is not random
-	// Form is whose T* the temperature is, and FromFirst the paired difference of the divergence (the marginal one
-	// where there is one) from the first form's, with its 95 % interval over texts.
-	Form      alpha.Form      `json:"form,omitempty"`
-	FromFirst *alpha.Interval `json:"from_first,omitempty"`
-	fidelity.Row
-	fidelity.Spread
-}
-
-// FidelityNoise is where one noise does its harm, along the texts of one kind, at one temperature.
-type FidelityNoise struct {
-	Noise string `json:"noise"`
-	Text  string `json:"text"`
-	// SNR is that of what was perturbed, in dB; null where nothing was.
-	SNR        *float64            `json:"snr_db"`
-	Alpha      float64             `json:"alpha"` // noise to signal of the logits, and how they follow the clean ones
-	Beta       float64             `json:"beta"`
-	T          float64             `json:"t"` // of the list, the nearest to the base
-	ByEntropy  []fidelity.Bin      `json:"by_entropy"`
-	ByPosition []fidelity.Bin      `json:"by_position"`
-	Divergent  *fidelity.Divergent `json:"first_divergent"` // null but for greedy texts
-}
-
 // MeasureFidelity forces the model along the texts, clean and under each noise; logf says what is being done.
 func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions,
 	logf func(format string, args ...any),
-) (*FidelityReport, error) {
-	r := &FidelityReport{
+) (*fidelity.Report, error) {
+	r := &fidelity.Report{
 		Schema: fidelitySchema, Prompts: len(o.Prompts), KVCache: o.KVCache, Seed: o.Seed,
 		Base: o.Base,
 	}
@@ -210,7 +166,7 @@ func MeasureFidelity(ctx context.Context, lm *decode.LM, o FidelityOptions,
 		}
 		c, effect, err := measureFidelity(ctx, lm, n, draws, o, prompts, continuations)
 		if err == nil {
-			err = r.add(c, effect, n, draws, o, forms)
+			err = addFidelity(r, c, effect, n, draws, o, forms)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("fidelity under %q: %w", n.Label(), err)
@@ -262,8 +218,8 @@ func measureFidelity(
 	return c, effect, err
 }
 
-// add reads the rows of one noise off what was collected.
-func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n condition.Noise, draws int,
+// addFidelity reads the rows of one noise off what was collected.
+func addFidelity(r *fidelity.Report, c *fidelity.Collector, effect condition.Effect, n condition.Noise, draws int,
 	o FidelityOptions, forms []FormTemperature,
 ) error {
 	nearest := 0
@@ -285,7 +241,7 @@ func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n c
 		}
 		differences := c.Differences(texts, 0)
 		for k, row := range rows {
-			x := FidelityRow{
+			x := fidelity.ReportRow{
 				Noise: n.Label(), Text: of.Kind, Positions: c.Positions(texts), Draws: draws, Row: row,
 				Spread: spreads[k],
 			}
@@ -294,7 +250,7 @@ func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n c
 			}
 			r.Rows = append(r.Rows, x)
 		}
-		f := FidelityNoise{
+		f := fidelity.ReportNoise{
 			Noise: n.Label(), Text: of.Kind, T: o.Temperatures[nearest],
 			ByEntropy: c.ByEntropy(texts, nearest), ByPosition: c.ByPosition(texts, nearest),
 		}
@@ -302,7 +258,7 @@ func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n c
 		if snr := effect.Total().SNR(); !math.IsNaN(snr) && !math.IsInf(snr, 0) {
 			f.SNR = &snr
 		}
-		if of.Kind == Greedy {
+		if of.Kind == fidelity.Greedy {
 			d := c.Divergent(texts)
 			f.Divergent = &d
 		}
@@ -311,21 +267,22 @@ func (r *FidelityReport) add(c *fidelity.Collector, effect condition.Effect, n c
 	return nil
 }
 
-// FidelityContract is the report of one noise along one text.
-type FidelityContract struct {
-	Noise         string         `json:"noise"`
-	Base          float64        `json:"base"`
-	Positions     int            `json:"positions"`
-	ByTemperature []fidelity.Row `json:"by_temperature"`
-}
-
-// Contract is the report of the first noise and kind of text.
-func (r *FidelityReport) Contract() FidelityContract {
-	c := FidelityContract{Base: r.Base}
-	for _, row := range r.Rows {
-		if first := r.Rows[0]; row.Noise == first.Noise && row.Text == first.Text {
-			c.Noise, c.Positions, c.ByTemperature = row.Noise, row.Positions, append(c.ByTemperature, row.Row)
-		}
+// WriteFidelity puts fidelity.json, the rows as fidelity.csv and the plot, as PNG and SVG, into a directory.
+func WriteFidelity(dir string, r *fidelity.Report) error {
+	data, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return fmt.Errorf("writing the fidelity: %w", err)
 	}
-	return c
+	base := filepath.Join(dir, fidelity.Name)
+	if err := calibrate.WriteAtomic(base+".json", append(data, '\n')); err != nil {
+		return err
+	}
+	table, err := r.CSV()
+	if err != nil {
+		return err
+	}
+	if err := calibrate.WriteAtomic(base+".csv", table); err != nil {
+		return err
+	}
+	return writeFigure(base, r.Figure())
 }

@@ -75,7 +75,7 @@ func (g fidelityGolden) options(t *testing.T, noise string, draws int, base floa
 		t.Fatal(err)
 	}
 	return FidelityOptions{
-		Prompts: [][]int{g.Prompt}, Texts: []Continuations{{Given, [][]int{g.Continuation}}},
+		Prompts: [][]int{g.Prompt}, Texts: []Continuations{{fidelity.Given, [][]int{g.Continuation}}},
 		Noises: []condition.Noise{n},
 		Draws:  draws, KVCache: true, Seed: 5, Base: base, Temperatures: temperatures,
 	}
@@ -238,8 +238,8 @@ func TestFidelityReportForms(t *testing.T) {
 	o.Noises = append(o.Noises, n, condition.Noise{Kind: condition.None})
 	o.Prompts = append(o.Prompts, g.Prompt[:20])
 	o.Texts = []Continuations{
-		{Sampled, [][]int{g.Continuation, g.Continuation[:9]}},
-		{Greedy, [][]int{g.Continuation[:5], g.Continuation[:7]}},
+		{fidelity.Sampled, [][]int{g.Continuation, g.Continuation[:9]}},
+		{fidelity.Greedy, [][]int{g.Continuation[:5], g.Continuation[:7]}},
 	}
 	r, err := MeasureFidelity(t.Context(), lm, o, quietly)
 	if err != nil {
@@ -253,7 +253,7 @@ func TestFidelityReportForms(t *testing.T) {
 		t.Errorf("first divergent tokens: %+v and %+v", r.Noises[0].Divergent, r.Noises[1].Divergent)
 	}
 	dir := t.TempDir()
-	if err := r.Write(dir); err != nil {
+	if err := WriteFidelity(dir, r); err != nil {
 		t.Fatal(err)
 	}
 	table, err := os.ReadFile(filepath.Join(dir, "fidelity.csv"))

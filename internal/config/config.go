@@ -28,6 +28,7 @@ type Config struct {
 	Prompt      Prompt        `yaml:"prompt"`
 	Generation  Generation    `yaml:"generation"`
 	Noise       []Noise       `yaml:"noise"`       // the grid's first axis
+	Fidelity    bool          `yaml:"fidelity"`    // measure how near each condition is to the clean model
 	NoiseSeeds  int           `yaml:"noise_seeds"` // second axis: replicates 0 to n - 1
 	Samples     int           `yaml:"samples"`     // fourth axis: of each question under each noise seed and temperature
 	Temperature []Temperature `yaml:"temperature"` // third axis; the first one is the reference

@@ -93,10 +93,10 @@ func omitted(f reflect.StructField, v reflect.Value) bool {
 
 // neutral lists the keys that change no sample and no number of a table that a finished run could not have.
 // model.device and devices are among them because the fingerprint has what the device is, and not which.
-// scoring.k is among them because the tables of a run can be made anew.
+// scoring.k and fidelity are among them because the tables of a run can be made anew.
 var neutral = []string{
 	"name", "output", "progress", "log_level", "devices", "model.device", "model.graphs",
-	"scoring.k",
+	"scoring.k", "fidelity",
 }
 
 // FingerprintFields is the effective config as flat keys ("noise[1].scale") without

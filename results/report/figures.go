@@ -477,6 +477,9 @@ func (p *Report) Files() map[string]*plots.Figure {
 		if f := SamplesFigure(p.runs[0].Table.Rows); f != nil && drawable(f) {
 			files["samples"] = f
 		}
+		if r := p.runs[0].fidelity; r != nil {
+			files["fidelity"] = r.Figure()
+		}
 	}
 	return files
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/files"
 	"github.com/gsmeval/gsmeval/noise/alpha"
+	"github.com/gsmeval/gsmeval/noise/fidelity"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -30,6 +31,7 @@ type Run struct {
 
 	dir          string
 	calibrations []calibration
+	fidelity     *fidelity.Report         // nil where it was not measured
 	examples     map[int]datasets.Example // by row number; empty where the data set is not there
 	count        int                      // records that were read
 	textBytes    []int64                  // of all texts, by order
@@ -75,6 +77,12 @@ func Load(ctx context.Context, dir string, find Find) (*Run, error) {
 	if err := r.readCalibrations(); err != nil {
 		return nil, err
 	}
+	if r.fidelity, err = fidelity.Read(filepath.Join(r.output(), results.FidelityDir)); err != nil {
+		r.fidelity = nil
+		if !errors.Is(err, fs.ErrNotExist) {
+			r.note("The fidelity is not shown: %v.", err)
+		}
+	}
 	r.readQuestions(ctx, find)
 	return r, nil
 }
@@ -113,16 +121,19 @@ func (r *Run) counting(records iter.Seq2[results.Record, error]) iter.Seq2[resul
 	}
 }
 
-// readCalibrations reads the curves that the run's temperatures came from. A shard's lie in the run that it is a part
-// of.
-func (r *Run) readCalibrations() error {
-	dir := r.dir
+// output is the directory of the whole run, which a shard is a part of.
+func (r *Run) output() string {
 	if r.Info.Shard != "" {
-		dir = filepath.Dir(filepath.Dir(filepath.Clean(dir)))
+		return filepath.Dir(filepath.Dir(filepath.Clean(r.dir)))
 	}
-	paths, err := filepath.Glob(filepath.Join(dir, "calibration", "*.json"))
+	return r.dir
+}
+
+// readCalibrations reads the curves that the run's temperatures came from.
+func (r *Run) readCalibrations() error {
+	paths, err := filepath.Glob(filepath.Join(r.output(), "calibration", "*.json"))
 	if err != nil {
-		return fmt.Errorf("looking for calibrations in %s: %w", dir, err)
+		return fmt.Errorf("looking for calibrations in %s: %w", r.output(), err)
 	}
 	for _, path := range paths {
 		data, err := files.Read(path, maxCalibration)

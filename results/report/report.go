@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/gsmeval/gsmeval/internal/plots"
+	"github.com/gsmeval/gsmeval/noise/fidelity"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -127,8 +128,8 @@ func (p *Report) HTML() ([]byte, error) {
 	}
 	v.head(p.runs)
 	for _, build := range []func(*browser) (*section, error){
-		p.accuracySection, p.samplesSection, p.doseSection, p.alphaSection,
-		p.differencesSection, p.statusSection, p.tokensSection,
+		p.fidelitySection, p.accuracySection, p.samplesSection, p.differencesSection, p.doseSection, p.alphaSection,
+		p.statusSection, p.tokensSection,
 	} {
 		s, err := build(b)
 		if err != nil {
@@ -248,10 +249,40 @@ func (s *section) figures(f *plots.Figure, description string) error {
 	return nil
 }
 
+func (p *Report) fidelitySection(*browser) (*section, error) {
+	s := &section{
+		ID: "fidelity", Title: "What the noise did to the distribution",
+		Lead: "How far the noisy model's next-token distribution at temperature T is from the clean model's, along texts " +
+			"of the clean model. Of noise that is drawn anew for every token the law over its draws is what is sampled.",
+	}
+	for i, r := range p.runs {
+		if r.fidelity == nil {
+			continue
+		}
+		for k, f := range []*plots.Figure{r.fidelity.Figure(fidelity.Sampled), r.fidelity.EntropyFigure()} {
+			if !drawable(f) {
+				continue
+			}
+			part := section{ID: fmt.Sprintf("%s-%d-%d", s.ID, i, k)}
+			if err := part.figures(f, p.caption(r, "KL divergence in nats, for the noises")); err != nil {
+				return nil, err
+			}
+			s.Figures, s.Legend = append(s.Figures, part.Figures...), part.Legend
+		}
+		head, lines := r.fidelity.Summary()
+		caption := fmt.Sprintf("Distance from the clean model, softmax(z / %g); KLD in nats a position", r.fidelity.Base)
+		s.Tables = append(s.Tables, tableOf(p.caption(r, caption), results.Cells{Head: head, Left: 2, Rows: lines}))
+	}
+	if len(s.Tables) == 0 {
+		return nil, nil //nolint:nilnil // it was not measured
+	}
+	return s, nil
+}
+
 func (p *Report) accuracySection(*browser) (*section, error) {
 	s := &section{
-		ID: "accuracy", Title: "Accuracy by condition",
-		Lead: "Points are accuracies, bars their 95 % intervals. Each row is a noise, each shape a temperature policy.",
+		ID: "accuracy", Title: "What it did to single answers",
+		Lead: "Accuracy by condition. Points are accuracies, bars their 95 % intervals. Each row is a noise, each shape a temperature policy.",
 	}
 	if drawable(p.accuracy) {
 		err := s.figures(p.accuracy, "Accuracy in % with 95 % intervals by noise, for the temperatures")
@@ -296,7 +327,7 @@ func tableOf(caption string, c results.Cells) table {
 
 func (p *Report) samplesSection(*browser) (*section, error) {
 	s := &section{
-		ID: "samples-k", Title: "What k samples are worth",
+		ID: "samples-k", Title: "What it did to k answers",
 		Lead: "Each question was answered several times. pass@k: one of k samples is right. maj@k: the most frequent of their " +
 			"answers is. One sample favours low temperatures; more of them tell whether a temperature keeps the answers apart.",
 	}
@@ -345,8 +376,8 @@ func (p *Report) alphaSection(*browser) (*section, error) {
 
 func (p *Report) differencesSection(b *browser) (*section, error) {
 	s := &section{
-		ID: "differences", Title: "Paired differences",
-		Lead: "Right of zero the second of the pair is better. Bars are 95 % intervals; " +
+		ID: "differences", Title: "What each temperature did",
+		Lead: "Paired differences. Right of zero the second of the pair is better. Bars are 95 % intervals; " +
 			"an interval that holds zero shows no difference. Numbers of gained and lost samples lead to these " +
 			"samples.",
 	}
