@@ -9,8 +9,10 @@ import (
 	"github.com/gsmeval/gsmeval/decode/checkpoint"
 	"github.com/gsmeval/gsmeval/decode/model"
 	"github.com/gsmeval/gsmeval/decode/tokenizer"
+	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/internal/torch"
+	"github.com/gsmeval/gsmeval/noise"
 )
 
 // Text is a model's side of the text: its tokenizer, chat template and end tokens. It needs no weights.
@@ -119,6 +121,7 @@ type LM struct {
 	GPU     *torch.CUDAInfo                      // what computes; nil for the CPU
 	Chosen  string                               // where device auto led, in words
 	Working func(what string, done, total int64) // if not nil, is told how far probes and continuations are
+	Ranges  noise.Ranges                         // of static quantisers, or nil
 	weights *checkpoint.Weights
 	others  map[string]*checkpoint.Weights // that noise puts in their place, by path
 }
@@ -157,6 +160,11 @@ func (lm *LM) Offer(path, dir string) error {
 	}
 	lm.others[path] = w
 	return nil
+}
+
+// Injector perturbs activations as a noise says, or is nil where it leaves them alone.
+func (lm *LM) Injector(n condition.Noise) *noise.Injector {
+	return noise.NewInjector(n, false).With(lm.Ranges)
 }
 
 // OfferedSHA256 is the digest of the weight files of an offered checkpoint.

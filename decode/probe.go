@@ -148,7 +148,7 @@ func (lm *LM) newProber(ctx context.Context, probes []Probe, p Probing) (*prober
 		total += int64(len(pr.IDs)) * int64(1+p.Draws)
 	}
 	b := &prober{
-		lm: lm, probes: probes, p: p, first: make([]int, len(probes)), in: noise.NewInjector(p.Noise, false),
+		lm: lm, probes: probes, p: p, first: make([]int, len(probes)), in: lm.Injector(p.Noise),
 		total: total,
 	}
 	var err error

@@ -1,6 +1,7 @@
 package noise
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -109,6 +110,7 @@ func (r *Rows) Reset() {
 // nothing. It is used on the torch worker's thread.
 type Injector struct {
 	noise     condition.Noise
+	ranges    Ranges // of static quantisers, or nil
 	ops       map[operation.Place]operation.OnRows
 	reference bool
 	touched   map[at]bool
@@ -138,6 +140,34 @@ func NewInjector(n condition.Noise, reference bool) *Injector {
 		return nil
 	}
 	return in
+}
+
+// Ranges gives what the activations in a place of a site span on calibration prompts, without noise.
+type Ranges func(p operation.Place, site uint32) (r operation.Range, measured bool)
+
+// With gives static quantisers their ranges.
+func (in *Injector) With(r Ranges) *Injector {
+	if in != nil {
+		in.ranges = r
+	}
+	return in
+}
+
+// static are the ranges of a site for all groups.
+func (in *Injector) static(p operation.Place, site Site, all []operation.Range) error {
+	var r operation.Range
+	measured := false
+	if in.ranges != nil {
+		r, measured = in.ranges(p, site.ID)
+	}
+	if !measured {
+		return fmt.Errorf("%s %s at %s: no calibration prompt has given its range; static goes with a config, "+
+			"and elsewhere range: NUMBER does", p, in.ops[p].Label(), site.Name)
+	}
+	for g := range all {
+		all[g] = r
+	}
+	return nil
 }
 
 // Effect is what the injector has done since it was made, site by site.
@@ -281,13 +311,19 @@ func (in *Injector) onHost(s *torch.Scope, p operation.Place, x torch.Tensor, ea
 			ranges[g] = operation.RangeOf(values[int(rows.Groups[g])*each*d : int(rows.Groups[g+1])*each*d])
 		}
 	}
+	if o, ok := op.(operation.Calibrated); ok && o.Calibrated() {
+		if err := in.static(p, site, ranges); err != nil {
+			s.Fail(err)
+			return torch.Tensor{}
+		}
+	}
 	spans(len(tallies), d, func(i int) {
 		r := from + i/each
 		g := rows.groupOf(r)
 		tallies[i] = op.PerturbRow(y[i*d:(i+1)*d], operation.Rows{
-			Values: values, D: d, Group: [2]int{int(rows.Groups[g]) * each, int(rows.Groups[g+1]) * each},
-			Over: ranges[g],
-			Key:  philox.Key(keys[r]), First: uint32(i % each * d), Position: rows.Positions[r], Site: site.ID,
+			Values: values, D: d, Type: x.DType().String(), Over: ranges[g],
+			Group: [2]int{int(rows.Groups[g]) * each, int(rows.Groups[g+1]) * each},
+			Key:   philox.Key(keys[r]), First: uint32(i % each * d), Position: rows.Positions[r], Site: site.ID,
 			Step: rows.Steps[r],
 		}, from*each+i)
 	})

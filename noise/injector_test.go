@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -583,6 +584,41 @@ func TestOperationsWithoutAKernel(t *testing.T) {
 	}
 	if e := in.Effect(); len(e) != 2 || e[0].Elements != 2*heads*d || e[1].Elements != 4*heads*d || e[0].Changed == 0 {
 		t.Errorf("effect %+v, want two places, and no dead row in them", e)
+	}
+}
+
+// TestStaticRangesComeFromTheSite gives a static quantiser the range of each site, and refuses a site that has none.
+func TestStaticRangesComeFromTheSite(t *testing.T) {
+	t.Parallel()
+	w := start(t, 1)
+	part := condition.Part{Kind: "int", Operation: &operation.Int{Bits: 8, Static: true}}
+	in := NewInjector(condition.Noise{Activations: part}, false).With(func(p operation.Place, site uint32) (operation.Range,
+		bool,
+	) {
+		return operation.Range{Lo: -float32(site), Hi: 1}, p == operation.Inputs && site < 9
+	})
+	x, rows := pass(3, 4, 8)
+	rows.Together(4)
+	for _, site := range []uint32{2, 7, 9} {
+		got, want := make([]float32, len(x)), make([]float32, len(x))
+		err := w.Do(func(s *torch.Scope) error {
+			y := in.Perturb(s, operation.Inputs, s.Floats(x, []int64{4, 8}, torch.CPU), nil, rows, 0, 4,
+				Site{ID: site, Name: "q"})
+			if s.Err() == nil {
+				s.ReadFloats(y, got)
+			}
+			return s.Err()
+		})
+		if site == 9 {
+			if err == nil || !strings.Contains(err.Error(), "activations int8 static at q: no calibration prompt") {
+				t.Errorf("no range: %v", err)
+			}
+			continue
+		}
+		(&operation.Int{Bits: 8, Range: float64(site)}).PerturbRow(want, operation.Rows{Values: x, D: len(x)}, 0)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("site %d: %v (%v), want %v", site, got, err, want)
+		}
 	}
 }
 

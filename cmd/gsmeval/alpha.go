@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/harness/calibrate"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/internal/condition"
@@ -61,6 +62,9 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 					f.override(&o)
 					if err := f.under(&o); err != nil {
 						return usageError{err}
+					}
+					if err := calibrate.Offer(cmd.Context(), s, o.Noises...); err != nil {
+						return err
 					}
 					return a.alpha(cmd.Context(), s.LM, o, f.outputDir(s.Output()), f.asJSON)
 				})

@@ -26,6 +26,9 @@ func (a *app) session(cmd *cobra.Command, path string, set []string, f func(*ses
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := calibrate.Offer(cmd.Context(), s); err != nil {
+		return err
+	}
 	return f(s)
 }
 
@@ -124,7 +127,7 @@ most of the squared input of each Linear: where it is a sink, noise relative to 
 					}
 					wanted = append(wanted, n)
 				}
-				if err := session.OfferCheckpoints(cmd.Context(), s.LM, s.Locator, wanted); err != nil {
+				if err := calibrate.Offer(cmd.Context(), s, wanted...); err != nil {
 					return err
 				}
 				list, err := study.VerifyNoise(cmd.Context(), s, wanted)
@@ -164,14 +167,15 @@ most of the squared input of each Linear: where it is a sink, noise relative to 
 func verified(v study.Verified) string {
 	out := fmt.Sprintf("## %s\n\nLogits: mean |difference| %.4g from clean, %.4g between two draws.\n\n", v.Noise,
 		v.FromClean, v.BetweenDraws)
-	out += "| Site | Elements | Spread | RMS of noise | Ratio | SNR dB | Changed | Clipped |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
+	out += "| Site | Elements | Spread | RMS of noise | Ratio | SNR dB | Changed | Clipped | Flipped |\n" +
+		"|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 	for _, s := range v.Sites {
 		ratio, snr := "no spread", ""
 		if s.Ratio != nil {
 			ratio, snr = fmt.Sprintf("%.4f", *s.Ratio), fmt.Sprintf("%.1f", *s.SNR)
 		}
-		out += fmt.Sprintf("| %s | %d | %.4g | %.4g | %s | %s | %s | %s |\n", s.Name, s.Elements, s.Spread, s.RMS,
-			ratio, snr, percent(s.Changed), percent(s.Clipped))
+		out += fmt.Sprintf("| %s | %d | %.4g | %.4g | %s | %s | %s | %s | %s |\n", s.Name, s.Elements, s.Spread, s.RMS,
+			ratio, snr, percent(s.Changed), percent(s.Clipped), percent(s.Flipped))
 	}
 	if len(v.Sinks) > 0 {
 		out += "\n| Input of | Largest token | Its share of the squared input |\n|---|--:|--:|\n"

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gsmeval/gsmeval/decode"
+	"github.com/gsmeval/gsmeval/harness/calibrate"
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/internal/condition"
@@ -154,7 +155,7 @@ func (f *fidelityFlags) over(o *study.FidelityOptions) {
 // fidelityOfConfig measures the noises of a config.
 func (a *app) fidelityOfConfig(ctx context.Context, s *session.Session, f fidelityFlags) error {
 	slices.Sort(f.temperatures)
-	if err := session.OfferCheckpoints(ctx, s.LM, s.Locator, f.parsed); err != nil {
+	if err := calibrate.Offer(ctx, s, f.parsed...); err != nil {
 		return err
 	}
 	base := s.Cfg.Calibration.Base

@@ -14,11 +14,11 @@ func perturbCommand(a *app) *cobra.Command {
 	var seed uint64
 	var replicate int
 	c := &cobra.Command{
-		Use:   "perturb --model DIR --noise YAML --out DIR",
+		Use:   "perturb --model MODEL --noise YAML --out DIR",
 		Short: "Write a model with noisy weights as a checkpoint",
 		Long: `Perturb writes the weights of a model under a noise, those that a run has for the same seed and replicate, as an ordinary checkpoint
-of the compute type, for another program: model.safetensors, config.json, and the tokenizer's files as they are. What a noise does to
-activations is no part of it.`,
+of the compute type, for another program: model.safetensors, config.json, and the tokenizer's files as they are, or as a GGUF file
+has them. What a noise does to activations is no part of it.`,
 		Example: `  gsmeval perturb --model models/gsm-tiny --noise '{weights: {kind: int, bits: 4, per: group, group: 32}}' --out int4
   gsmeval perturb --model models/gsm-tiny --noise '{weights: {kind: pcm, time: 3600}, scope: analog}' --replicate 2 --out chip-2`,
 		Args: cobra.NoArgs,
@@ -45,7 +45,7 @@ activations is no part of it.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&model, "model", "", "model directory or a hub id")
+	f.StringVar(&model, "model", "", "model directory, GGUF file, or a hub id")
 	noiseFlag(c, &noise)
 	f.StringVar(&out, "out", "", "`directory` to write to, a new one")
 	f.Uint64Var(&seed, "seed", 42, "seed of the noise")

@@ -48,6 +48,9 @@ func workerCommand(a *app) *cobra.Command {
 					return err
 				}
 				defer s.Close() //nolint:errcheck // freeing memory does not fail
+				if err := calibrate.Offer(ctx, s); err != nil {
+					return err
+				}
 				_, err = calibrate.Calibrate(ctx, s)
 				return err
 			}

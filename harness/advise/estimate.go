@@ -11,6 +11,7 @@ import (
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/noise"
+	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
 // The measurement of a dry run: so many decode steps, and again while it is quick, since the machine may be busy.
@@ -89,7 +90,8 @@ func (s stopwatch) decodeEqual(sequences int, prompt []int, maxNew int) (float64
 	r := &decode.Request{Prompt: prompt, MaxNew: maxNew, Schedule: condition.Greedy(), Draws: s.draws}
 	var failed error
 	begin := time.Now()
-	err := decode.Generate(s.ctx, s.engine, noise.NewInjector(s.noise, false), func() (*decode.Request, int, bool) {
+	in := noise.NewInjector(s.noise, false).With(anyRange)
+	err := decode.Generate(s.ctx, s.engine, in, func() (*decode.Request, int, bool) {
 		sequences--
 		return r, sequences, sequences >= 0
 	}, func(_ int, c decode.Completion) error {
@@ -97,6 +99,11 @@ func (s stopwatch) decodeEqual(sequences int, prompt []int, maxNew int) (float64
 		return nil
 	})
 	return time.Since(begin).Seconds(), errors.Join(err, failed)
+}
+
+// anyRange stands for what calibration prompts would give static quantisers: it takes no less time.
+func anyRange(operation.Place, uint32) (operation.Range, bool) {
+	return operation.Range{Lo: -1, Hi: 1}, true
 }
 
 // seconds is the time of the whole run, were every text as long as the limit.

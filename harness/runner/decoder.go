@@ -9,7 +9,6 @@ import (
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/torch"
-	"github.com/gsmeval/gsmeval/noise"
 	"github.com/gsmeval/gsmeval/noise/operation"
 	"github.com/gsmeval/gsmeval/noise/philox"
 )
@@ -77,7 +76,7 @@ func (d *lmDecoder) decode(ctx context.Context, p pass, next decode.Source[todo]
 		}()
 		p.programmed(effect)
 	}
-	injector := noise.NewInjector(p.noise, false)
+	injector := d.lm.Injector(p.noise)
 	return decode.Generate(ctx, d.engine, injector, next, func(t todo, c decode.Completion) error {
 		// Checked before a sample is kept: what the journal holds is not decoded, and so not checked, again.
 		if injector != nil && c.Err == nil && c.Effect.Noise2 == 0 {

@@ -180,6 +180,9 @@ func (r *runner) prepare(ctx context.Context) error {
 // openRun makes the plan, and creates the run directory or checks that the one that is there is of this very run.
 func (r *runner) openRun(ctx context.Context) error {
 	cfg := r.cfg
+	if err := r.timed("calibrate", func() error { return calibrate.Offer(ctx, r.Session) }); err != nil {
+		return err
+	}
 	fingerprint, err := r.ID.Fingerprint(cfg)
 	if err != nil {
 		return err

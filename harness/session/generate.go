@@ -57,7 +57,7 @@ func Generate(ctx context.Context, lm *decode.LM, o GenerateOptions) (*Generated
 		}
 		defer lm.Worker.Do(lm.Model.Restore) //nolint:errcheck // the model is not used again under this noise
 	}
-	in := noise.NewInjector(o.Noise, false)
+	in := lm.Injector(o.Noise)
 	req := &decode.Request{
 		Prompt: o.PromptIDs, MaxNew: o.MaxNewTokens, Schedule: o.Schedule, Logprobs: true,
 		SampleKey: philox.NewKey(philox.Sample, o.Seed, 0, "0"),

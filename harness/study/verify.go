@@ -34,9 +34,11 @@ type VerifiedSite struct {
 	RMS      float64  `json:"rms"`    // of what was added
 	Ratio    *float64 `json:"ratio"`  // RMS over spread: the scale, as measured
 	SNR      *float64 `json:"snr_db"`
-	// Shares of the elements that are another number now, and that were out of a range; null where no one counts them.
+	// Shares of the elements that are another number now, that were out of a range, and that have a bit turned over or a
+	// stuck cell; null where no one counts them.
 	Changed *float64 `json:"changed"`
 	Clipped *float64 `json:"clipped"`
+	Flipped *float64 `json:"flipped"`
 	// Expected tells whether the ratio is the scale within max(1 %, 4/sqrt(2n)) for n elements.
 	Expected bool `json:"as_expected"`
 }
@@ -94,8 +96,11 @@ func (v *Verified) check(n condition.Noise, effect condition.Effect) {
 			}
 		}
 		if _, fused := n.At(e.Place).(*operation.Gaussian); !fused && e.Elements > 0 {
-			changed, clipped := float64(e.Changed)/float64(e.Elements), float64(e.Clipped)/float64(e.Elements)
-			s.Changed, s.Clipped = &changed, &clipped
+			share := func(count int64) *float64 {
+				part := float64(count) / float64(e.Elements)
+				return &part
+			}
+			s.Changed, s.Clipped, s.Flipped = share(e.Changed), share(e.Clipped), share(e.Flipped)
 		}
 		if !s.Expected {
 			v.Problem = fmt.Sprintf("the noise at %s is %.4g of its spread, not the scale that was asked for", e.Name,

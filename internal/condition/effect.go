@@ -19,9 +19,11 @@ type SiteEffect struct {
 	Elements int64           `json:"elements"` // perturbed, draws counted
 	Spread2  float64         `json:"spread2"`  // sum over the elements of the squared spread of what was perturbed
 	Noise2   float64         `json:"noise2"`   // sum of the squares of what was added
-	// Of operations other than gaussian: elements that are another number now, and that were out of a range.
+	// Of operations other than gaussian: elements that are another number now, that were out of a range, and that have a
+	// bit turned over or a stuck cell.
 	Changed int64 `json:"changed,omitempty"`
 	Clipped int64 `json:"clipped,omitempty"`
+	Flipped int64 `json:"flipped,omitempty"`
 }
 
 // Add counts n elements in.
@@ -31,6 +33,7 @@ func (e *SiteEffect) Add(n int64, t operation.Tally) {
 	e.Noise2 += t.Noise2
 	e.Changed += t.Changed
 	e.Clipped += t.Clipped
+	e.Flipped += t.Flipped
 }
 
 // Spread is the root mean square of the spread (standard deviation or largest magnitude) that the scale refers to.
@@ -64,6 +67,7 @@ func (e Effect) Total() SiteEffect {
 		t.Noise2 += s.Noise2
 		t.Changed += s.Changed
 		t.Clipped += s.Clipped
+		t.Flipped += s.Flipped
 	}
 	return t
 }

@@ -177,6 +177,14 @@ func (n Noise) Fresh() bool {
 // Chips tells whether a replicate is a random chip: a draw of the weights, which all questions share.
 func (n Noise) Chips() bool { return n.randomAt(operation.Weights) }
 
+// Calibrated tells whether some quantiser takes its range from the calibration prompts.
+func (n Noise) Calibrated() bool {
+	return slices.ContainsFunc(operation.Places, func(p operation.Place) bool {
+		op, ok := n.At(p).(operation.Calibrated)
+		return ok && op.Calibrated()
+	})
+}
+
 // Law is the law that tokens are sampled from under the noise: that of one draw for the whole text, or the mean over
 // draws.
 func (n Noise) Law() alpha.Law {

@@ -8,14 +8,16 @@ import (
 func TestParseNoise(t *testing.T) {
 	t.Parallel()
 	for text, label := range map[string]string{
-		"{kind: activation, scale: 0.05}":                                          "activation 0.05",
-		"weights: {kind: int, bits: 4, per: group, group: 32}":                     "weights int4 /group 32",
-		"{weights: {kind: pcm, time: 3600}, scope: analog}":                        "weights pcm 3600s analog",
-		"{weights: {kind: int, bits: 8}, activations: {kind: int, bits: 8}}":       "weights int8, activations int8",
-		"{weights: {kind: gaussian, scale: 1, per: tile, tile: 512}, scope: all}":  "weights gaussian 1 std/tile 512 all",
-		"{kv: {kind: int, bits: 4, per: group, group: 16, rounding: stochastic}}":  "kv int4 /group 16 stochastic",
-		"{activations: {kind: converters, bits: 8, range: 3, relative_to: std}}":   "activations converters 8 bit range 3 std",
-		"{weights: {kind: bit_flip, rate: 1e-5, format: int8}, exclude: [q_proj]}": "weights bit_flip 1e-05 int8 exclude q_proj",
+		"{kind: activation, scale: 0.05}":                                           "activation 0.05",
+		"{activations: {kind: nvfp4, static: true}, kv: {kind: fp8, static: true}}": "activations nvfp4 static, kv fp8 static",
+		"{weights: {kind: reram, time: 86400, per: row}, scope: analog}":            "weights reram 86400s /row analog",
+		"weights: {kind: int, bits: 4, per: group, group: 32}":                      "weights int4 /group 32",
+		"{weights: {kind: pcm, time: 3600}, scope: analog}":                         "weights pcm 3600s analog",
+		"{weights: {kind: int, bits: 8}, activations: {kind: int, bits: 8}}":        "weights int8, activations int8",
+		"{weights: {kind: gaussian, scale: 1, per: tile, tile: 512}, scope: all}":   "weights gaussian 1 std/tile 512 all",
+		"{kv: {kind: int, bits: 4, per: group, group: 16, rounding: stochastic}}":   "kv int4 /group 16 stochastic",
+		"{activations: {kind: converters, bits: 8, range: 3, relative_to: std}}":    "activations converters 8 bit range 3 std",
+		"{weights: {kind: bit_flip, rate: 1e-5, format: int8}, exclude: [q_proj]}":  "weights bit_flip 1e-05 int8 exclude q_proj",
 	} {
 		n, err := ParseNoise("--noise", text)
 		if err != nil || n.Label() != label {
@@ -34,6 +36,10 @@ func TestParseNoise(t *testing.T) {
 		"{weights: {kind: int, bits: 4, per: group}}":             "noise.weights.group: per: group needs",
 		"{weights: {kind: int, bits: 4, group: 4}}":               "noise.weights.group: this is a key of per: group",
 		"{weights: {kind: int, bits: 4, range: 4}}":               "noise.weights.range: weights have their range",
+		"{weights: {kind: int, bits: 4, static: true}}":           "noise.weights.static: weights have their range",
+		"{activations: {kind: fp8, static: true, range: 2}}":      "leave out static or range",
+		"{activations: {kind: fp8, static: true, per: tensor}}":   "noise.activations.per: a static range",
+		"{weights: {kind: reram, time: 60}}":                      "there is data for 1, 86400, 172800 seconds, found 60",
 		"{weights: {kind: stuck}}":                                "no cell is stuck",
 		"{weights: {kind: stuck, zero: 0.9, max: 0.2}}":           "add up to 1.1",
 		"{weights: {kind: bit_flip, rate: 2}}":                    "noise.weights.rate",

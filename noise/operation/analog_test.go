@@ -20,6 +20,7 @@ type moments struct {
 func analogGolden(t *testing.T) (golden struct {
 	Weights       []float32
 	PCM           []moments
+	ReRAM         []moments
 	AFMPCM        moments `json:"afm_pcm"`
 	AdditiveRow   moments `json:"additive_row"`
 	AdditiveTile5 moments `json:"additive_tile_5"`
@@ -83,6 +84,13 @@ func TestAnalogWeightsHaveTheReferencesMoments(t *testing.T) {
 		"negative", golden.PCM[2])
 	columns(made(t, "{kind: pcm, compensation: none, time: 3600, per: tile, tile: 64}").(OnWeights), golden.Weights, 1,
 		rows).near(t, "tiles", golden.PCM[2])
+	for _, want := range golden.ReRAM {
+		op := made(t, fmt.Sprintf("{kind: reram, time: %g}", want.Time)).(OnWeights)
+		columns(op, golden.Weights, 1, rows).near(t, op.Label(), want)
+		columns(op, golden.Weights, -1, rows).near(t, op.Label()+", negative", want)
+	}
+	columns(made(t, "{kind: reram, per: tile, tile: 64}").(OnWeights), golden.Weights, 1, rows).near(t, "reram by tile",
+		golden.ReRAM[0])
 	columns(made(t, "{kind: afm_pcm}").(OnWeights), golden.Weights, 1, rows).near(t, "afm_pcm", golden.AFMPCM)
 	additive := "{kind: gaussian, relative_to: absmax, scale: 0.05, per: "
 	columns(made(t, additive+"row}").(OnWeights), golden.Weights, 1, rows).near(t, "additive by row",
@@ -123,7 +131,10 @@ func TestStuckCellsAreAsManyAsAsked(t *testing.T) {
 	t.Parallel()
 	const n = 1_000_000
 	w := Weight{Values: slices.Repeat([]float32{0.5, 0.5, -0.5, 1}, n/4), In: 1000, Key: 5}
-	made(t, "{kind: stuck, zero: 0.01, max: 0.002}").(OnWeights).PerturbWeight(w)
+	tally := made(t, "{kind: stuck, zero: 0.01, max: 0.002}").(OnWeights).PerturbWeight(w)
+	if lo, hi := limits(n, 1-0.988*0.988); float64(tally.Flipped) < lo || float64(tally.Flipped) > hi {
+		t.Errorf("%d weights have a stuck cell, want %.0f to %.0f", tally.Flipped, lo, hi)
+	}
 	counts := map[float32]float64{}
 	for i, v := range w.Values {
 		if i%4 < 2 {
@@ -176,7 +187,11 @@ func TestBitsFlipAtTheRate(t *testing.T) {
 				t.Errorf("%s: bit %d flipped %v times of %v", c.format, b, n, in*rows*c.rate)
 			}
 		}
-		op.PerturbWeight(Weight{Values: op2, In: in, Key: 77, Type: "float32"})
+		tally := op.PerturbWeight(Weight{Values: op2, In: in, Key: 77, Type: "float32"})
+		few, many := limits(in*rows, 1-math.Pow(1-c.rate, float64(c.bits)))
+		if n := float64(tally.Flipped); n < few || n > many {
+			t.Errorf("%s: %v elements have a bit turned over, want %.0f to %.0f", c.format, n, few, many)
+		}
 		flipped, lost := 0.0, 0.0
 		for i, v := range op2 {
 			was, is := s.encode(x[i], l), s.encode(v, l)

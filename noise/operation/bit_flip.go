@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -14,7 +15,7 @@ import (
 // format rounds is rounded first. A floating-point number that is no longer finite is read as 0 and counted as clipped.
 type BitFlip struct {
 	Rate   float64 `yaml:"rate"`
-	Format string  `yaml:"format,omitempty"` // float32, bfloat16, float16, int2 to int8; the model's own by default, of activations float32
+	Format string  `yaml:"format,omitempty"` // float32, bfloat16, float16, int2 to int8; the model's own by default
 }
 
 // Check reports parameters that are out of range.
@@ -32,11 +33,7 @@ func (*BitFlip) Random() bool { return true }
 
 // PerturbWeight flips bits of a parameter.
 func (b *BitFlip) PerturbWeight(w Weight) Tally {
-	format := b.Format
-	if format == "" {
-		format = w.Type
-	}
-	s := stored(format)
+	s := b.stored(w.Type)
 	flips := b.flips(w.draws(0), s.bits)
 	next, bit := flips()
 	var t Tally
@@ -51,7 +48,7 @@ func (b *BitFlip) PerturbWeight(w Weight) Tally {
 
 // PerturbRow flips bits of a row.
 func (b *BitFlip) PerturbRow(y []float32, x Rows, i int) Tally {
-	s := stored(b.Format)
+	s := b.stored(x.Type)
 	d := x.draws()
 	d.key, d.at[0] = d.key^philox.Key(x.First)*0x9e3779b97f4a7c15, 0 // a head takes as many draws as it needs
 	flips := b.flips(d, s.bits)
@@ -87,6 +84,9 @@ type format struct {
 	kind   string
 }
 
+// stored is the format whose bits are turned over, of numbers that the model has in a type.
+func (b *BitFlip) stored(own string) format { return stored(cmp.Or(b.Format, own)) }
+
 func stored(name string) format {
 	switch {
 	case name == "bfloat16" || name == "float16":
@@ -107,6 +107,9 @@ func (s *format) apply(t *Tally, y, x []float32, first, next, bit int, flips fun
 	}
 	for i, v := range x {
 		word := s.encode(v, l)
+		if next == first+i {
+			t.Flipped++
+		}
 		for ; next == first+i; next, bit = flips() {
 			word ^= 1 << bit
 		}

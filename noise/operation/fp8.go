@@ -10,6 +10,7 @@ type FP8 struct {
 	Group    int     `yaml:"group,omitempty"`    // neighbours in a row that share a scale
 	Rounding string  `yaml:"rounding,omitempty"` // nearest (the default, ties to even), stochastic
 	Range    float64 `yaml:"range,omitempty"`    // of activations: static, the largest magnitude that is represented
+	Static   bool    `yaml:"static,omitempty"`   // of activations: the range of each site on calibration prompts
 }
 
 // Check reports parameters that are out of range.
@@ -17,26 +18,27 @@ func (q *FP8) Check(r keys.Report, at Place) {
 	r.OneOf("format", q.Format, "e4m3", "e5m2")
 	checkPer(r, q.Per, q.Group, "group", "group", "tensor", rowWord(at))
 	checkRounding(r, q.Rounding)
-	checkStatic(r, q.Range, at)
-	if q.Range != 0 && q.Per != "" {
-		r.Bad("range", "a static range is the same for all; leave out per")
-	}
+	checkStatic(r, q.Range, q.Static, q.Per, at)
 }
 
 // Label is "fp8", "fp8 e5m2 /tensor".
 func (q *FP8) Label() string {
-	return words("fp8", other(q.Format, "e4m3"), finer(q.Per, q.Group), other(q.Rounding, "nearest"), static(q.Range))
+	return words("fp8", other(q.Format, "e4m3"), finer(q.Per, q.Group), other(q.Rounding, "nearest"),
+		static(q.Range, q.Static))
 }
 
 // Random tells whether rounding is stochastic.
 func (q *FP8) Random() bool { return q.Rounding == "stochastic" }
 
 func (q *FP8) sharing() sharing {
-	return sharing{each: q.Group, tensor: q.Per == "tensor", random: q.Random()}
+	return sharing{each: q.Group, tensor: q.Per == "tensor" || q.Static, random: q.Random()}
 }
 
 // OverTensor tells whether the range of all rows is needed.
 func (q *FP8) OverTensor() bool { return q.Per == "tensor" }
+
+// Calibrated tells whether the range is that of calibration prompts.
+func (q *FP8) Calibrated() bool { return q.Static }
 
 // PerturbWeight rounds a parameter.
 func (q *FP8) PerturbWeight(w Weight) Tally { return q.sharing().weight(q, w) }

@@ -15,11 +15,12 @@ type Int struct {
 	Per        string  `yaml:"per,omitempty"`        // tensor; row (the default), of a weight; token (the default), of activations; group
 	Group      int     `yaml:"group,omitempty"`      // neighbours in a row that share a scale
 	Asymmetric bool    `yaml:"asymmetric,omitempty"` // a zero point too
-	Offset     bool    `yaml:"offset,omitempty"`     // asymmetric: the least value is the lowest level, as in GGUF's Q4_1; no whole zero point
+	Offset     bool    `yaml:"offset,omitempty"`     // asymmetric: the least value is the lowest level, as in Q4_1
 	Narrow     bool    `yaml:"narrow,omitempty"`     // symmetric, without the lowest level: -127 to 127
 	Clip       string  `yaml:"clip,omitempty"`       // absmax (the default); search, for the ratio of least squared error
 	Rounding   string  `yaml:"rounding,omitempty"`   // nearest (the default, ties to even), stochastic
 	Range      float64 `yaml:"range,omitempty"`      // of activations: static, the largest magnitude that is represented
+	Static     bool    `yaml:"static,omitempty"`     // of activations: the range of each site on calibration prompts
 }
 
 // Check reports parameters that are out of range.
@@ -32,15 +33,15 @@ func (q *Int) Check(r keys.Report, at Place) {
 	checkPer(r, q.Per, q.Group, "group", "group", "tensor", rowWord(at))
 	r.OneOf("clip", q.Clip, "absmax", "search")
 	checkRounding(r, q.Rounding)
-	checkStatic(r, q.Range, at)
+	checkStatic(r, q.Range, q.Static, q.Per, at)
 	if q.Narrow && q.Asymmetric {
 		r.Bad("narrow", "only symmetric levels have a side too many; leave out narrow or asymmetric")
 	}
 	if q.Offset && !q.Asymmetric {
 		r.Bad("offset", "symmetric levels have none; set asymmetric too")
 	}
-	if q.Range != 0 && (q.Asymmetric || q.Clip == "search" || q.Per != "") {
-		r.Bad("range", "a static range is symmetric and the same for all; leave out asymmetric, clip and per")
+	if q.Range != 0 && q.Asymmetric {
+		r.Bad("range", "a range of so much to both sides is symmetric; leave out asymmetric")
 	}
 	if at != Weights && q.Clip == "search" {
 		r.Bad("clip", "a search at every token is not for activations; expected absmax")
@@ -59,7 +60,7 @@ func rowWord(at Place) string {
 func (q *Int) Label() string {
 	return words("int"+strconv.Itoa(q.Bits), finer(q.Per, q.Group), flag(q.Asymmetric, "asymmetric"),
 		flag(q.Offset, "offset"), flag(q.Narrow, "narrow"),
-		other(q.Clip, "absmax"), other(q.Rounding, "nearest"), static(q.Range))
+		other(q.Clip, "absmax"), other(q.Rounding, "nearest"), static(q.Range, q.Static))
 }
 
 func finer(per string, group int) string {
@@ -78,8 +79,11 @@ func flag(on bool, word string) string {
 
 func other(word, usual string) string { return flag(word != usual, word) }
 
-func static(x float64) string {
-	if x == 0 {
+func static(x float64, calibrated bool) string {
+	switch {
+	case calibrated:
+		return "static"
+	case x == 0:
 		return ""
 	}
 	return "range " + number(x)
@@ -89,14 +93,22 @@ func static(x float64) string {
 func (q *Int) Random() bool { return q.Rounding == "stochastic" }
 
 func (q *Int) sharing() sharing {
-	return sharing{each: q.Group, tensor: q.Per == "tensor", random: q.Random()}
+	return sharing{each: q.Group, tensor: q.Per == "tensor" || q.Static, random: q.Random()}
 }
 
 // OverTensor tells whether the range of all rows is needed.
 func (q *Int) OverTensor() bool { return q.Per == "tensor" }
 
-// PerturbWeight rounds a parameter.
-func (q *Int) PerturbWeight(w Weight) Tally { return q.sharing().weight(q, w) }
+// Calibrated tells whether the range is that of calibration prompts.
+func (q *Int) Calibrated() bool { return q.Static }
+
+// PerturbWeight rounds a parameter. What is searched for a tensor is searched over all of its rows.
+func (q *Int) PerturbWeight(w Weight) Tally {
+	if q.Per == "tensor" && q.Clip == "search" {
+		return q.sharing().weight(q.search(w.Values, extent(w.Values)), w)
+	}
+	return q.sharing().weight(q, w)
+}
 
 // PerturbRow rounds a row.
 func (q *Int) PerturbRow(y []float32, x Rows, i int) Tally { return q.sharing().activation(q, y, x, i) }
@@ -109,7 +121,7 @@ func (q *Int) round(y, x []float32, over Range, d *draws, i int) int64 {
 	if q.Clip == "search" {
 		l = q.search(x, over)
 	}
-	return l.round(y, x, d, i)
+	return l.round(y, x, over, d, i)
 }
 
 // search finds the share of the range that gives the least squared error.
@@ -159,7 +171,7 @@ func (l levels) nearest(v float32) float32 {
 	return (min(max(even((v-l.base)*l.inverse)+l.zero, l.lo), l.hi)-l.zero)*l.scale + l.base
 }
 
-func (l levels) round(y, x []float32, d *draws, i int) (clipped int64) {
+func (l levels) round(y, x []float32, _ Range, d *draws, i int) (clipped int64) {
 	for k, v := range x {
 		var q float32
 		if d == nil {

@@ -8,22 +8,28 @@ import "github.com/gsmeval/gsmeval/internal/keys"
 type NVFP4 struct {
 	Rounding string  `yaml:"rounding,omitempty"` // nearest (the default, ties to even), stochastic
 	Range    float64 `yaml:"range,omitempty"`    // of activations: static, the largest magnitude of the tensor
+	Static   bool    `yaml:"static,omitempty"`   // of activations: that of each site on calibration prompts
 }
 
 // Check reports parameters that are out of range.
 func (q *NVFP4) Check(r keys.Report, at Place) {
 	checkRounding(r, q.Rounding)
-	checkStatic(r, q.Range, at)
+	checkStatic(r, q.Range, q.Static, "", at)
 }
 
 // Label is "nvfp4".
-func (q *NVFP4) Label() string { return words("nvfp4", other(q.Rounding, "nearest"), static(q.Range)) }
+func (q *NVFP4) Label() string {
+	return words("nvfp4", other(q.Rounding, "nearest"), static(q.Range, q.Static))
+}
 
 // Random tells whether rounding is stochastic.
 func (q *NVFP4) Random() bool { return q.Rounding == "stochastic" }
 
 // OverTensor tells whether the range of all rows is needed.
-func (q *NVFP4) OverTensor() bool { return q.Range == 0 }
+func (q *NVFP4) OverTensor() bool { return q.Range == 0 && !q.Static }
+
+// Calibrated tells whether the range of the tensor is that of calibration prompts.
+func (q *NVFP4) Calibrated() bool { return q.Static }
 
 func (q *NVFP4) sharing() sharing { return sharing{each: 16, tensor: true, random: q.Random()} }
 

@@ -56,6 +56,10 @@ type Scaled interface {
 // OverTensor is an operation that may need to know the range of all rows that belong together.
 type OverTensor interface{ OverTensor() bool }
 
+// Calibrated is an operation that may need the range of a site as calibration prompts have it, in place of that of the
+// rows.
+type Calibrated interface{ Calibrated() bool }
+
 // Weight is a parameter [Out, In], changed in place; a vector is one row.
 type Weight struct {
 	Name   string
@@ -72,8 +76,9 @@ func (w Weight) Out() int { return len(w.Values) / max(w.In, 1) }
 type Rows struct {
 	Values []float32 // [R, D]
 	D      int
+	Type   string // that the model computes in: float32, bfloat16, float16
 	Group  [2]int // rows [Group[0], Group[1]) belong with row i: a prompt, or one decode position
-	Over   Range  // of the values of those rows, where the operation is OverTensor
+	Over   Range  // of the values of those rows, where the operation is OverTensor; of the site, where it is Calibrated
 	// The draws of row i: Philox4x32-10 of the key, with the counter ((First + element) / 4, position, site, step).
 	Key                  philox.Key
 	First                uint32 // a multiple of 4
@@ -97,6 +102,7 @@ func (x Rows) Normals(z []float32) {
 type Tally struct {
 	Changed int64   // elements that are another number now
 	Clipped int64   // elements that were out of a range
+	Flipped int64   // elements with a bit turned over or a stuck cell
 	Noise2  float64 // sum of the squares of what was added
 	Spread2 float64 // sum over the elements of the squared spread that the noise is relative to
 }
@@ -120,6 +126,7 @@ var table = []row{
 	{"mxfp8", everywhere, func() Operation { return &MXFP8{} }},
 	{"nvfp4", everywhere, func() Operation { return &NVFP4{} }},
 	{"pcm", []Place{Weights}, func() Operation { return &PCM{} }},
+	{"reram", []Place{Weights}, func() Operation { return &ReRAM{} }},
 	{"afm_pcm", []Place{Weights}, func() Operation { return &AFMPCM{} }},
 	{"stuck", []Place{Weights}, func() Operation { return &Stuck{} }},
 	{"bit_flip", everywhere, func() Operation { return &BitFlip{} }},

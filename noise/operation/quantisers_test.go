@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -166,6 +167,56 @@ func TestClipSearchLessensTheError(t *testing.T) {
 		if !(searched < 0.9*plain) {
 			t.Errorf("%s bits: squared error %v with the search, %v without", bits, searched, plain)
 		}
+	}
+}
+
+// A ratio that is searched for a tensor is one for all of its rows: the numbers lie on one grid.
+func TestClipSearchOfATensorIsOneGrid(t *testing.T) {
+	t.Parallel()
+	const in, rows = 64, 32
+	w := make([]float32, in*rows)
+	for i := range w {
+		w[i] = float32(philox.Normals(philox.Words(philox.Counter{uint32(i)}, 7))[0]) * float32(1+i/in)
+	}
+	searched := slices.Clone(w)
+	tally := made(t, "{kind: int, bits: 3, per: tensor, clip: search}").(OnWeights).PerturbWeight(
+		Weight{Values: searched, In: in})
+	plain := made(t, "{kind: int, bits: 3, per: tensor}").(OnWeights).PerturbWeight(Weight{Values: slices.Clone(w), In: in})
+	levels := map[float32]bool{}
+	for _, v := range searched {
+		levels[v] = true
+	}
+	if len(levels) > 8 || tally.Noise2 >= plain.Noise2 {
+		t.Errorf("%d levels of 3 bits, squared error %v; %v without the search", len(levels), tally.Noise2, plain.Noise2)
+	}
+}
+
+// A static range that was measured is one that was given.
+func TestStaticRangesAreThoseThatWereMeasured(t *testing.T) {
+	t.Parallel()
+	x := []float32{-3, -0.7, 0.001, 0.3, 1.4, 1.6, 2.2, 9, 0.01, -0.2, 0.5, 0.25, -1.25, 0.75, 1, -2}
+	for _, kind := range []string{"int, bits: 4", "int, bits: 8, narrow: true", "fp8", "fp8, format: e5m2", "nvfp4"} {
+		given, static := make([]float32, len(x)), make([]float32, len(x))
+		rows := Rows{Values: x, D: len(x), Over: Range{Lo: -1.5, Hi: 1}}
+		op := made(t, "{kind: "+kind+", static: true}")
+		if c, ok := op.(Calibrated); !ok || !c.Calibrated() || op.(OverTensor).OverTensor() {
+			t.Fatalf("%s does not ask for a measured range alone", kind)
+		}
+		if !strings.HasSuffix(op.Label(), " static") {
+			t.Errorf("%s is labelled %q", kind, op.Label())
+		}
+		was := made(t, "{kind: "+kind+", range: 1.5}").(OnRows).PerturbRow(given, rows, 0)
+		is := op.(OnRows).PerturbRow(static, rows, 0)
+		if !slices.Equal(given, static) || was != is || kind != "nvfp4" && is.Clipped == 0 {
+			t.Errorf("%s: %v and %+v with a measured range, %v and %+v with a given one", kind, static, is, given, was)
+		}
+	}
+	// Asymmetric levels lie between both ends of what was measured.
+	y := make([]float32, len(x))
+	made(t, "{kind: int, bits: 2, asymmetric: true, static: true}").(OnRows).PerturbRow(y,
+		Rows{Values: x, D: len(x), Over: Range{Lo: -1, Hi: 2}}, 0)
+	if lo, hi := slices.Min(y), slices.Max(y); lo != -1 || hi != 2 {
+		t.Errorf("levels from %v to %v, want -1 to 2", lo, hi)
 	}
 }
 

@@ -140,6 +140,7 @@ func (t *Tally) count(y, x []float32) {
 func (t *Tally) add2(o Tally) {
 	t.Changed += o.Changed
 	t.Clipped += o.Clipped
+	t.Flipped += o.Flipped
 	t.Noise2 += o.Noise2
 	t.Spread2 += o.Spread2
 }
@@ -234,14 +235,21 @@ func checkRounding(r keys.Report, rounding string) {
 	r.OneOf("rounding", rounding, "nearest", "stochastic")
 }
 
-// checkStatic checks a range that is known beforehand, of activations.
-func checkStatic(r keys.Report, x float64, at Place) {
+// checkStatic checks a range that is known beforehand, of activations: a number, or that of the calibration prompts.
+func checkStatic(r keys.Report, x float64, calibrated bool, per string, at Place) {
+	given := x != 0 || r.Given("range")
 	switch {
-	case x == 0 && !r.Given("range"):
-	case at == Weights:
+	case at == Weights && given:
 		r.Bad("range", "weights have their range; leave the key out")
-	default:
+	case at == Weights && calibrated:
+		r.Bad("static", "weights have their range; leave the key out")
+	case given && calibrated:
+		r.Bad("static", "the range is a number or that of the calibration prompts; leave out static or range")
+	case given:
 		r.Above("range", x, 0, 1e9)
+	}
+	if (given || calibrated) && per != "" {
+		r.Bad("per", "a static range is the same for all; leave out per")
 	}
 }
 

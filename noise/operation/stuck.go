@@ -49,7 +49,11 @@ func (s *Stuck) PerturbWeight(w Weight) Tally {
 		}
 		for i, v := range x {
 			n := row*w.In + i
-			y[i] = s.cell(max(v, 0), most, above.unit(n)) - s.cell(max(-v, 0), most, below.unit(n))
+			up, down := above.unit(n), below.unit(n)
+			y[i] = s.cell(max(v, 0), most, up) - s.cell(max(-v, 0), most, down)
+			if min(up, down) < s.Zero+s.Max {
+				t.Flipped++
+			}
 		}
 		t.count(y, x)
 		return t
