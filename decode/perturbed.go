@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -29,10 +30,6 @@ func (lm *LM) WritePerturbed(out string, n condition.Noise, seed uint64, replica
 	if !n.On(operation.Weights) {
 		return nil, errors.New("the noise changes no weights; what it does to activations cannot be written to a checkpoint")
 	}
-	dir := lm.Dir
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory with a checkpoint; perturb writes beside its config.json and tokenizer", dir)
-	}
 	if list, err := os.ReadDir(out); err == nil && len(list) > 0 {
 		return nil, fmt.Errorf("%s is not empty; name a new directory", out)
 	}
@@ -40,7 +37,7 @@ func (lm *LM) WritePerturbed(out string, n condition.Noise, seed uint64, replica
 		return nil, fmt.Errorf("making the directory: %w", err)
 	}
 	dtype := lm.Model.DType
-	if err := copyText(dir, out, dtype.String()); err != nil {
+	if err := copyText(lm.Dir, out, dtype.String()); err != nil {
 		return nil, err
 	}
 	var effect condition.Effect
@@ -122,33 +119,52 @@ func bytesOf(s *torch.Scope, dense torch.Tensor, t checkpoint.Stored) []byte {
 	return data
 }
 
-// copyText copies what a checkpoint has beside its weights.
-func copyText(dir, out, dtype string) error {
-	list, err := os.ReadDir(dir)
+// copyText copies what a model has beside its weights, or writes what a GGUF file says of it.
+func copyText(model, out, dtype string) error {
+	names, err := textFiles(model)
 	if err != nil {
 		return fmt.Errorf("reading the checkpoint: %w", err)
 	}
 	const most = 1 << 28
-	text := []string{".json", ".txt", ".jinja", ".model", ".md"}
-	for _, f := range list {
-		ext := filepath.Ext(f.Name())
-		if f.IsDir() || !slices.Contains(text, ext) || strings.HasSuffix(f.Name(), ".index.json") {
+	for _, name := range names {
+		data, err := checkpoint.ReadFile(model, name, most)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		data, err := files.Read(filepath.Join(dir, f.Name()), most)
 		if err != nil {
 			return fmt.Errorf("copying the checkpoint: %w", err)
 		}
-		if f.Name() == "config.json" {
+		if name == "config.json" {
 			if data, err = plainConfig(data, dtype); err != nil {
-				return fmt.Errorf("%s: %w", f.Name(), err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
-		if err := os.WriteFile(filepath.Join(out, f.Name()), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(out, name), data, 0o644); err != nil {
 			return fmt.Errorf("copying the checkpoint: %w", err)
 		}
 	}
 	return nil
+}
+
+// textFiles are the files of a model beside its weights.
+func textFiles(model string) ([]string, error) {
+	if checkpoint.IsGGUF(model) {
+		return []string{
+			"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+		}, nil
+	}
+	list, err := os.ReadDir(model)
+	if err != nil {
+		return nil, err
+	}
+	text := []string{".json", ".txt", ".jinja", ".model", ".md"}
+	var names []string
+	for _, f := range list {
+		if slices.Contains(text, filepath.Ext(f.Name())) && !f.IsDir() && !strings.HasSuffix(f.Name(), ".index.json") {
+			names = append(names, f.Name())
+		}
+	}
+	return names, nil
 }
 
 // plainConfig is a config.json of weights of a type that are not quantised, whatever they were.

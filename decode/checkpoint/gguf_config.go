@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -38,9 +39,21 @@ func (f *metaFields) float(key, into string) (x float64, found bool) {
 	x, found, err := f.Meta.Float(f.name + "." + key)
 	f.take(err)
 	if found && into != "" {
-		f.values[into] = x
+		f.values[into] = real64(x)
 	}
 	return x, found && err == nil
+}
+
+// real64 is a number that JSON spells with a point: transformers takes 30 for no float.
+type real64 float64
+
+// MarshalJSON writes the shortest digits that give the number back.
+func (x real64) MarshalJSON() ([]byte, error) {
+	text, err := json.Marshal(float64(x))
+	if err == nil && !bytes.ContainsAny(text, ".e") {
+		text = append(text, ".0"...)
+	}
+	return text, err
 }
 
 // needed is integer for a key that must be there.
@@ -196,7 +209,7 @@ func (f *metaFields) rope() {
 
 func (f *metaFields) floatInto(values map[string]any, key, into string) {
 	if x, found := f.float(key, ""); found {
-		values[into] = x
+		values[into] = real64(x)
 	}
 }
 
