@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -271,6 +272,47 @@ func TestFidelityReportForms(t *testing.T) {
 	}
 	if text := r.Markdown(); strings.Count(text, "\n## ") != 6 || !strings.Contains(text, "leaves the clean text in") {
 		t.Error(text)
+	}
+}
+
+// The fewer the bits of symmetric integers by output channel, the further from the clean model, on the bundled model and
+// on SmolLM2.
+func TestDivergenceRisesAsBitsFall(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "fidelity", "*.json"))
+	if err != nil || len(files) < 2 {
+		t.Fatalf("found %d goldens (%v)", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var g fidelityGolden
+			if err := json.Unmarshal(data, &g); err != nil {
+				t.Fatal(err)
+			}
+			lm := g.open(t)
+			before := 0.0
+			for _, bits := range []string{"8", "6", "4", "3", "2"} {
+				r, err := MeasureFidelity(t.Context(), lm,
+					g.options(t, "{weights: {kind: int, bits: "+bits+"}}", 1, 1, 1), quietly)
+				if err != nil {
+					t.Fatal(err)
+				}
+				kld := r.Rows[0].KLD.Mean
+				t.Logf("%s bits: %.4g nats, SNR %.1f dB", bits, kld, *r.Noises[0].SNR)
+				if !(kld > before) {
+					t.Errorf("%s bits: a divergence of %g, and %g of more bits", bits, kld, before)
+				}
+				before = kld
+			}
+			grid := "{weights: {kind: int, bits: 4, per: group, group: 32, asymmetric: true, offset: true}}"
+			_, err = MeasureFidelity(t.Context(), lm, g.options(t, grid, 1, 1, 1), quietly)
+			if own := strings.HasSuffix(g.Model, ".gguf"); own != errors.Is(err, condition.ErrNoEffect) {
+				t.Errorf("on the grid of the file itself: %v", err)
+			}
+		})
 	}
 }
 
