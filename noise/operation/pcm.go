@@ -109,11 +109,14 @@ func (p *PCM) devices(w Weight, y, x []float32, first int, most float32) (sums [
 		}
 	}
 	scale := gMax / float64(most)
+	const t0, tRead = 20.0, 250e-9
+	aged := math.Log((p.Time + t0) / t0)
+	gathered := math.Sqrt(math.Log((p.Time + t0 + tRead) / (2 * tRead)))
 	for i, v := range x {
 		g := float64(v) * scale
 		var programmed, read float64
 		for side, sign := range []float64{1, -1} {
-			prog, now := p.device(max(sign*g, 0), &d[side], first+i)
+			prog, now := device(max(sign*g, 0), aged, gathered, &d[side], first+i)
 			programmed += sign * prog
 			read += sign * now
 		}
@@ -124,20 +127,22 @@ func (p *PCM) devices(w Weight, y, x []float32, first int, most float32) (sums [
 	return sums
 }
 
-// device is a conductance of target g, in uS, as programmed and as read at the time.
-func (p *PCM) device(g float64, d *[perDevice]draws, i int) (programmed, read float64) {
-	const t0, tRead = 20.0, 250e-9
+// device is a conductance of target g, in uS, as programmed and as read at a time: aged is the logarithm of that time
+// over the 20 s, gathered the part of the 1/f noise that is the same for all.
+func device(g, aged, gathered float64, d *[perDevice]draws, i int) (programmed, read float64) {
 	r := g / gMax
 	programmed = max(g+(0.26348+1.9650*r-1.1731*r*r)*d[programming].normal(i), 0)
 	read = programmed
-	t := p.Time + t0
-	if p.Time > 0 {
+	if programmed == 0 {
+		return 0, 0
+	}
+	if aged > 0 {
 		l := math.Log(max(r, 1e-7))
 		mean, sd := clamp(-0.0155*l+0.0244, 0.049, 0.1), clamp(-0.0125*l-0.0059, 0.008, 0.045)
-		read *= math.Pow(t/t0, -math.Abs(mean+sd*d[drift].normal(i)))
+		read *= math.Exp(-aged * math.Abs(mean+sd*d[drift].normal(i)))
 	}
-	q := min(0.0088/max(math.Pow(programmed/gMax, 0.65), 1e-3), 0.2)
-	read += read * q * math.Sqrt(math.Log((t+tRead)/(2*tRead))) * d[reading].normal(i)
+	q := min(0.0088/max(math.Exp(0.65*math.Log(programmed/gMax)), 1e-3), 0.2)
+	read += read * q * gathered * d[reading].normal(i)
 	return programmed, max(read, 0)
 }
 
