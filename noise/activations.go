@@ -286,6 +286,9 @@ func (in *Injector) Perturb(s *torch.Scope, p operation.Place, x torch.Tensor, s
 
 // PerturbKV returns what keys or values x [R, KV heads, head dim] become on their way into the cache.
 func (in *Injector) PerturbKV(s *torch.Scope, x torch.Tensor, rows *Rows, site Site) torch.Tensor {
+	if s.Err() != nil { // there is no x
+		return torch.Tensor{}
+	}
 	shape := x.Shape()
 	heads, d := int(shape[1]), shape[2]
 	y := in.onHost(s, operation.KV, s.View(x, shape[0]*shape[1], d), heads, rows, 0, len(rows.Positions), site)
@@ -297,6 +300,9 @@ func (in *Injector) PerturbKV(s *torch.Scope, x torch.Tensor, rows *Rows, site S
 func (in *Injector) onHost(s *torch.Scope, p operation.Place, x torch.Tensor, each int, rows *Rows, from, to int,
 	site Site,
 ) torch.Tensor {
+	if s.Err() != nil { // there is no x
+		return torch.Tensor{}
+	}
 	op, d := in.ops[p], int(x.Shape()[1])
 	values := s.FloatView(s.Host(s.To(x, torch.Float32)))
 	if s.Err() != nil {

@@ -592,11 +592,10 @@ func TestStaticRangesComeFromTheSite(t *testing.T) {
 	t.Parallel()
 	w := start(t, 1)
 	part := condition.Part{Kind: "int", Operation: &operation.Int{Bits: 8, Static: true}}
-	in := NewInjector(condition.Noise{Activations: part}, false).With(func(p operation.Place, site uint32) (operation.Range,
-		bool,
-	) {
-		return operation.Range{Lo: -float32(site), Hi: 1}, p == operation.Inputs && site < 9
-	})
+	ranges := func(_ operation.Place, site uint32) (operation.Range, bool) {
+		return operation.Range{Lo: -float32(site), Hi: 1}, site < 9
+	}
+	in := NewInjector(condition.Noise{Activations: part, KV: part}, false).With(ranges)
 	x, rows := pass(3, 4, 8)
 	rows.Together(4)
 	for _, site := range []uint32{2, 7, 9} {
@@ -607,6 +606,9 @@ func TestStaticRangesComeFromTheSite(t *testing.T) {
 			if s.Err() == nil {
 				s.ReadFloats(y, got)
 			}
+			// After an error there is no tensor, and nothing looks into it.
+			y = in.Perturb(s, operation.Inputs, y, nil, rows, 0, 4, Site{ID: 2, Name: "after"})
+			in.PerturbKV(s, s.View(y, 4, 2, 4), rows, Site{ID: 2, Name: "cache"})
 			return s.Err()
 		})
 		if site == 9 {
