@@ -17,23 +17,37 @@ func (s *Set) Explain() []string {
 	e := &explanation{set: s, table: s.Table()}
 	e.costs()
 	e.changes()
-	e.completeness()
-	e.baseline()
-	e.noise()
-	e.temperatures()
-	e.samples()
-	e.alpha()
-	e.chips()
-	e.cut()
-	e.size()
+	for _, limit := range limits {
+		e.limit, e.sentences = limit, nil
+		e.completeness()
+		e.baseline()
+		e.noise()
+		e.temperatures()
+		e.samples()
+		e.alpha()
+		e.chips()
+		e.cut()
+		e.size()
+		if len(e.sentences) <= atMost {
+			break
+		}
+	}
 	return e.sentences
 }
 
 const (
-	// atMost sentences are made on single noises and on single temperatures; where there are more, they are summed up.
-	atMostNoises, atMostTemperatures = 2, 3
-	adjustedLevel                    = 0.05
+	atMost = 10 // sentences
+	// atMostConditions are told with their numbers for a temperature; of more, the one where it does most.
+	atMostConditions = 2
+	adjustedLevel    = 0.05
 )
+
+// limit is how many sentences are made on single noises and on single temperatures; where there are more, they are
+// summed up.
+type limit struct{ noises, temperatures int }
+
+// limits are tried until there are at most ten sentences, which the last one makes sure of.
+var limits = []limit{{2, 3}, {2, 2}, {1, 2}, {1, 1}}
 
 // effect is a paired difference of accuracy: of a noise from none at the first temperature, or of a temperature from
 // the first.
@@ -55,6 +69,7 @@ type explanation struct {
 	clean     *Row     // without noise at the first temperature, or nil
 	cost      []effect // of each noise
 	change    []effect // of each temperature under each noise
+	limit     limit
 	sentences []string
 }
 
@@ -118,12 +133,15 @@ func (e *explanation) completeness() {
 			there, planned, failed = there+r.Samples, planned+r.Planned, failed+r.Failed()
 		}
 	}
-	if there < planned {
-		e.say("The run is not complete: %d of %d samples are there, and what follows may change.", there, planned)
-	}
-	if failed > 0 {
-		e.say("%s of %d failed and count%s nowhere.", capital(plural(failed, "sample")), there,
-			map[bool]string{true: "s"}[failed == 1])
+	of := fmt.Sprintf("%d of %d samples are there", there, planned)
+	fails := fmt.Sprintf("%d failed and count%s nowhere", failed, map[bool]string{true: "s"}[failed == 1])
+	switch {
+	case there < planned && failed > 0:
+		e.say("The run is not complete: %s, and what follows may change; %s.", of, fails)
+	case there < planned:
+		e.say("The run is not complete: %s, and what follows may change.", of)
+	case failed > 0:
+		e.say("Of %s %s.", plural(there, "sample"), fails)
 	}
 }
 
@@ -142,7 +160,7 @@ func (e *explanation) baseline() {
 			e.say("There are no samples without noise yet.")
 			return
 		}
-		e.say("Without noise, %s, %s answers %s %% of %s rightly %s.", how(e.clean.Temperature), e.model(),
+		e.say("Without noise, %s, %s answers %s %% of %s correctly (95 %% interval %s).", how(e.clean.Temperature), e.model(),
 			points100(e.clean.Accuracy), plural(e.clean.Questions, "question"), share(e.clean.CI))
 		return
 	}
@@ -158,16 +176,25 @@ func (e *explanation) baseline() {
 	}
 	slices.SortFunc(rows, func(a, b *Row) int { return cmp.Compare(b.Accuracy, a.Accuracy) })
 	best, worst := rows[0], rows[len(rows)-1]
-	e.say("The run has no condition without noise, so what noise costs %s is not known; under %s, %s, it answers %s %% rightly %s.",
-		e.model(), best.Noise, how(best.Temperature), points100(best.Accuracy), share(best.CI))
+	text := fmt.Sprintf("The run has no condition without noise, so it cannot say what noise costs %s; "+
+		"accuracy %s is %s %% (95 %% interval %s) under %s", e.model(), with(best.Temperature),
+		points100(best.Accuracy), share(best.CI), best.Noise)
 	if worst != best {
-		e.say("Under %s it answers %s %% rightly %s.", worst.Noise, points100(worst.Accuracy), share(worst.CI))
+		between := ""
+		if len(rows) > 2 {
+			between = ", the highest,"
+		}
+		text += fmt.Sprintf("%s and %s %% %s under %s", between, points100(worst.Accuracy), share(worst.CI), worst.Noise)
+		if between != "" {
+			text += ", the lowest"
+		}
 	}
+	e.say("%s.", text)
 }
 
 func (e *explanation) noise() {
 	counted := slices.DeleteFunc(slices.Clone(e.cost), func(f effect) bool { return f.n == 0 })
-	if len(counted) <= atMostNoises {
+	if len(counted) <= e.limit.noises {
 		for i := range counted {
 			e.oneNoise(&counted[i])
 		}
@@ -178,19 +205,20 @@ func (e *explanation) noise() {
 	switch len(falls) {
 	case 0:
 		f := counted[len(counted)-1]
-		e.say("Under none of the %d noises a fall of accuracy shows; the largest difference is %s points %s under %s.",
+		e.say("Under none of the %d noises does a fall of accuracy show; the lowest difference is %s points %s, under %s.",
 			len(counted), signed(f.diff.Value), interval(f.diff.CI), f.row.Noise)
 	case 1:
-		e.oneNoise(&falls[0])
-		e.say("Under the other %d noises no fall shows.", len(counted)-1)
+		f := &falls[0]
+		e.say("Under %s accuracy falls by %s points %s, to %s %%; under the other %s no fall shows.", f.row.Noise,
+			points100(-f.diff.Value), interval(negative(f.diff.CI)), points100(f.row.Accuracy), plural(len(counted)-1, "noise"))
 	default:
 		least, most := falls[0], falls[len(falls)-1]
-		text := fmt.Sprintf("A fall of accuracy shows under %d of %d noises: the least under %s, by %s points %s, the most under %s, "+
-			"by %s points %s to %s %%", len(falls), len(counted), least.row.Noise, points100(-least.diff.Value),
-			interval(negative(least.diff.CI)),
+		text := fmt.Sprintf("Accuracy falls under %d of %d noises, least under %s, by %s points %s, "+
+			"and most under %s, by %s points %s, to %s %%", len(falls), len(counted),
+			least.row.Noise, points100(-least.diff.Value), interval(negative(least.diff.CI)),
 			most.row.Noise, points100(-most.diff.Value), interval(negative(most.diff.CI)), points100(most.row.Accuracy))
 		if rest := len(counted) - len(falls); rest > 0 {
-			text += fmt.Sprintf("; under the other %d none does", rest)
+			text += "; under " + others(rest) + " no fall shows"
 		}
 		e.say("%s.", text)
 	}
@@ -205,7 +233,7 @@ func (e *explanation) oneNoise(f *effect) {
 		e.say("Under %s accuracy rises by %s points %s, to %s %%.", f.row.Noise, points100(f.diff.Value),
 			interval(f.diff.CI), points100(f.row.Accuracy))
 	default:
-		e.say("Under %s no difference shows: it is %s points %s%s.", f.row.Noise, signed(f.diff.Value),
+		e.say("Under %s no difference shows: %s points %s%s.", f.row.Noise, signed(f.diff.Value),
 			interval(f.diff.CI), f.doubt())
 	}
 }
@@ -215,12 +243,11 @@ func (e *explanation) oneNoise(f *effect) {
 func (f *effect) doubt() string {
 	switch {
 	case f.diff.CI.Lo > 0 || f.diff.CI.Hi < 0:
-		return fmt.Sprintf(", which chance alone makes too often (p = %.2f, adjusted for all comparisons of this kind)",
-			f.pHolm)
+		return fmt.Sprintf(", which chance alone may bring (p = %.2f, adjusted for all comparisons of this kind)", f.pHolm)
 	case math.IsNaN(f.mde) || f.mde <= 0:
 		return ", since no verdict differs"
 	default:
-		return fmt.Sprintf("; one below %s points could hide among so few samples", points100(f.mde))
+		return fmt.Sprintf(", and one of less than %s points could hide among so few samples", points100(f.mde))
 	}
 }
 
@@ -245,24 +272,26 @@ func (e *explanation) temperatures() {
 		if len(e.set.meta.Temps) > 1 {
 			e.say("All temperatures came out the same, so their samples are shared and there is nothing to compare.")
 		} else {
-			e.say("There is one way to sample, %s, so nothing is said about temperatures.",
-				how(e.set.meta.Temps[0].Label))
+			e.say("Only one way to sample was tried, %s, so the run says nothing about temperatures.",
+				way(e.set.meta.Temps[0].Label))
 		}
 		return
 	}
 	more := 0
-	if len(order) > atMostTemperatures {
-		more = len(order) - atMostTemperatures
+	if len(order) > e.limit.temperatures {
+		more = len(order) - e.limit.temperatures
 		slices.SortStableFunc(order, func(a, b int) int {
 			return cmp.Or(boolLast(!by[a][0].shows(), !by[b][0].shows()),
 				cmp.Compare(math.Abs(by[b][0].diff.Value), math.Abs(by[a][0].diff.Value)))
 		})
-		order = order[:atMostTemperatures]
+		order = order[:e.limit.temperatures]
 	}
 	for i, temp := range order {
 		text := e.oneTemperature(by[temp])
 		if more > 0 && i == len(order)-1 {
-			text += fmt.Sprintf(" (the other %s do less)", plural(more, "temperature"))
+			text += fmt.Sprintf(" (%s less)", map[bool]string{
+				true: "the other temperature does", false: fmt.Sprintf("the other %d temperatures do", more),
+			}[more == 1])
 		}
 		e.say("%s.", text)
 	}
@@ -280,9 +309,8 @@ func boolLast(a, b bool) int {
 	}
 }
 
-// oneTemperature says where a temperature is better, where it is worse, and where nothing shows.
+// oneTemperature says in which conditions a temperature is better, in which it is worse, and where nothing shows.
 func (e *explanation) oneTemperature(effects []effect) string {
-	reference, temp := e.set.meta.Temps[0].Label, effects[0].row.Temperature
 	var better, worse, same []effect
 	for _, f := range effects {
 		switch {
@@ -294,47 +322,66 @@ func (e *explanation) oneTemperature(effects []effect) string {
 			same = append(same, f)
 		}
 	}
-	under := func(fs []effect) string {
-		if len(fs) == 1 {
-			return "under " + noiseName(fs[0].row.Noise)
-		}
-		return fmt.Sprintf("under %d of %d noises, most under %s,", len(fs), len(effects), noiseName(fs[0].row.Noise))
-	}
 	var parts []string
 	if len(better) > 0 {
-		part := fmt.Sprintf("it raises accuracy %s by %s points %s", under(better), points100(better[0].diff.Value),
-			interval(better[0].diff.CI))
-		if lost := e.lostTo(better[0].row.NoiseIndex); lost > 0 {
-			part += fmt.Sprintf(", where the noise had taken %s", points100(lost))
-		}
-		parts = append(parts, part)
+		parts = append(parts, "raises accuracy "+e.where(better, len(effects), 1))
 	}
 	if len(worse) > 0 {
-		parts = append(parts, fmt.Sprintf("it lowers accuracy %s by %s points %s", under(worse),
-			points100(-worse[0].diff.Value), interval(negative(worse[0].diff.CI))))
+		parts = append(parts, "lowers accuracy "+e.where(worse, len(effects), -1))
+	}
+	verb, rest := strings.Join(parts, "; it "), ""
+	if verb == "" {
+		verb = "shows no difference"
+		if len(same) > 1 {
+			rest = fmt.Sprintf(" in any of %d conditions", len(same))
+		}
 	}
 	switch {
 	case len(same) == 1:
 		f := same[0]
-		parts = append(parts, fmt.Sprintf("under %s no difference shows, %s points %s%s", noiseName(f.row.Noise),
-			signed(f.diff.Value), interval(f.diff.CI), f.doubt()))
-	case len(same) > 1:
-		widest := slices.MaxFunc(same, func(a, b effect) int {
-			return cmp.Compare(a.diff.CI.Hi-a.diff.CI.Lo,
-				b.diff.CI.Hi-b.diff.CI.Lo)
-		})
-		part := fmt.Sprintf("under %d noises no difference shows", len(same))
 		if len(parts) > 0 {
-			part = fmt.Sprintf("under the other %d none shows", len(same))
+			rest = "; no difference shows"
 		}
+		rest += fmt.Sprintf(" %s: %s points %s%s", under(f.row.Noise), signed(f.diff.Value), interval(f.diff.CI), f.doubt())
+	case len(same) > 1:
+		if len(parts) > 0 {
+			rest = fmt.Sprintf("; in the other %d conditions no difference shows", len(same))
+		}
+		widest := slices.MaxFunc(same, func(a, b effect) int {
+			return cmp.Compare(a.diff.CI.Hi-a.diff.CI.Lo, b.diff.CI.Hi-b.diff.CI.Lo)
+		})
 		if widest.diff.CI.Hi == widest.diff.CI.Lo {
-			parts = append(parts, part+", and no verdict differs")
+			rest += ", since no verdict differs"
 		} else {
-			parts = append(parts, part+fmt.Sprintf(" (the widest interval is %s, under %s)", interval(widest.diff.CI),
-				noiseName(widest.row.Noise)))
+			rest += fmt.Sprintf(" (the widest interval is %s, %s)", interval(widest.diff.CI), under(widest.row.Noise))
 		}
 	}
-	return fmt.Sprintf("%s against %s: %s", capital(way(temp)), way(reference), strings.Join(parts, "; "))
+	return fmt.Sprintf("%s instead of %s %s%s", capital(way(effects[0].row.Temperature)),
+		way(e.set.meta.Temps[0].Label), verb, rest)
+}
+
+// where says by how much accuracy changes in some of all conditions, in the direction of sign: in each of a few, and
+// else where it does most.
+func (e *explanation) where(fs []effect, all int, sign float64) string {
+	by := func(f *effect) string {
+		diff, in := f.diff.Value, f.diff.CI
+		if sign < 0 {
+			diff, in = -diff, negative(in)
+		}
+		text := fmt.Sprintf("by %s points %s %s", points100(diff), interval(in), under(f.row.Noise))
+		if lost := e.lostTo(f.row.NoiseIndex); lost > 0 && sign > 0 {
+			text += fmt.Sprintf(", where the noise costs %s", points100(lost))
+		}
+		return text
+	}
+	if len(fs) > atMostConditions {
+		return fmt.Sprintf("in %d of %d conditions, most %s", len(fs), all, by(&fs[0]))
+	}
+	parts := make([]string, len(fs))
+	for i := range fs {
+		parts[i] = by(&fs[i])
+	}
+	return strings.Join(parts, ", and ")
 }
 
 // lostTo is how many points a noise costs, or 0 where that does not show.
@@ -365,9 +412,9 @@ func (e *explanation) samples() {
 	}
 	for _, what := range []score{passAtK, majAtK} {
 		m := Measure{what, k}
-		words := fmt.Sprintf("%s (one of %d samples is right)", m, k)
+		words := fmt.Sprintf("%s, the share of questions that at least one of %d samples gets right, is", m, k)
 		if what.name == majAtK.name {
-			words = fmt.Sprintf("%s (the most frequent answer of %d is right)", m, k)
+			words = fmt.Sprintf("%s, the share of questions whose most frequent answer of %d is right, is", m, k)
 		}
 		var parts []string
 		worst := -1
@@ -380,12 +427,15 @@ func (e *explanation) samples() {
 		for n, noise := range e.set.meta.Noises {
 			if r := best(n, m); r != nil && (noise.Kind == KindNone || n == worst) {
 				v := r.Value(m)
-				parts = append(parts, fmt.Sprintf("%s %% %s under %s, highest %s", points100(v.Value), share(v.CI),
-					noiseName(r.Noise), how(r.Temperature)))
+				parts = append(parts, fmt.Sprintf("%s %% %s %s (%s)", points100(v.Value), share(v.CI),
+					under(r.Noise), way(r.Temperature)))
 			}
 		}
+		if len(e.set.meta.Temps) > 1 {
+			words += " at best"
+		}
 		if len(parts) > 0 {
-			e.say("%s is %s.", words, strings.Join(parts, "; "))
+			e.say("%s %s.", words, strings.Join(parts, " and "))
 		}
 	}
 }
@@ -408,24 +458,26 @@ func (e *explanation) alpha() {
 	switch {
 	case least == nil:
 	case least.NoiseIndex == most.NoiseIndex:
-		e.say("The noise-to-signal ratio of the logits, alpha, is %s under %s, which makes the mean temperature of %s %s.",
-			significant(least.MeanAlpha), least.Noise, least.Temperature, significant(least.MeanT))
+		e.say("The noise-to-signal ratio of the logits, alpha, is %s under %s, and %s is %s on average.",
+			significant(least.MeanAlpha, 3), least.Noise, least.Temperature, significant(least.MeanT, 4))
 	default:
-		e.say("The noise-to-signal ratio of the logits, alpha, is from %s under %s to %s under %s, and the mean temperature of %s from %s to %s.",
-			significant(least.MeanAlpha), least.Noise, significant(most.MeanAlpha), most.Noise, least.Temperature,
-			significant(least.MeanT), significant(most.MeanT))
+		e.say("The noise-to-signal ratio of the logits, alpha, goes from %s under %s to %s under %s, and %s from %s to %s on average.",
+			significant(least.MeanAlpha, 3), least.Noise, significant(most.MeanAlpha, 3), most.Noise, least.Temperature,
+			significant(least.MeanT, 4), significant(most.MeanT, 4))
 	}
 }
 
 // chips says for which draws of the noise the intervals hold.
 func (e *explanation) chips() {
-	var once, few, several []*Row
+	var one, once, few, several []*Row
 	for i := range e.table.Rows {
 		r := &e.table.Rows[i]
 		if !r.Reference || !r.noise.Drawn() || r.N == 0 {
 			continue
 		}
 		switch chips := e.set.meta.Noises[r.NoiseIndex].Chips; {
+		case chips && r.Seeds == 1:
+			one = append(one, r)
 		case r.Seeds == 1:
 			once = append(once, r)
 		case chips && r.Seeds < stats.MinChips:
@@ -435,18 +487,20 @@ func (e *explanation) chips() {
 		}
 	}
 	switch {
-	case len(once) > 0:
-		e.say("Each noise was drawn once (noise_seeds: 1), so nothing is said about other draws of it.")
+	case len(one) > 0:
+		e.say("One chip was drawn (noise_seeds: 1), and nothing is said about others.")
 	case len(few) > 0:
-		e.say("%s are too few to say what other chips would do: the intervals are for those that were drawn.",
-			capital(plural(few[0].Seeds, "chip")))
+		e.say("Only %s were drawn, too few to say what others would do: the intervals are for these.",
+			plural(few[0].Seeds, "chip"))
 	case len(several) > 0:
 		r := slices.MaxFunc(several, func(a, b *Row) int {
 			return cmp.Compare(a.NewChips[1]-a.NewChips[0],
 				b.NewChips[1]-b.NewChips[0])
 		})
-		e.say("The intervals are for the %s that were drawn; on new ones accuracy under %s is within %s instead of %s.",
+		e.say("The intervals are for the %s that were drawn; for new ones the interval of accuracy under %s is %s instead of %s.",
 			plural(r.Seeds, "chip"), r.Noise, share(*r.NewChips), share(r.CI))
+	case len(once) > 0:
+		e.say("The noise of each question was drawn once (noise_seeds: 1), so how much draws differ is not known.")
 	}
 }
 
@@ -460,10 +514,19 @@ func (e *explanation) cut() {
 			worst = r
 		}
 	}
-	if worst != nil {
-		e.say("Under %s, %s, %s %% of the samples end at the limit of tokens and %s %% give no answer; they count as wrong unless an answer was "+
-			"there already, so accuracy depends on that limit.", worst.Noise, how(worst.Temperature),
-			points100(worst.TruncatedShare), points100(worst.NoAnswerShare))
+	if worst == nil {
+		return
+	}
+	where := capital(under(worst.Noise)) + " and " + with(worst.Temperature)
+	switch truncated, silent := points100(worst.TruncatedShare), points100(worst.NoAnswerShare); {
+	case silent == "0.0":
+		e.say("%s, %s %% of the samples end at the limit of tokens; they count as wrong unless an answer was there already, "+
+			"so accuracy depends on that limit.", where, truncated)
+	case truncated == "0.0":
+		e.say("%s, %s %% of the samples give no answer that can be read, and count as wrong.", where, silent)
+	default:
+		e.say("%s, %s %% of the samples end at the limit of tokens and %s %% give no answer that can be read; they count as wrong "+
+			"unless an answer was there already, so accuracy depends on that limit.", where, truncated, silent)
 	}
 }
 
@@ -481,10 +544,14 @@ func (e *explanation) size() {
 	}
 	verdict := ""
 	if questions < fewQuestions {
-		verdict = ", which is too wide to conclude much"
+		verdict = ", too wide to conclude much"
 	}
-	e.say("All of this holds for %s on these %s and these settings, where a 95 %% interval reaches up to %s points to either side%s.",
-		e.model(), plural(questions, "question"), points100(widest), verdict)
+	these := "these "
+	if questions == 1 {
+		these = "this "
+	}
+	e.say("All of this holds for %s, %s and these settings; the widest 95 %% interval of an accuracy is ± %s points%s.",
+		e.model(), these+plural(questions, "question"), points100(widest), verdict)
 }
 
 // how is a temperature within a sentence.
@@ -502,17 +569,38 @@ func way(temperature string) string {
 	return temperature
 }
 
-func noiseName(label string) string {
-	if label == "none" {
-		return "no noise"
+// with is the end of a clause that says how samples were made.
+func with(temperature string) string {
+	if temperature == "greedy" {
+		return "with greedy decoding"
 	}
-	return label
+	return "at " + temperature
+}
+
+func under(noise string) string {
+	if noise == "none" {
+		return "without noise"
+	}
+	return "under " + noise
+}
+
+// others is what is left of a count.
+func others(n int) string {
+	if n == 1 {
+		return "the other one"
+	}
+	return fmt.Sprintf("the other %d", n)
 }
 
 // points100 is a share of 1 in hundredths.
 func points100[F ~float64](x F) string { return fmt.Sprintf("%.1f", unsignedZero(100*float64(x))) }
 
-func signed[F ~float64](x F) string { return fmt.Sprintf("%+.1f", unsignedZero(100*float64(x))) }
+func signed[F ~float64](x F) string {
+	if text := points100(x); text == "0.0" || text[0] == '-' {
+		return text
+	}
+	return "+" + points100(x)
+}
 
 // unsignedZero keeps what rounds to zero from being "-0.0".
 func unsignedZero(x float64) float64 {
@@ -522,11 +610,16 @@ func unsignedZero(x float64) float64 {
 	return x
 }
 
-func significant(x Float) string { return fmt.Sprintf("%.4g", float64(x)) }
+func significant(x Float, digits int) string { return fmt.Sprintf("%.*g", digits, float64(x)) }
 
-func share(in Interval) string { return "[" + points100(in[0]) + ", " + points100(in[1]) + "]" }
+func share(in Interval) string {
+	return interval(stats.Interval{Lo: float64(in[0]), Hi: float64(in[1])})
+}
 
 func interval(in stats.Interval) string {
+	if !in.Valid() {
+		return "(too few for an interval)"
+	}
 	return "[" + points100(in.Lo) + ", " + points100(in.Hi) + "]"
 }
 

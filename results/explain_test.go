@@ -71,11 +71,11 @@ func TestExplain(t *testing.T) {
 			[]string{"greedy"},
 			[][]string{{word(190, 200)}, {word(150, 200)}},
 			[]string{
-				`^Without noise, decoding greedily, gsm-tiny answers 95\.0 % of 200 questions rightly \[91\.0, 97\.3\]\.$`,
+				`^Without noise, decoding greedily, gsm-tiny answers 95\.0 % of 200 questions correctly \(95 % interval \[91\.0, 97\.3\]\)\.$`,
 				`^Under activation 0\.1 accuracy falls by 20\.0 points \[1\d\.\d, 2\d\.\d\], to 75\.0 %\.$`,
-				`^There is one way to sample, decoding greedily, so nothing is said about temperatures\.$`,
-				`^Each noise was drawn once \(noise_seeds: 1\), so nothing is said about other draws of it\.$`,
-				`^All of this holds for gsm-tiny on these 200 questions and these settings, where a 95 % interval reaches up to \d\.\d points to either side\.$`,
+				`^Only one way to sample was tried, greedy decoding, so the run says nothing about temperatures\.$`,
+				`^The noise of each question was drawn once \(noise_seeds: 1\), so how much draws differ is not known\.$`,
+				`^All of this holds for gsm-tiny, these 200 questions and these settings; the widest 95 % interval of an accuracy is ± \d\.\d points\.$`,
 			},
 		},
 		{
@@ -86,8 +86,8 @@ func TestExplain(t *testing.T) {
 			[]string{
 				`^Without noise, at T=1, `,
 				`^Under weight 0\.2 accuracy falls by 25\.0 points \[.*\], to 70\.0 %\.$`,
-				`^T=0\.9 against T=1: it raises accuracy under weight 0\.2 by 10\.0 points \[\d+\.\d, 1\d\.\d\], where the noise had taken 25\.0\.$`,
-				`^The intervals are for the 3 chips that were drawn; on new ones accuracy under weight 0\.2 is within \[.*\] instead of \[.*\]\.$`,
+				`^T=0\.9 instead of T=1 raises accuracy by 10\.0 points \[\d+\.\d, 1\d\.\d\] under weight 0\.2, where the noise costs 25\.0\.$`,
+				`^The intervals are for the 3 chips that were drawn; for new ones the interval of accuracy under weight 0\.2 is \[.*\] instead of \[.*\]\.$`,
 				`^All of this holds`,
 			},
 		},
@@ -98,10 +98,10 @@ func TestExplain(t *testing.T) {
 			[][]string{{word(7, 10), "same"}, {word(6, 10), word(7, 10)}},
 			[]string{
 				`^Without noise`,
-				`^Under activation 0\.1 no difference shows: it is -10\.0 points \[-30\.0, 0\.0\]; one below \d+\.\d points could hide among so few samples\.$`,
-				`^T\* against T=1: under activation 0\.1 no difference shows, \+10\.0 points \[0\.0, 30\.0\]; one below \d+\.\d points could hide among so few samples\.$`,
+				`^Under activation 0\.1 no difference shows: -10\.0 points \[-30\.0, 0\.0\], and one of less than \d+\.\d points could hide among so few samples\.$`,
+				`^T\* instead of T=1 shows no difference under activation 0\.1: \+10\.0 points \[0\.0, 30\.0\], and one of less than \d+\.\d points could hide among so few samples\.$`,
 				`drawn once`,
-				`on these 10 questions .*, which is too wide to conclude much\.$`,
+				`these 10 questions .*, too wide to conclude much\.$`,
 			},
 		},
 		{
@@ -116,10 +116,10 @@ func TestExplain(t *testing.T) {
 			},
 			[]string{
 				`^Without noise`,
-				`^A fall of accuracy shows under 2 of 3 noises: the least under activation 0\.1, by 10\.0 points \[.*\], the most under weight 0\.2, by 40\.0 points \[.*\] to 50\.0 %; under the other 1 none does\.$`,
-				`^There is one way to sample`,
-				`drawn once`,
-				`^Under weight 0\.2, decoding greedily, 10\.0 % of the samples end at the limit of tokens and 0\.0 % give no answer; `,
+				`^Accuracy falls under 2 of 3 noises, least under activation 0\.1, by 10\.0 points \[.*\], and most under weight 0\.2, by 40\.0 points \[.*\], to 50\.0 %; under the other one no fall shows\.$`,
+				`^Only one way to sample`,
+				`^One chip was drawn`,
+				`^Under weight 0\.2 and with greedy decoding, 10\.0 % of the samples end at the limit of tokens; they count as wrong `,
 				`^All of this`,
 			},
 		},
@@ -129,13 +129,44 @@ func TestExplain(t *testing.T) {
 			[]string{"greedy"},
 			[][]string{{word(60, 100)}, {word(20, 60) + "x"}},
 			[]string{
-				`^The run is not complete: 161 of 200 samples are there, and what follows may change\.$`,
-				`^1 sample of 161 failed and counts nowhere\.$`,
-				`^The run has no condition without noise, so what noise costs gsm-tiny is not known; under activation 0\.1, decoding greedily, it answers 60\.0 % rightly \[.*\]\.$`,
-				`^Under weight 0\.2 it answers 33\.3 % rightly \[.*\]\.$`,
-				`^There is one way`,
-				`drawn once`,
+				`^The run is not complete: 161 of 200 samples are there, and what follows may change; 1 failed and counts nowhere\.$`,
+				`^The run has no condition without noise, so it cannot say what noise costs gsm-tiny; accuracy with greedy decoding is 60\.0 % \(95 % interval \[.*\]\) under activation 0\.1 and 33\.3 % \[.*\] under weight 0\.2\.$`,
+				`^Only one way`,
+				`^One chip was drawn`,
 				`^All of this`,
+			},
+		},
+		{
+			"temperatures that do this and that",
+			[]Noise{quiet, activation, {Label: "output 0.1", Kind: "output"}, {Label: "cache 0.1", Kind: "cache"}},
+			[]string{"T=1", "greedy", "T=0.5", "T=1.5"},
+			[][]string{
+				{word(160, 200), word(190, 200), word(190, 200), word(100, 200)},
+				{word(100, 200), word(150, 200), word(99, 200), word(50, 200)},
+				{word(110, 200), word(60, 200), word(110, 200), word(70, 200)},
+				{word(160, 180) + strings.Repeat("n", 20), word(160, 200), word(160, 200), word(40, 200)},
+			},
+			[]string{
+				`^Without noise`,
+				`^Accuracy falls under 2 of 3 noises, .*; under the other one no fall shows\.$`,
+				`^Greedy decoding instead of T=1 raises accuracy by 25\.0 points \[.*\] under activation 0\.1, where the noise costs 30\.0, and by 15\.0 points \[.*\] without noise; it lowers accuracy by 25\.0 points \[.*\] under output 0\.1; no difference shows under cache 0\.1: 0\.0 points .*\.$`,
+				`^T=0\.5 instead of T=1 raises accuracy by 15\.0 points \[.*\] without noise; in the other 3 conditions no difference shows \(the widest interval is \[-1\.5, 0\.0\], under activation 0\.1\)\.$`,
+				`^T=1\.5 instead of T=1 lowers accuracy in 4 of 4 conditions, most by 60\.0 points \[.*\] under cache 0\.1\.$`,
+				`drawn once`,
+				`^Under cache 0\.1 and at T=1, 10\.0 % of the samples give no answer that can be read, and count as wrong\.$`,
+				`^All of this`,
+			},
+		},
+		{
+			"one question, three noises and none without",
+			[]Noise{activation, {Label: "activation 0.2", Kind: "activation"}, {Label: "output 0.1", Kind: "output"}},
+			[]string{"T=1"},
+			[][]string{{"r"}, {"r"}, {"w"}},
+			[]string{
+				`accuracy at T=1 is 100\.0 % .* under activation 0\.1, the highest, and 0\.0 % .* under output 0\.1, the lowest\.$`,
+				`^Only one way`,
+				`drawn once`,
+				`^All of this holds for gsm-tiny, this 1 question and these settings; `,
 			},
 		},
 	} {
@@ -160,15 +191,44 @@ func TestExplainAlways(t *testing.T) {
 	t.Parallel()
 	meta, records := goldenRun(readNumbers(t))
 	for _, n := range []int{0, 1, 7, len(records) / 2, len(records)} {
-		got := collect(t, meta, records[:n]).Explain()
-		if len(got) < 3 || len(got) > 10 {
-			t.Errorf("%d records: %d sentences:\n%s", n, len(got), strings.Join(got, "\n"))
+		threeToTen(t, n, collect(t, meta, records[:n]).Explain())
+	}
+	// Everything that there is to say is said of this run, which has no room for all of its noises and temperatures.
+	meta, records = gridRun([]Noise{quiet, activation, weight}, []string{"T=1", "T*", "T=0.5", "T=2", "greedy"}, [][]string{
+		{word(45, 50), word(40, 50), word(47, 50), word(10, 50), word(48, 50)},
+		{word(35, 50), word(30, 50), word(40, 50), word(5, 50), word(42, 50)},
+		{word(25, 45) + strings.Repeat("t", 5), word(20, 50), word(30, 50), word(2, 50), word(35, 49) + "x"},
+	})
+	meta.K = []int{1}
+	for i := range meta.Conditions {
+		if c := &meta.Conditions[i]; c.TempIndex == 1 {
+			c.MeanAlpha = Float(0.1 * float64(c.NoiseIndex))
 		}
-		for _, s := range got {
-			if strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "-0.0") ||
-				!strings.HasSuffix(s, ".") {
-				t.Errorf("%d records: %q", n, s)
-			}
+	}
+	got := collect(t, meta, records[1:]).Explain()
+	threeToTen(t, len(records), got)
+	for _, part := range []string{
+		"not complete", "1 failed", "Without noise", "Accuracy falls under 2 of 2", " instead of T=1", "pass@1", "maj@1", "and T* from", "One chip",
+		"limit of tokens", "All of this",
+	} {
+		if !strings.Contains(strings.Join(got, " "), part) {
+			t.Errorf("nothing about %q:\n%s", part, strings.Join(got, "\n"))
+		}
+	}
+	one, records := sampledRun(weight, 2, 1, 4, 2, func(Key) byte { return 'r' }) // a question has no interval
+	one.K = []int{4}
+	threeToTen(t, len(records), collect(t, one, records).Explain())
+}
+
+func threeToTen(t *testing.T, n int, got []string) {
+	t.Helper()
+	if len(got) < 3 || len(got) > 10 {
+		t.Errorf("%d records: %d sentences:\n%s", n, len(got), strings.Join(got, "\n"))
+	}
+	for _, s := range got {
+		if strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "-0.0") ||
+			!strings.HasSuffix(s, ".") {
+			t.Errorf("%d records: %q", n, s)
 		}
 	}
 }

@@ -580,7 +580,7 @@ func TestOneSampleStandsForAll(t *testing.T) {
 	records = slices.DeleteFunc(records, func(r Record) bool { return r.TempIndex == 0 && r.Sample > 0 })
 	set := collect(t, meta, records)
 	if text := strings.Join(set.Explain(), " "); !strings.Contains(text,
-		"pass@4 (one of 4 samples is right) is 100.0 % [100.0, 100.0] under weight, highest at T1.") {
+		"pass@4, the share of questions that at least one of 4 samples gets right, is at best 100.0 % [100.0, 100.0] under weight (T1).") {
 		t.Errorf("the explanation of four samples: %s", text)
 	}
 	rows := set.Table().Rows
