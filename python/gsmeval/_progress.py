@@ -29,7 +29,9 @@ class Progress:
     def show(self, event: dict[str, Any]) -> None:
         """Shows an event of ``--progress json``."""
         if event["event"] == "message":
-            if event["level"] != "debug":
+            if self._handle is not None and event["level"] == "info":
+                self._handle.update({"text/plain": event["text"]}, raw=True)  # a notebook keeps warnings alone
+            elif event["level"] != "debug":
                 self._write(event["text"], last=True)
             return
         text = line(event)

@@ -138,7 +138,7 @@ class Run:
         body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[1:])
         points = "".join(f"<li>{note}</li>" for note in notes)
         return (
-            f"{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f'{title}<div style="overflow-x:auto"><table style="white-space:nowrap"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
             f"<details><summary>Notes on these numbers</summary><ul>{points}</ul></details>"
         )
 

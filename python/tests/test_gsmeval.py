@@ -185,6 +185,22 @@ def test_progress_line() -> None:
     assert _progress.line(start) == "runs/x: 0 of 72 samples"
 
 
+def test_progress_in_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    class Handle:
+        shown: list[str] = []
+
+        def update(self, data: dict[str, str], raw: bool) -> None:
+            self.shown.append(data["text/plain"])
+
+    with _progress.Progress() as progress:
+        progress._handle = Handle()
+        for level in ("debug", "info", "warn"):
+            progress.show({"event": "message", "level": level, "text": level})
+        progress.show({"event": "end", "run": "runs/x", "done": 8, "total": 8, "n": 0, "tokens_per_s": None, "eta_s": None})
+    assert Handle.shown == ["info", "runs/x: 8 of 8 samples"]
+    assert capsys.readouterr().err == "warn\n"
+
+
 def test_frames_are_frames(tiny: gsmeval.Run) -> None:
     for frame in (tiny.table, tiny.samples, tiny.pairs, tiny.alpha):
         assert isinstance(frame, pd.DataFrame)
