@@ -335,6 +335,9 @@ func (e *explanation) oneTemperature(effects []effect) string {
 		if len(same) > 1 {
 			rest = fmt.Sprintf(" in any of %d conditions", len(same))
 		}
+		if len(same) == 2 {
+			rest = " in either condition"
+		}
 	}
 	switch {
 	case len(same) == 1:

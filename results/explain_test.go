@@ -158,6 +158,19 @@ func TestExplain(t *testing.T) {
 			},
 		},
 		{
+			"a temperature without effect",
+			[]Noise{quiet, activation},
+			[]string{"T=1", "T*"},
+			[][]string{{word(90, 100), word(90, 100)}, {word(60, 100), word(60, 100)}},
+			[]string{
+				`^Without noise`,
+				`^Under activation 0\.1 accuracy falls`,
+				`^T\* instead of T=1 shows no difference in either condition, since no verdict differs\.$`,
+				`drawn once`,
+				`^All of this`,
+			},
+		},
+		{
 			"one question, three noises and none without",
 			[]Noise{activation, {Label: "activation 0.2", Kind: "activation"}, {Label: "output 0.1", Kind: "output"}},
 			[]string{"T=1"},

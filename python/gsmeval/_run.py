@@ -119,9 +119,10 @@ class Run:
             command("report", self.path)
         page = (self.path / "report.html").read_text(encoding="utf-8")
         # A frame of its own, so that neither the page's style nor its script meets the notebook's.
+        # (In a div: HTML warns of a frame that stands alone.)
         return HTML(
-            f'<iframe srcdoc="{html.escape(page)}" sandbox="allow-scripts" title="report of {html.escape(self.name)}" '
-            f'style="width:100%;height:{int(height)}px;border:1px solid #8888"></iframe>'
+            f'<div><iframe srcdoc="{html.escape(page)}" sandbox="allow-scripts" title="report of {html.escape(self.name)}" '
+            f'style="width:100%;height:{int(height)}px;border:1px solid #8888"></iframe></div>'
         )
 
     def __repr__(self) -> str:
