@@ -136,10 +136,10 @@ class Run:
             return f"{title}<p>The run is not complete ({html.escape(str(self.info['status']))}); <code>run.resume()</code> goes on.</p>"
         rows, notes = _markdown(file.read_text(encoding="utf-8"))
         head = "".join(f"<th>{cell}</th>" for cell in rows[0])
-        body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[1:])
+        body = "".join("<tr>" + "".join(f'<td style="white-space:nowrap">{cell}</td>' for cell in row) + "</tr>" for row in rows[1:])
         points = "".join(f"<li>{note}</li>" for note in notes)
         return (
-            f'{title}<div style="overflow-x:auto"><table style="white-space:nowrap"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+            f'{title}<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
             f"<details><summary>Notes on these numbers</summary><ul>{points}</ul></details>"
         )
 

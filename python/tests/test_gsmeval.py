@@ -98,7 +98,7 @@ def test_explain(tiny: gsmeval.Run) -> None:
 
 def test_html(tiny: gsmeval.Run) -> None:
     page = tiny._repr_html_()
-    assert page.count("<tr>") == 5 and "<td>T*</td>" in page and "Warning" in page
+    assert page.count("<tr>") == 5 and '>T*</td>' in page and "Warning" in page
     assert repr(tiny) == "gsmeval.load('runs/tiny')"
 
 
