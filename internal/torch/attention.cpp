@@ -5,66 +5,90 @@
 
 namespace {
 
-typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+constexpr int kHeads = 4;  // query heads that share a load of keys or values
 
-constexpr int kHeads = 4;   // query heads that share a load of keys or values
-constexpr int kBlocks = 4;  // blocks of keys whose scores are kept in registers together
+// Vectors of L floats, halves of them, and their bits. One that is wider than the processor's registers is kept in memory by the
+// compiler, which takes eight times as long.
+template <int L>
+struct Vectors;
+#define VECTORS(L)                                             \
+  template <>                                                  \
+  struct Vectors<L> {                                          \
+    typedef float Whole __attribute__((vector_size(4 * L)));   \
+    typedef uint32_t Bits __attribute__((vector_size(4 * L))); \
+    typedef uint16_t Half __attribute__((vector_size(2 * L))); \
+  }
+VECTORS(8);
+VECTORS(16);
+#undef VECTORS
+
+template <int L>
+using Vector = typename Vectors<L>::Whole;
 
 }  // namespace
 
-INLINE Lanes load(const float* p) {
-  Lanes v;
+template <int L>
+INLINE Vector<L> load(const float* p) {
+  Vector<L> v;
   memcpy(&v, p, sizeof v);
   return v;
 }
 
 // bfloat16 is the upper half of a float32.
-INLINE Lanes load(const at::BFloat16* p) {
-  typedef uint16_t Half __attribute__((vector_size(2 * kLanes)));
-  typedef uint32_t Whole __attribute__((vector_size(4 * kLanes)));
-  Half h;
+template <int L>
+INLINE Vector<L> load(const at::BFloat16* p) {
+  typename Vectors<L>::Half h;
   memcpy(&h, p, sizeof h);
-  const Whole w = __builtin_convertvector(h, Whole) << 16;
-  Lanes v;
+  const auto w = __builtin_convertvector(h, typename Vectors<L>::Bits) << 16;
+  Vector<L> v;
   memcpy(&v, &w, sizeof v);
   return v;
 }
 
 // scores[g, 16 b + l] = scale * q[g] . k[position 16 b + l] for N heads and B blocks; each sum runs over hd in order.
-template <int N, int B, class E>
+template <int L, int N, int B, class E>
 INLINE void score_blocks(const float* q, const E* k, float* scores, int64_t stride, int64_t hd, float scale) {
-  Lanes acc[N][B] = {};
+  constexpr int parts = kLanes / L;  // vectors of a block
+  Vector<L> acc[N][B * parts] = {};
   for (int64_t i = 0; i < hd; i++)
-    for (int b = 0; b < B; b++) {
-      const Lanes key = load(k + (b * hd + i) * kLanes);
-      for (int g = 0; g < N; g++) acc[g][b] += q[g * hd + i] * key;
+#pragma GCC unroll 16
+    for (int u = 0; u < B * parts; u++) {
+      const Vector<L> key = load<L>(k + (u / parts * hd + i) * kLanes + u % parts * L);
+#pragma GCC unroll 4
+      for (int g = 0; g < N; g++) acc[g][u] += q[g * hd + i] * key;
     }
+#pragma GCC unroll 4
   for (int g = 0; g < N; g++)
-    for (int b = 0; b < B; b++) {
-      const Lanes s = acc[g][b] * scale;
-      memcpy(scores + g * stride + b * kLanes, &s, sizeof s);
+#pragma GCC unroll 16
+    for (int u = 0; u < B * parts; u++) {
+      const Vector<L> s = acc[g][u] * scale;
+      memcpy(scores + g * stride + u * L, &s, sizeof s);
     }
 }
 
-// out[g, 16 c + l] = sum over p of w[g, p] v[p, 16 c + l] for N heads and C vectors. Even and odd positions are summed apart, each in
+// out[g, L c + l] = sum over p of w[g, p] v[p, L c + l] for N heads and C vectors. Even and odd positions are summed apart, each in
 // order: one sum would wait for itself at every step.
-template <int N, int C, class E>
+template <int L, int N, int C, class E>
 INLINE void weigh(const float* w, int64_t stride, const E* v, float* out, int64_t hd, int64_t n) {
-  Lanes even[N][C] = {}, odd[N][C] = {};
+  Vector<L> even[N][C] = {}, odd[N][C] = {};
   int64_t p = 0;
   for (; p + 2 <= n; p += 2)
+#pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
-      const Lanes a = load(v + p * hd + c * kLanes), b = load(v + (p + 1) * hd + c * kLanes);
+      const Vector<L> a = load<L>(v + p * hd + c * L), b = load<L>(v + (p + 1) * hd + c * L);
+#pragma GCC unroll 4
       for (int g = 0; g < N; g++) {
         even[g][c] += w[g * stride + p] * a;
         odd[g][c] += w[g * stride + p + 1] * b;
       }
     }
+#pragma GCC unroll 4
   for (int c = 0; c < C; c++)
+#pragma GCC unroll 4
     for (int g = 0; g < N; g++) {
-      if (p < n) even[g][c] += w[g * stride + p] * load(v + p * hd + c * kLanes);
-      const Lanes sum = even[g][c] + odd[g][c];
-      memcpy(out + g * hd + c * kLanes, &sum, sizeof sum);
+      if (p < n) even[g][c] += w[g * stride + p] * load<L>(v + p * hd + c * L);
+      const Vector<L> sum = even[g][c] + odd[g][c];
+      memcpy(out + g * hd + c * L, &sum, sizeof sum);
     }
 }
 
@@ -101,21 +125,24 @@ struct Scoring {
   float scale, cap;
 };
 
-// N query heads of one row against one key-value head: q [N, hd] -> out [N, hd]; scores is scratch [N, stride].
-template <int N, class E>
+// N query heads of one row against one key-value head: q [N, hd] -> out [N, hd]; scores is scratch [N, stride]. Sums stand in registers: up
+// to sixteen of the 32 that vectors of 16 have, eight of the 16 that those of 8 have.
+template <int L, int N, class E>
 INLINE void attend_heads(const float* q, const E* k, const E* v, float* out, float* scores, int64_t stride, int64_t hd, int64_t n, Scoring how) {
   const int64_t blocks = (n + kLanes - 1) / kLanes;
+  constexpr int together = L == kLanes || N == 1 ? 4 : N == 2 ? 2 : 1;
   int64_t b = 0;
-  for (; b + kBlocks <= blocks; b += kBlocks) score_blocks<N, kBlocks>(q, k + b * hd * kLanes, scores + b * kLanes, stride, hd, how.scale);
-  for (; b < blocks; b++) score_blocks<N, 1>(q, k + b * hd * kLanes, scores + b * kLanes, stride, hd, how.scale);
+  for (; b + together <= blocks; b += together) score_blocks<L, N, together>(q, k + b * hd * kLanes, scores + b * kLanes, stride, hd, how.scale);
+  for (; b < blocks; b++) score_blocks<L, N, 1>(q, k + b * hd * kLanes, scores + b * kLanes, stride, hd, how.scale);
   for (int g = 0; g < N; g++) {
     if (how.cap > 0)
       for (int64_t p = 0; p < n; p++) scores[g * stride + p] = how.cap * fast_tanh(scores[g * stride + p] / how.cap);
     softmax_row(scores + g * stride, n);
   }
+  constexpr int vectors = L == kLanes || N <= 2 ? 2 : 1;
   int64_t c = 0;
-  for (; c + 2 * kLanes <= hd; c += 2 * kLanes) weigh<N, 2>(scores, stride, v + c, out + c, hd, n);
-  for (; c + kLanes <= hd; c += kLanes) weigh<N, 1>(scores, stride, v + c, out + c, hd, n);
+  for (; c + vectors * L <= hd; c += vectors * L) weigh<L, N, vectors>(scores, stride, v + c, out + c, hd, n);
+  for (; c + L <= hd; c += L) weigh<L, N, 1>(scores, stride, v + c, out + c, hd, n);
   for (; c < hd; c++)
     for (int g = 0; g < N; g++) {
       float sum = 0;
@@ -125,18 +152,28 @@ INLINE void attend_heads(const float* q, const E* k, const E* v, float* out, flo
 }
 
 // One query row against one key-value head: q [G, hd], n keys and values -> out [G, hd].
-template <class E>
-INLINE void attend_any(const float* q, const E* k, const E* v, float* out, float* scores, int64_t stride, int64_t group, int64_t hd, int64_t n, Scoring how) {
-  for (; group >= kHeads; group -= kHeads, q += kHeads * hd, out += kHeads * hd) attend_heads<kHeads>(q, k, v, out, scores, stride, hd, n, how);
+template <int L, class E>
+INLINE void attend_by(const float* q, const E* k, const E* v, float* out, float* scores, int64_t stride, int64_t group, int64_t hd, int64_t n, Scoring how) {
+  for (; group >= kHeads; group -= kHeads, q += kHeads * hd, out += kHeads * hd) attend_heads<L, kHeads>(q, k, v, out, scores, stride, hd, n, how);
   switch (group) {
-    case 3: attend_heads<3>(q, k, v, out, scores, stride, hd, n, how); break;
-    case 2: attend_heads<2>(q, k, v, out, scores, stride, hd, n, how); break;
-    case 1: attend_heads<1>(q, k, v, out, scores, stride, hd, n, how); break;
+    case 3: attend_heads<L, 3>(q, k, v, out, scores, stride, hd, n, how); break;
+    case 2: attend_heads<L, 2>(q, k, v, out, scores, stride, hd, n, how); break;
+    case 1: attend_heads<L, 1>(q, k, v, out, scores, stride, hd, n, how); break;
     default: break;
   }
 }
 
-LEVELS(attend)
+template <class... A>
+INLINE void attend_wide_any(A... a) {
+  attend_by<kLanes>(a...);
+}
+template <class... A>
+INLINE void attend_narrow_any(A... a) {
+  attend_by<8>(a...);
+}
+
+LEVELS(attend_wide)
+LEVELS(attend_narrow)
 
 namespace {
 
@@ -180,7 +217,9 @@ at::Tensor attend_rows(const at::Tensor& q, const at::Tensor& k, const at::Tenso
     std::vector<float> scores(static_cast<size_t>(kHeads * stride));
     for (int64_t i = from; i < to; i++) {
       const int64_t r = i / kv, h = i % kv, at_slot = slot[r] * kv + h, row = r * heads * hd + h * group * hd;
-      attend(qp + row, kp + at_slot * ks.capacity * hd, vp + at_slot * vs.capacity * hd, yp + row, scores.data(), stride, group, hd, pos[r] + 1, how);
+      const E *keys = kp + at_slot * ks.capacity * hd, *values = vp + at_slot * vs.capacity * hd;
+      if (level() > Level::kAvx2) attend_wide(qp + row, keys, values, yp + row, scores.data(), stride, group, hd, int64_t{pos[r]} + 1, how);
+      else attend_narrow(qp + row, keys, values, yp + row, scores.data(), stride, group, hd, int64_t{pos[r]} + 1, how);
     }
   });
   return y;

@@ -229,11 +229,67 @@ void rows_of(int64_t rows, const float* x, const E* w, int64_t n, float* acc, co
   }
 }
 
+// One row: all its sums of a panel stand in registers. Read in order by so little work a stream comes as fast as the processor's own
+// prefetching brings it: of float32, which is nothing but reading, calling lines ahead takes a fifth of the speed away.
+template <class E>
+AVX2 void one_row(float* y, const float* x, const E* w, const float* b, int64_t in, int64_t out, int64_t from, int64_t to) {
+  constexpr int lines = std::is_same_v<E, float> ? 0 : 2;
+  alignas(64) float acc[kColumns];
+  for (int64_t p = from; p < to; p++) {
+    const E* panel = w + p * in * kColumns;
+    const int64_t column = p * kColumns, width = std::min(kColumns, out - column);
+    memset(acc, 0, sizeof acc);
+    tile_of<1, kColumns / 8, E>(x, panel, in, acc, reinterpret_cast<const char*>(panel) + kAhead, lines);
+    put_row(y + column, acc, b != nullptr ? b + column : nullptr, width);
+  }
+}
+
+// sum [P, 4, 8] of one row and P panels of tiles beside each other: with one the sums wait for themselves.
+template <int P>
+AVX2 __attribute__((always_inline)) inline void row_of_tiles(float* acc, const float* x, const at::BFloat16* w, int64_t in) {
+  constexpr int64_t tile = kTileInputs * 16;
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  __m256 sum[P][4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 4 * P; i++) sum[i / 4][i % 4] = _mm256_setzero_ps();
+  for (int64_t k = 0; k < in; k += kTileInputs)
+#pragma GCC unroll 4
+    for (int64_t pair = 0; pair < 16; pair++) {
+      const __m256 x0 = _mm256_broadcast_ss(x + k + 2 * pair), x1 = _mm256_broadcast_ss(x + k + 2 * pair + 1);
+#pragma GCC unroll 2
+      for (int p = 0; p < P; p++) {
+        const at::BFloat16* line = w + (p * in + k) * kTileColumns + pair * 32;
+        _mm_prefetch(reinterpret_cast<const char*>(line + 2 * tile), _MM_HINT_T0);
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) {
+          const __m256i words = _mm256_load_si256(reinterpret_cast<const __m256i*>(line + c / 2 * tile + c % 2 * 16));
+          sum[p][c] = _mm256_fmadd_ps(x0, _mm256_castsi256_ps(_mm256_slli_epi32(words, 16)), sum[p][c]);
+          sum[p][c] = _mm256_fmadd_ps(x1, _mm256_castsi256_ps(_mm256_and_si256(words, upper)), sum[p][c]);
+        }
+      }
+    }
+#pragma GCC unroll 8
+  for (int i = 0; i < 4 * P; i++) _mm256_store_ps(acc + 8 * i, sum[i / 4][i % 4]);
+}
+
+template <>
+AVX2 void one_row(float* y, const float* x, const at::BFloat16* w, const float* b, int64_t in, int64_t out, int64_t from, int64_t to) {
+  alignas(64) float acc[2 * kTileColumns];
+  for (int64_t p = from; p < to; p += 2) {
+    const int64_t column = p * kTileColumns, panels = std::min<int64_t>(2, to - p), width = std::min(panels * kTileColumns, out - column);
+    const at::BFloat16* panel = w + column * in;
+    if (panels == 2) row_of_tiles<2>(acc, x, panel, in);
+    else row_of_tiles<1>(acc, x, panel, in);
+    put_row(y + column, acc, b != nullptr ? b + column : nullptr, width);
+  }
+}
+
 // x as input_of groups it.
 template <class E>
 void avx2(float* y, const void* x_, const void* w_, const float* b, int64_t rows, int64_t in, int64_t out, int64_t from, int64_t to) {
   constexpr int64_t columns = Panel<E>::columns, inputs = kChunkBytes / (columns * static_cast<int64_t>(sizeof(E)));
   const auto* x = static_cast<const float*>(x_);
+  if (rows == 1) return one_row(y, x, static_cast<const E*>(w_), b, in, out, from, to);
   alignas(64) float acc[kRowBlock * columns];
   for (int64_t p = from; p < to; p++) {
     const E* panel = static_cast<const E*>(w_) + p * in * columns;
