@@ -67,10 +67,11 @@ func TestDeviceLoopDecodesTheSame(t *testing.T) {
 			{Kind: condition.Activation, Scale: 0.02, RelativeTo: "absmax", Exclude: []string{"*down_proj"}},
 			{Kind: condition.Output, Scale: 0.1},
 			{Kind: condition.Activation, Scale: 0.1, Per: "token"},
+			{Kind: condition.Activation, Scale: 0.1, Per: operation.ButFirst},
 			{Activations: gaussianPart(0.1), Outputs: gaussianPart(0.05)},
 		} {
 			for _, o := range []Options{{Slots: 4, Capacity: 80}, {Slots: 4, Capacity: 80, Recompute: true}} {
-				if (o.Recompute || i > 0) && (spec.Scale != 0.1 || spec.Per != "") {
+				if (o.Recompute || i > 0) && (spec.Scale != 0.1 || spec.Per == "token") {
 					continue
 				}
 				requests := func(logprobs bool) []*Request {

@@ -34,7 +34,26 @@ type Probing struct {
 	Noise condition.Noise
 	Draws int
 	Seed  uint64
+	Clean *Clean // keeps the logits without noise for other probings; nil for none
 }
+
+// Clean keeps the logits of probes without noise, in a temporary file.
+type Clean struct {
+	*spool
+	at map[string]int // row where the logits of a sequence begin, by its tokens and From
+}
+
+// NewClean has no logits yet.
+func (lm *LM) NewClean() (*Clean, error) {
+	s, err := newSpool(lm.Model.Config.VocabSize)
+	return &Clean{s, map[string]int{}}, err
+}
+
+// Close frees the file.
+func (c *Clean) Close() { c.close() }
+
+// key is what the clean logits of a probe depend on.
+func (p Probe) key() string { return fmt.Sprint(p.From, p.IDs) }
 
 // Visit gets the clean and noisy logits [V] of one row of a probe; the slices are valid until it returns. Rows of one
 // pass are visited at the same time, from several goroutines.
@@ -129,7 +148,7 @@ type prober struct {
 	probes []Probe
 	p      Probing
 	cache  *model.Cache
-	clean  *spool
+	clean  *Clean
 	first  []int // row of clean where a probe's logits begin
 	in     *noise.Injector
 	effect condition.Effect // on the weights
@@ -138,30 +157,44 @@ type prober struct {
 }
 
 func (lm *LM) newProber(ctx context.Context, probes []Probe, p Probing) (*prober, error) {
-	longest, total := 0, int64(0)
+	longest := 0
 	for i, pr := range probes {
 		if len(pr.IDs) == 0 || pr.From < 0 || pr.From >= len(pr.IDs) || pr.Together < 1 || pr.Together > len(pr.IDs) {
 			return nil, fmt.Errorf("probe %d of %d tokens from %d with %d together is not possible", i, len(pr.IDs),
 				pr.From, pr.Together)
 		}
 		longest = max(longest, len(pr.IDs))
-		total += int64(len(pr.IDs)) * int64(1+p.Draws)
 	}
 	b := &prober{
-		lm: lm, probes: probes, p: p, first: make([]int, len(probes)), in: lm.Injector(p.Noise),
-		total: total,
+		lm: lm, probes: probes, p: p, first: make([]int, len(probes)), in: lm.Injector(p.Noise), clean: p.Clean,
 	}
 	var err error
-	if b.clean, err = newSpool(lm.Model.Config.VocabSize); err != nil {
-		return nil, err
+	if b.clean == nil {
+		if b.clean, err = lm.NewClean(); err != nil {
+			return nil, err
+		}
+	}
+	fresh := map[string]bool{}
+	for _, pr := range probes {
+		b.total += int64(len(pr.IDs)) * int64(p.Draws)
+		if _, known := b.clean.at[pr.key()]; !known && !fresh[pr.key()] {
+			fresh[pr.key()] = true
+			b.total += int64(len(pr.IDs))
+		}
 	}
 	err = lm.Worker.Do(func(s *torch.Scope) (err error) {
 		b.cache, err = lm.Model.NewCache(s, 1, longest)
 		return err
 	})
 	for i := 0; i < len(probes) && err == nil; i++ {
-		b.first[i] = b.clean.rows
-		err = b.pass(ctx, probes[i], noise.Draws{}, nil, b.clean.append)
+		at, known := b.clean.at[probes[i].key()]
+		if !known {
+			at = b.clean.rows
+			if err = b.pass(ctx, probes[i], noise.Draws{}, nil, b.clean.append); err == nil {
+				b.clean.at[probes[i].key()] = at
+			}
+		}
+		b.first[i] = at
 	}
 	if err != nil {
 		b.close()
@@ -171,7 +204,9 @@ func (lm *LM) newProber(ctx context.Context, probes []Probe, p Probing) (*prober
 }
 
 func (b *prober) close() {
-	b.clean.close()
+	if b.p.Clean == nil {
+		b.clean.close()
+	}
 	if b.cache != nil {
 		_ = b.lm.Worker.Do(func(*torch.Scope) error { b.cache.Free(); return nil }) // freeing memory does not fail
 	}

@@ -226,14 +226,21 @@ func (in *Injector) spread(s *torch.Scope, g *operation.Gaussian, x torch.Tensor
 		return &Spread{stats: s.RowStats(x, g.AbsMax())}
 	}
 	bounds := rows.Groups
-	if n := len(rows.Positions); g.PerToken() && len(bounds) != n+1 {
+	var firsts []int
+	switch n := len(rows.Positions); {
+	case g.PerToken() && len(bounds) != n+1:
 		bounds = make([]int32, n+1)
 		for i := range bounds {
 			bounds[i] = int32(i)
 		}
+	case g.ButFirst():
+		bounds, firsts = rows.apart()
 	}
 	groups := make([]float32, len(bounds)-1)
 	s.Spread(groups, x, bounds, g.AbsMax())
+	for _, i := range firsts {
+		groups[i] = groups[i+1]
+	}
 	if len(groups) == len(rows.Positions) {
 		return &Spread{rows: groups}
 	}
@@ -347,6 +354,22 @@ func (r *Rows) groupOf(row int) int {
 		g--
 	}
 	return g
+}
+
+// leads tells whether a group that begins in a row begins with the first token of a sequence, and has others.
+func (r *Rows) leads(first, end int32) bool { return r.Positions[first] == 0 && end-first > 1 }
+
+// apart are the groups, but that the first token of a sequence with others is one of its own, and which those are.
+func (r *Rows) apart() (bounds []int32, firsts []int) {
+	for g, first := range r.Groups {
+		if g+1 < len(r.Groups) && r.leads(first, r.Groups[g+1]) {
+			firsts = append(firsts, len(bounds))
+			bounds = append(bounds, first, first+1)
+			continue
+		}
+		bounds = append(bounds, first)
+	}
+	return bounds, firsts
 }
 
 // count adds what was done to d elements of a row to the row's and the site's account. Rows that stand for nothing do

@@ -12,8 +12,9 @@ import (
 type RowsAt struct {
 	torch.NoiseRowsAt // Keys and Sums are not set here: every place has keys, and every site a part of Sites
 
-	Keys  KeysAt
-	Sites torch.Tensor // [2 sites, R, 2] float64: sums of squares of the noise and of the spread, of inputs and outputs
+	Keys   KeysAt
+	Others torch.Tensor // [R, 2] Groups without the first tokens of sequences that have others; missing where Groups is
+	Sites  torch.Tensor // [2 sites, R, 2] float64: sums of squares of the noise and of the spread, of inputs and outputs
 
 	rows    int
 	touched []touch    // in the order of Sites
@@ -43,20 +44,26 @@ func NewRowsAt(s *torch.Scope, d torch.Device, sites, n int) *RowsAt {
 func PlaceRows(s *torch.Scope, rows *Rows, d torch.Device, sites int) *RowsAt {
 	n := len(rows.Positions)
 	at := NewRowsAt(s, d, sites, n)
-	inputs, outputs, positions, steps, groups := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n),
-		make([]int64, 2*n)
+	inputs, outputs, positions, steps := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	groups, others := make([]int64, 2*n), make([]int64, 2*n)
 	for i := range n {
 		inputs[i], outputs[i] = int64(rows.Keys.Inputs[i]), int64(rows.Keys.Outputs[i])
 		positions[i], steps[i] = int64(rows.Positions[i]), int64(rows.Steps[i])
 	}
 	for g := range len(rows.Groups) - 1 {
-		for r := rows.Groups[g]; r < rows.Groups[g+1]; r++ {
-			groups[2*r], groups[2*r+1] = int64(rows.Groups[g]), int64(rows.Groups[g+1])
+		first, end := rows.Groups[g], rows.Groups[g+1]
+		second := first
+		if rows.leads(first, end) {
+			second++
+		}
+		for r := first; r < end; r++ {
+			groups[2*r], groups[2*r+1] = int64(first), int64(end)
+			others[2*r], others[2*r+1] = int64(second), int64(end)
 		}
 	}
 	at.Keys = KeysAt{s.Ints(inputs, d), s.Ints(outputs, d)}
 	at.Positions, at.Steps = s.Ints(positions, d), s.Ints(steps, d)
-	at.Groups = s.View(s.Ints(groups, d), int64(n), 2)
+	at.Groups, at.Others = s.View(s.Ints(groups, d), int64(n), 2), s.View(s.Ints(others, d), int64(n), 2)
 	return at
 }
 
@@ -84,8 +91,11 @@ func (in *Injector) perturbAt(s *torch.Scope, g *operation.Gaussian, p operation
 	if rows.Keys = rowsAt.Keys.Inputs; p == operation.Outputs {
 		rows.Keys = rowsAt.Keys.Outputs
 	}
-	if g.PerToken() { // each row has the spread of its own statistics
+	switch {
+	case g.PerToken(): // each row has the spread of its own statistics
 		rows.Groups, stats = torch.Tensor{}, s.Slice(stats, 0, from, to)
+	case g.ButFirst():
+		rows.Groups = rowsAt.Others
 	}
 	rows.Sums = s.View(s.Slice(s.Slice(rowsAt.Sites, 0, i, i+1), 1, from, to), int64(to-from), 2)
 	if from != 0 || to != rowsAt.rows {

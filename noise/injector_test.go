@@ -451,7 +451,7 @@ func TestKernelsAreTheDefinition(t *testing.T) {
 	t.Parallel()
 	w := start(t, 2)
 	const n, d, key = 5, 48, 0xabcdef0123456789
-	for _, per := range []string{"", "token"} {
+	for _, per := range []string{"", "token", operation.ButFirst} {
 		for _, relative := range []string{"std", "absmax"} {
 			noise := condition.Noise{Kind: condition.Activation, Scale: 0.3, RelativeTo: relative, Per: per}
 			x, rows := pass(7, n, d)

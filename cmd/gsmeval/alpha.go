@@ -25,6 +25,7 @@ type alphaFlags struct {
 	kind               string
 	scale, weightScale float64
 	positions, draws   int
+	contexts           []int
 	seed               uint64
 	noCache, asJSON    bool
 	out, dtype, device string
@@ -83,6 +84,8 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 	noisesFlag(c, &f.noises)
 	noiseFlagsOf(c, &f.kind, &f.scale, &f.weightScale)
 	fl.IntVar(&f.positions, "positions", 150, "generated tokens (default: the config's, or 150)")
+	fl.IntSliceVar(&f.contexts, "contexts", []int{5, 10, 20, 50, 100, 150},
+		"`lengths` of 6b's contexts, which are the control's positions too; fewer take less time")
 	fl.IntVar(&f.draws, "draws", 3, "noise draws for each prompt (default: the config's, or 3)")
 	fl.Uint64Var(&f.seed, "seed", 42, "seed of the noise (default: the config's, or 42)")
 	fl.BoolVar(&f.noCache, "no-kv-cache", false, "compute the whole prefix at every position, under noise of its own")
@@ -113,7 +116,7 @@ func (f *alphaFlags) check(config bool) error {
 		err = refuse("goes with --model; in a config it has a key, see --set", "ids", "prompt", "noise-kind",
 			"noise-scale", "noise-weight-scale", "dtype", "device")
 	case f.changed("ids"):
-		if err = refuse("does not go with --ids", "prompt", "set", "out"); err == nil &&
+		if err = refuse("does not go with --ids", "prompt", "set", "out", "contexts"); err == nil &&
 			(f.kind == "none" || f.kind == "") && len(f.noises) != 1 {
 			err = errors.New("--ids needs one noise: --noise, or --noise-kind and --noise-scale")
 		}
@@ -127,10 +130,24 @@ func (f *alphaFlags) check(config bool) error {
 		return errors.New("give either --noise or --noise-kind")
 	case f.positions < 1 || f.positions > 1<<20:
 		return fmt.Errorf("--positions %d is not between 1 and %d", f.positions, 1<<20)
+	case !rising(f.contexts):
+		return fmt.Errorf("--contexts %v are not rising numbers from 1 on", f.contexts)
 	case f.draws < 1 || f.draws > 1_000_000:
 		return fmt.Errorf("--draws %d is not between 1 and 1000000", f.draws)
 	}
 	return nil
+}
+
+// rising tells whether numbers rise from 1 or more on.
+func rising(list []int) bool {
+	last := 0
+	for _, n := range list {
+		if n <= last {
+			return false
+		}
+		last = n
+	}
+	return last > 0
 }
 
 // override puts flags over what a config says.
@@ -141,6 +158,7 @@ func (f *alphaFlags) override(o *study.AlphaOptions) {
 	if f.changed("draws") {
 		o.Draws = f.draws
 	}
+	o.Contexts = f.contexts
 	if f.changed("seed") {
 		o.Seed = f.seed
 	}
@@ -160,7 +178,7 @@ func (f *alphaFlags) outputDir(run string) string {
 func (f *alphaFlags) options() (study.AlphaOptions, error) {
 	o := study.AlphaOptions{
 		Noises: study.NotebookNoises(), Positions: f.positions, Draws: f.draws, KVCache: !f.noCache, Seed: f.seed,
-		Base: 1,
+		Base: 1, Contexts: f.contexts,
 	}
 	n, err := noiseFlags(f.kind, f.scale, f.weightScale)
 	if err != nil {

@@ -31,8 +31,8 @@ const (
 )
 
 var (
-	fixedLengths = []int{5, 10, 20, 50, 100, 150} // of 6b's contexts, and the positions of its control
-	lastTokens   = []int{5, 20, 50}               // of the control's contexts
+	notebookContexts = []int{5, 10, 20, 50, 100, 150}
+	lastTokens       = []int{5, 20, 50} // of the control's contexts
 )
 
 // NotebookNoises are the noises of the notebook's experiment 6.
@@ -49,6 +49,7 @@ type AlphaOptions struct {
 	KVCache   bool
 	Seed      uint64
 	Base      float64 // T_base
+	Contexts  []int   // lengths of 6b's contexts, rising, and the positions of its control; nil for the notebook's
 }
 
 // AlphaOf are the experiments that a config describes: its noises, or the notebook's where it has none, on its
@@ -168,14 +169,21 @@ func MeasureAlpha(ctx context.Context, lm *decode.LM, o AlphaOptions,
 		Schema: alphaSchema, Prompts: o.Prompts, Positions: o.Positions, Draws: o.Draws, KVCache: o.KVCache,
 		Seed: o.Seed, Base: o.Base,
 	}
-	var err error
+	clean, err := lm.NewClean()
+	if err != nil {
+		return nil, err
+	}
+	defer clean.Close()
+	if o.Contexts == nil {
+		o.Contexts = notebookContexts
+	}
 	if r.Continuations, err = lm.Continue(ctx, o.Prompts, o.Positions, true); err != nil {
 		return nil, fmt.Errorf("continuing the prompts without noise: %w", err)
 	}
 	for i, n := range o.Noises {
 		logf("alpha under %s (%d of %d): %d prompts, %d draws, %d positions", n.Label(), i+1, len(o.Noises),
 			len(o.Prompts), o.Draws, o.Positions)
-		m := alphaMeasurement{AlphaOptions: o, lm: lm, continuations: r.Continuations}
+		m := alphaMeasurement{AlphaOptions: o, lm: lm, clean: clean, continuations: r.Continuations}
 		a, err := m.measure(ctx, n)
 		if err != nil {
 			return nil, fmt.Errorf("alpha under %q: %w", n.Label(), err)
@@ -189,6 +197,7 @@ func MeasureAlpha(ctx context.Context, lm *decode.LM, o AlphaOptions,
 type alphaMeasurement struct {
 	AlphaOptions
 	lm            *decode.LM
+	clean         *decode.Clean
 	continuations [][]int
 }
 
@@ -206,9 +215,9 @@ func (m *alphaMeasurement) measure(ctx context.Context, n condition.Noise) (*Noi
 		}
 		reference, contexts = append(reference, a), append(contexts, b)
 	}
-	control := m.addControl(&set)
+	control := m.addControl(&set, reference)
 
-	probing := decode.Probing{Noise: n, Draws: m.Draws, Seed: m.Seed}
+	probing := decode.Probing{Noise: n, Draws: m.Draws, Seed: m.Seed, Clean: m.clean}
 	if _, err := set.Run(ctx, m.lm, probing); err != nil {
 		return nil, err
 	}
@@ -240,7 +249,7 @@ func (m *alphaMeasurement) measure(ctx context.Context, n condition.Noise) (*Noi
 // fixedLengths are the lengths of 6b for which there are tokens.
 func (m *alphaMeasurement) fixedLengths() []int {
 	var list []int
-	for _, l := range fixedLengths {
+	for _, l := range m.Contexts {
 		if l <= m.Positions {
 			list = append(list, l)
 		}
@@ -325,22 +334,22 @@ type control struct {
 	samples map[[2]int]*sample
 }
 
-// addControl adds the contexts of the last L tokens at positions from L on, so that each holds generated tokens alone,
-// and the contexts of all tokens for comparison.
-func (m *alphaMeasurement) addControl(set *calibrate.ProbeSet) *control {
+// addControl adds the contexts of the last L tokens at positions from L on, so that each holds generated tokens alone;
+// those of all tokens are there for comparison.
+func (m *alphaMeasurement) addControl(set *calibrate.ProbeSet, all []*sample) *control {
 	c := &control{at: map[int][]int{}, samples: map[[2]int]*sample{}}
 	for _, l := range append(append([]int{}, lastTokens...), 0) {
-		for _, t := range m.fixedLengths() {
+		for k, t := range m.fixedLengths() {
 			if t < l {
 				continue
 			}
-			s := m.newSample()
-			for i, prompt := range m.Prompts {
-				ids := calibrate.Join(prompt, m.continuations[i][:t])
-				if l > 0 {
-					ids = ids[len(ids)-l:]
+			s := all[k]
+			if l > 0 {
+				s = m.newSample()
+				for i, prompt := range m.Prompts {
+					ids := calibrate.Join(prompt, m.continuations[i][:t])
+					set.Whole(ids[len(ids)-l:], fmt.Sprintf("%d last %d", i, l), t, s.visit(i))
 				}
-				set.Whole(ids, fmt.Sprintf("%d last %d", i, l), t, s.visit(i))
 			}
 			c.at[l] = append(c.at[l], t)
 			c.samples[[2]int{l, t}] = s

@@ -90,7 +90,7 @@ func (r *AlphaReport) Markdown() string {
 	}
 	b.WriteString("\n## 6b: alpha against length of context\n\n")
 	if len(r.Noises) == 0 || len(r.Noises[0].FixedContext.Lengths) == 0 {
-		fmt.Fprintf(&b, "No context of %d or more tokens fits into %d positions.\n", fixedLengths[0], r.Positions)
+		fmt.Fprintf(&b, "No context of 6b fits into %d positions.\n", r.Positions)
 	} else {
 		r.markdown6b(&b)
 		r.markdownControl(&b)

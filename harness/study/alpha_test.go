@@ -188,7 +188,7 @@ func TestAlphaReportIsWritten(t *testing.T) {
 		"one value": {
 			AlphaOptions{Prompts: [][]int{{5}}, Noises: NotebookNoises()[:1], Positions: 1, Draws: 1, Base: 1},
 			[]string{"6a_alpha_vs_position", "6c_temperature"},
-			[]string{"First 1 |", "No context of 5 or more tokens fits into 1 positions."},
+			[]string{"First 1 |", "No context of 6b fits into 1 positions."},
 		},
 		"one draw": {
 			AlphaOptions{Prompts: [][]int{{5}}, Noises: NotebookNoises()[1:], Positions: 11, Draws: 1, Base: 1},

@@ -28,6 +28,7 @@ func TestNoiseLabels(t *testing.T) {
 		{Noise{Kind: None}, "none", "none"},
 		{Noise{Kind: Activation, Scale: 0.05}, "activation 0.05", "activation"},
 		{Noise{Kind: Activation, Scale: 0.05, Per: "token"}, "activation 0.05 std/token", "activation"},
+		{Noise{Kind: Output, Scale: 0.05, Per: operation.ButFirst}, "output 0.05 std/tensor_but_first", "output"},
 		{Noise{Kind: Weight, Scale: 1e-7, RelativeTo: "absmax", Per: "tensor"}, "weight 1e-07 absmax", "weight"},
 		{Noise{Kind: Weight, Scale: 0.1, RelativeTo: "std", Per: "row"}, "weight 0.1 std/row", "weight"},
 		{
@@ -169,6 +170,7 @@ func TestNoiseCheck(t *testing.T) {
 		{Noise{Kind: Weight, Scale: math.NaN()}, "scale: expected a number above 0 and at most 1000, found NaN"},
 		{Noise{Kind: Weight, Scale: math.Inf(1)}, "scale: expected a number above 0"},
 		{Noise{Kind: Weight, Scale: 1, Per: "token"}, "per: weight noise has no tokens"},
+		{Noise{Kind: Weight, Scale: 1, Per: operation.ButFirst}, "per: weight noise has no tokens"},
 		{
 			Noise{Kind: Weight, Scale: 1, Weights: gaussian(1)},
 			"kind: weight is a short form, and an operation stands beside it",

@@ -29,7 +29,7 @@ type Noise struct {
 	WeightScale     float64  `yaml:"weight_scale,omitempty"`     // combined
 	ActivationScale float64  `yaml:"activation_scale,omitempty"` // combined
 	RelativeTo      string   `yaml:"relative_to,omitempty"`      // std, absmax; "" for none
-	Per             string   `yaml:"per,omitempty"`              // tensor, row (of a weight), token (of an activation); "" for none
+	Per             string   `yaml:"per,omitempty"`              // tensor; row of a weight; token, tensor_but_first of an activation; "" for none
 	Scope           string   `yaml:"scope,omitempty"`            // all, linears, analog
 	Include         []string `yaml:"include,omitempty"`          // parameters and Linears by name, empty for all
 	Exclude         []string `yaml:"exclude,omitempty"`
@@ -138,7 +138,7 @@ func (n Noise) At(p operation.Place) operation.Operation {
 		if p != operation.Weights && g.Per == "row" { // of combined noise, per says over what the weights' spread is
 			g.Per = ""
 		}
-		if p == operation.Weights && g.Per == "token" {
+		if p == operation.Weights && operation.OfTokens(g.Per) {
 			g.Per = ""
 		}
 		return g
@@ -226,7 +226,7 @@ func (n Noise) Label() string {
 			parts = append(parts, s.letter+strconv.FormatFloat(n.amount(s.key), 'g', -1, 64))
 		}
 		switch relative := n.relativeTo(); {
-		case n.Per == "row" || n.Per == "token":
+		case n.Per == "row" || operation.OfTokens(n.Per):
 			parts = append(parts, relative+"/"+n.Per)
 		case relative != "std":
 			parts = append(parts, relative)
@@ -394,11 +394,11 @@ func (n *Noise) checkShort(r keys.Report, f *short) {
 	r.OneOf("relative_to", n.RelativeTo, "std", "absmax")
 	switch weights, rows := f.on(operation.Weights), f.on(operation.Inputs) || f.on(operation.Outputs); {
 	case n.Per == "row" && !weights:
-		r.Bad("per", "%s noise has no rows; expected tensor or token", n.Kind)
-	case n.Per == "token" && !rows:
+		r.Bad("per", "%s noise has no rows; expected tensor, token or %s", n.Kind, operation.ButFirst)
+	case operation.OfTokens(n.Per) && !rows:
 		r.Bad("per", "%s noise has no tokens; expected tensor or row", n.Kind)
 	default:
-		r.OneOf("per", n.Per, "tensor", "row", "token")
+		r.OneOf("per", n.Per, "tensor", "row", "token", operation.ButFirst)
 	}
 	if len(f.scales) == 0 && (n.RelativeTo != "" || n.Per != "" || n.Scope != "" || len(n.Include) > 0 ||
 		len(n.Exclude) > 0) {

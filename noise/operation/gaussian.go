@@ -11,13 +11,17 @@ import (
 // MaxScale is the largest scale believed: far above every use.
 const MaxScale = 1000
 
+// ButFirst is a spread over the whole tensor of an activation but its sequence's first token, which many models make an
+// attention sink: alone it can be all of the standard deviation.
+const ButFirst = "tensor_but_first"
+
 // Gaussian adds scale * spread * N, N standard normal and drawn anew for every element. The spread is the standard
 // deviation (unbiased) or the largest magnitude, of the whole tensor, of each output row of a weight, or of each token
 // of an activation.
 type Gaussian struct {
 	Scale      float64 `yaml:"scale"`
 	RelativeTo string  `yaml:"relative_to,omitempty"` // std, absmax
-	Per        string  `yaml:"per,omitempty"`         // tensor; row or tile, of a weight; token, of an activation
+	Per        string  `yaml:"per,omitempty"`         // tensor; row, tile of a weight; token, tensor_but_first of an activation
 	Tile       int     `yaml:"tile,omitempty"`        // the widest tile of a row
 }
 
@@ -32,6 +36,9 @@ func (g *Gaussian) PerTile() bool { return g.Per == "tile" }
 
 // PerToken tells whether each position has a spread of its own, in a prompt too.
 func (g *Gaussian) PerToken() bool { return g.Per == "token" }
+
+// ButFirst tells whether the first token of a sequence is left out of the spread; it gets the noise of the others.
+func (g *Gaussian) ButFirst() bool { return g.Per == ButFirst }
 
 // Check reports parameters that are out of range.
 func (g *Gaussian) Check(r keys.Report, at Place) {
@@ -51,18 +58,21 @@ func (g *Gaussian) Check(r keys.Report, at Place) {
 func CheckPer(r keys.Report, per string, at Place) {
 	words := []string{"tensor", "row"}
 	if at != Weights {
-		words = []string{"tensor", "token"}
+		words = []string{"tensor", "token", ButFirst}
 	}
 	switch {
 	case per == "" || slices.Contains(words, per):
 	case per == "row":
-		r.Bad("per", "%s have no rows; expected tensor or token", at)
-	case per == "token":
+		r.Bad("per", "%s have no rows; expected tensor, token or %s", at, ButFirst)
+	case OfTokens(per):
 		r.Bad("per", "%s have no tokens; expected tensor or row", at)
 	default:
 		r.OneOf("per", per, words...)
 	}
 }
+
+// OfTokens tells whether a word says over which tokens of an activation a spread is taken.
+func OfTokens(per string) bool { return per == "token" || per == ButFirst }
 
 // Label is "0.05", "0.05 absmax", "0.05 std/row".
 func (g *Gaussian) Label() string { return "gaussian " + g.amount() }
@@ -75,7 +85,7 @@ func (g *Gaussian) amount() string {
 	switch {
 	case g.PerTile():
 		return number(g.Scale) + " " + relative + "/tile " + strconv.Itoa(g.Tile)
-	case g.Per == "row" || g.Per == "token":
+	case g.Per == "row" || OfTokens(g.Per):
 		return number(g.Scale) + " " + relative + "/" + g.Per
 	case relative != "std":
 		return number(g.Scale) + " " + relative
@@ -113,8 +123,11 @@ func (g *Gaussian) PerturbWeight(w Weight) Tally {
 func (g *Gaussian) PerturbRow(y []float32, x Rows, i int) Tally {
 	var t Tally
 	group := x.Group
-	if g.PerToken() {
+	switch {
+	case g.PerToken():
 		group = [2]int{i, i + 1}
+	case g.ButFirst() && int(x.Position) == i-group[0] && group[1]-group[0] > 1: // the group begins with position 0
+		group[0]++
 	}
 	spread := g.spread(x.Values[group[0]*x.D : group[1]*x.D])
 	x.Normals(y)
