@@ -98,13 +98,14 @@ func FidelityOfForms(ctx context.Context, s *session.Session, base float64) (Fid
 	measure := calibrate.New(s).Measurer(ctx)
 	o.Forms = func(n condition.Noise) ([]FormTemperature, error) {
 		var first, rest []FormTemperature
+		// One calibration for all forms.
+		curve, err := measure(condition.Calibration{Noise: n, Base: base, Needs: alpha.Needs{Fit: true, Marginal: marginal(n)}})
+		if err != nil {
+			return nil, err
+		}
 		for _, form := range alpha.Forms() {
 			if form == alpha.Probit && !marginal(n) || form == alpha.Marginal && !marginal(n) {
 				continue // they are of fresh noise
-			}
-			curve, err := measure(condition.Calibration{Noise: n, Base: base, Needs: form.Needs()})
-			if err != nil {
-				return nil, err
 			}
 			t, err := curve.Constant(form)
 			switch {

@@ -167,10 +167,12 @@ func logAddExp(a, b float64) float64 {
 // their mean crosses zero is the T of least mean KL.
 type Slopes []float64
 
+const perOctave = 16
+
 // Grid is the temperatures at which slopes are taken, falling: from 8 to 1/8 in steps of 4.4 %.
-var Grid = func() (g [97]float64) {
+var Grid = func() (g [6*perOctave + 1]float64) {
 	for i := range g {
-		g[i] = 8 * math.Exp2(-float64(i)/16)
+		g[i] = 8 * math.Exp2(-float64(i)/perOctave)
 	}
 	return g
 }()
@@ -184,15 +186,22 @@ func Slope(clean, noisy []float32, base float64) Slopes {
 		target += math.Exp(float64(c)/base-lc) * float64(noisy[i])
 		most = max(most, float64(noisy[i]))
 	}
-	s := make(Slopes, len(Grid))
-	for k, t := range Grid {
-		sum, mean := 0.0, 0.0
+	const nothing = 1e-30 // of the largest weight, which is 1
+	var sums, means [len(Grid)]float64
+	for k, t := range Grid[:perOctave] {
 		for _, z := range noisy {
-			w := math.Exp((float64(z) - most) / t)
-			sum += w
-			mean += w * (float64(z) - most)
+			d := float64(z) - most
+			w := math.Exp(d / t)
+			for at := k; at < len(Grid) && w > nothing; at += perOctave {
+				sums[at] += w
+				means[at] += w * d
+				w *= w // exp(d/(t/2))
+			}
 		}
-		s[k] = mean/sum + most - target
+	}
+	s := make(Slopes, len(Grid))
+	for k := range s {
+		s[k] = means[k]/sums[k] + most - target
 	}
 	return s
 }
