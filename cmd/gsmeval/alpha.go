@@ -36,7 +36,7 @@ func alphaCommand(a *app) *cobra.Command {
 	var f alphaFlags
 	c := &cobra.Command{
 		Use:   "alpha CONFIG | alpha --model DIR",
-		Short: "Measure how the noise-to-signal ratio alpha falls with position (experiments 6a, 6b, 6c)",
+		Short: "Measure the noise-to-signal ratio alpha against position (experiments 6a, 6b, 6c)",
 		Long: `Alpha measures alpha = Var(noisy - clean)/Var(clean) of the logits along the clean greedy continuation of prompts, which goes on past
 an end token: against position (6a), against length of context (6b) with the control that 6b lacks, and as temperatures T*(t) (6c).
 It writes alpha.json and the plots as PNG and SVG, and prints the statistics.

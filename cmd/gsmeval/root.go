@@ -25,7 +25,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		Use:   "gsmeval",
 		Short: "Measure how a noisy language model reasons",
 		Long: `gsmeval measures GSM8K accuracy of a language model under injected weight, activation or combined noise,
-sampling at a constant temperature, at a constant T* or at a T*(t) that follows the noise as it falls with position.`,
+sampling at a constant temperature, at a constant T* or at a T*(t) that follows the noise by position.`,
 		Example: `  gsmeval run configs/first_light.yaml
   gsmeval generate --model models/gsm-tiny --prompt "Tom has 3 apples and buys 4. How many?" --greedy`,
 		SilenceUsage:  true,
