@@ -661,3 +661,44 @@ func (half) PerturbWeight(w operation.Weight) (t operation.Tally) {
 	}
 	return t
 }
+
+// TestFirstTokensAreLeftOutOfTheSpread makes the first tokens of two sequences of a batch sinks. Left out, they do not
+// size the noise of the others, nor their own, and a sequence in a batch has the spread that it has alone, on the host
+// and on a device; a sequence of a single token has its own.
+func TestFirstTokensAreLeftOutOfTheSpread(t *testing.T) {
+	t.Parallel()
+	w := start(t, 2)
+	const n, d = 7, 48
+	x, rows := pass(9, n, d)
+	rows.Groups = []int32{0, 3, 5, 6, 7} // prompts of three, two and one token, and a decoded position
+	copy(rows.Positions, []uint32{0, 1, 2, 0, 1, 0, 9})
+	for _, first := range []int{0, 3} {
+		for j := range d {
+			x[first*d+j] *= 1000
+		}
+	}
+	std := func(from, to int) float64 { return float64(operation.RangeOf(x[from*d : to*d]).Std) }
+	want := []float64{std(1, 3), std(1, 3), std(1, 3), std(4, 5), std(4, 5), std(5, 6), std(6, 7)}
+	noise := condition.Noise{Kind: condition.Activation, Scale: 0.3, Per: operation.ButFirst}
+	added, spread := perturb(t, w, NewInjector(noise, false), x, rows, 0, n, Site{ID: 11})
+	for i, v := range want {
+		near(t, "a row's spread", v, float64(spread[i]), 1e-5)
+	}
+	do(t, w, func(s *torch.Scope) {
+		rows.At = PlaceRows(s, rows, torch.CPU, 1)
+		y := make([]float32, n*d)
+		s.ReadFloats(NewInjector(noise, false).Perturb(s, operation.Inputs, s.Floats(x, []int64{n, d}, torch.CPU), nil,
+			rows, 0, n, Site{ID: 11}), y)
+		for i := range y {
+			if got := float64(y[i]) - float64(x[i]); math.Abs(got-added[i]) > 1e-5*math.Max(1, math.Abs(float64(x[i]))) {
+				t.Fatalf("row %d, element %d: a device adds %v, the host %v", i/d, i%d, got, added[i])
+			}
+		}
+		rows.At = nil
+	})
+	tensor := noise
+	tensor.Per = ""
+	if _, spread := perturb(t, w, NewInjector(tensor, false), x, rows, 0, n, Site{ID: 11}); float64(spread[1]) < 100*want[1] {
+		t.Errorf("with the sink the spread is %v, without it %v", spread[1], want[1])
+	}
+}
