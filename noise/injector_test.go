@@ -698,7 +698,8 @@ func TestFirstTokensAreLeftOutOfTheSpread(t *testing.T) {
 	})
 	tensor := noise
 	tensor.Per = ""
-	if _, spread := perturb(t, w, NewInjector(tensor, false), x, rows, 0, n, Site{ID: 11}); float64(spread[1]) < 100*want[1] {
+	_, spread = perturb(t, w, NewInjector(tensor, false), x, rows, 0, n, Site{ID: 11})
+	if float64(spread[1]) < 100*want[1] {
 		t.Errorf("with the sink the spread is %v, without it %v", spread[1], want[1])
 	}
 }

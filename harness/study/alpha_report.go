@@ -318,14 +318,14 @@ func (r *AlphaReport) figure6b() *plots.Figure {
 
 func (r *AlphaReport) figureControl() *plots.Figure {
 	f := &plots.Figure{
-		Title: "Control: α with only the last L generated tokens as context",
+		Title: "Control: α with only the last L generated tokens as context", Same: true,
 		Note: "A line falls where α falls with position although the context does not grow. " +
 			r.interval("Bars", fmt.Sprintf("%s, %s, no cache.", session.Count(len(r.Prompts), "prompt"),
 				session.Count(r.Draws, "draw"))),
 	}
+	var means []float64
 	for _, n := range r.Noises {
 		p := plots.Panel{Title: n.Noise, X: "generated token t", Y: alphaAxis, Zero: true}
-		var means []float64
 		for k, l := range n.LastTokens.lengths() {
 			s := plots.Series{Name: fmt.Sprintf("last %d tokens", l), Colour: k, Points: true}
 			if l == 0 {
@@ -341,8 +341,10 @@ func (r *AlphaReport) figureControl() *plots.Figure {
 			}
 			p.Series = append(p.Series, s)
 		}
-		p.LogY = logarithmic(means)
 		f.Panels = append(f.Panels, p)
+	}
+	for i := range f.Panels {
+		f.Panels[i].LogY = logarithmic(means)
 	}
 	return f
 }

@@ -21,7 +21,7 @@ const ButFirst = "tensor_but_first"
 type Gaussian struct {
 	Scale      float64 `yaml:"scale"`
 	RelativeTo string  `yaml:"relative_to,omitempty"` // std, absmax
-	Per        string  `yaml:"per,omitempty"`         // tensor; row, tile of a weight; token, tensor_but_first of an activation
+	Per        string  `yaml:"per,omitempty"`         // tensor; row, tile; token, tensor_but_first
 	Tile       int     `yaml:"tile,omitempty"`        // the widest tile of a row
 }
 
