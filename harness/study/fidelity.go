@@ -99,7 +99,8 @@ func FidelityOfForms(ctx context.Context, s *session.Session, base float64) (Fid
 	o.Forms = func(n condition.Noise) ([]FormTemperature, error) {
 		var first, rest []FormTemperature
 		// One calibration for all forms.
-		curve, err := measure(condition.Calibration{Noise: n, Base: base, Needs: alpha.Needs{Fit: true, Marginal: marginal(n)}})
+		needs := alpha.Needs{Fit: true, Marginal: marginal(n)}
+		curve, err := measure(condition.Calibration{Noise: n, Base: base, Needs: needs})
 		if err != nil {
 			return nil, err
 		}

@@ -14,9 +14,9 @@ import (
 	"github.com/gsmeval/gsmeval/noise/alpha"
 )
 
-// TestModelsUnderFreshNoise holds gsmeval against a table that was made elsewhere, by forward pre-hooks in transformers along
-// other texts: activation noise relative to each position's own standard deviation, sampled continuations at T = 1,
-// divergences of the sampled law in nats a position. Here each is a mean over texts with its standard error.
+// TestModelsUnderFreshNoise holds gsmeval against a table that was made elsewhere, by forward pre-hooks in transformers
+// along other texts: activation noise relative to each position's own standard deviation, sampled continuations at
+// T = 1, divergences of the sampled law in nats a position. Here each is a mean over texts with its standard error.
 func TestModelsUnderFreshNoise(t *testing.T) {
 	for _, want := range []struct {
 		model                   string
@@ -130,8 +130,8 @@ func openSession(t *testing.T, model string, questions int) *session.Session {
 		t.Skipf("models/%s is not there; make smollm2 fetches SmolLM2", model)
 	}
 	path := filepath.Join(t.TempDir(), "models.yaml")
-	text := fmt.Sprintf("model: {path: %s/models/%s}\ndataset: {path: %s/data/gsm-synth, limit: %d}\nprompt: {style: plain}\n",
-		root, model, root, questions)
+	text := fmt.Sprintf("model: {path: %s/models/%s}\ndataset: {path: %[1]s/data/gsm-synth, limit: %[3]d}\n"+
+		"prompt: {style: plain}\n", root, model, questions)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
