@@ -238,7 +238,7 @@ func TestNoiseTouchesEveryLinearAndEveryWeight(t *testing.T) {
 				if e := got[i]; math.Abs(e.Ratio()-0.1) > 0.1*max(0.01, 5/math.Sqrt(2*float64(e.Elements))) {
 					t.Errorf("%s, %s: %s has noise of %v times its spread, want 0.1", name, kind, e.Name, e.Ratio())
 				}
-				got[i].Noise2, got[i].Spread2, got[i].Place = 0, 0, ""
+				got[i].Noise2, got[i].Spread2, got[i].Spread4, got[i].Place = 0, 0, 0, ""
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s, %s: sites and elements (-want +got):\n%s", name, kind, diff)

@@ -39,7 +39,7 @@ type VerifiedSite struct {
 	Changed *float64 `json:"changed"`
 	Clipped *float64 `json:"clipped"`
 	Flipped *float64 `json:"flipped"`
-	// Expected tells whether the ratio is the scale within max(1 %, 4/sqrt(2n)) for n elements.
+	// Expected tells whether the ratio is the scale within max(1 %, 4/sqrt(2n)) for n independent elements.
 	Expected bool `json:"as_expected"`
 }
 
@@ -92,7 +92,7 @@ func (v *Verified) check(n condition.Noise, effect condition.Effect) {
 			ratio, snr := e.Ratio(), e.SNR()
 			s.Ratio, s.SNR = &ratio, &snr
 			if scaled, ok := n.At(e.Place).(operation.Scaled); ok {
-				s.Expected = math.Abs(ratio/scaled.Ratio()-1) <= max(0.01, 4/math.Sqrt(2*float64(e.Elements)))
+				s.Expected = math.Abs(ratio/scaled.Ratio()-1) <= max(0.01, 4/math.Sqrt(2*e.Independent()))
 			}
 		}
 		if _, fused := n.At(e.Place).(*operation.Gaussian); !fused && e.Elements > 0 {

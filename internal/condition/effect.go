@@ -24,17 +24,24 @@ type SiteEffect struct {
 	Changed int64 `json:"changed,omitempty"`
 	Clipped int64 `json:"clipped,omitempty"`
 	Flipped int64 `json:"flipped,omitempty"`
+
+	Spread4 float64 `json:"-"` // sum over the elements of the fourth power of the spread
 }
 
 // Add counts n elements in.
 func (e *SiteEffect) Add(n int64, t operation.Tally) {
 	e.Elements += n
 	e.Spread2 += t.Spread2
+	e.Spread4 += t.Spread2 * t.Spread2 / float64(n)
 	e.Noise2 += t.Noise2
 	e.Changed += t.Changed
 	e.Clipped += t.Clipped
 	e.Flipped += t.Flipped
 }
+
+// Independent is how many elements of one spread say as much of the ratio: fewer than Elements where a few hold most of
+// the squared spread, as a sink does where each token has its own.
+func (e SiteEffect) Independent() float64 { return e.Spread2 * e.Spread2 / e.Spread4 }
 
 // Spread is the root mean square of the spread (standard deviation or largest magnitude) that the scale refers to.
 func (e SiteEffect) Spread() float64 { return rootMean(e.Spread2, e.Elements) }
@@ -64,6 +71,7 @@ func (e Effect) Total() SiteEffect {
 	for _, s := range e {
 		t.Elements += s.Elements
 		t.Spread2 += s.Spread2
+		t.Spread4 += s.Spread4
 		t.Noise2 += s.Noise2
 		t.Changed += s.Changed
 		t.Clipped += s.Clipped

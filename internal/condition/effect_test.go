@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gsmeval/gsmeval/noise/operation"
 )
 
 func TestEffect(t *testing.T) {
@@ -36,5 +38,23 @@ func TestEffect(t *testing.T) {
 		if err := none.Check(); !errors.Is(err, ErrNoEffect) {
 			t.Errorf("%v: error %v, want ErrNoEffect", none, err)
 		}
+	}
+}
+
+// TestASinkLeavesFewIndependentElements gives one row of a hundred nearly all of the squared spread: the ratio is then
+// known as well as from that row alone.
+func TestASinkLeavesFewIndependentElements(t *testing.T) {
+	t.Parallel()
+	const d = 64
+	var e SiteEffect
+	for range 99 {
+		e.Add(d, operation.Tally{Spread2: d})
+	}
+	if n := e.Independent(); math.Abs(n-99*d) > 1e-6 {
+		t.Errorf("rows alike: %g independent elements, want %d", n, 99*d)
+	}
+	e.Add(d, operation.Tally{Spread2: 1e6 * d})
+	if n := e.Independent(); n < d || n > 1.001*d {
+		t.Errorf("a sink: %g independent elements, want %d", n, d)
 	}
 }
