@@ -14,8 +14,9 @@
 
 namespace {
 
-// Looks at a value before a thread sleeps.
-constexpr int kSpins = 1000;
+// Looks at a value before a thread sleeps, some 100 us. Fewer make a run on a quiet machine slower, up to a quarter, more one beside
+// busy processes (docs/engine.md).
+constexpr int kSpins = 3000;
 
 inline void relax() {
 #if defined(__x86_64__)
