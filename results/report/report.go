@@ -73,6 +73,7 @@ func New(runs []*Run, o Options) (*Report, error) {
 type section struct {
 	ID, Title, Lead string
 	Figures         []template.HTML
+	Pairs           bool // figures that belong together two by two
 	Legend          template.HTML
 	Tables          []table
 	Notes           []string
@@ -327,7 +328,7 @@ func tableOf(caption string, c results.Cells) table {
 
 func (p *Report) samplesSection(*browser) (*section, error) {
 	s := &section{
-		ID: "samples-k", Title: "What it did to k answers",
+		ID: "samples-k", Pairs: true, Title: "What it did to k answers",
 		Lead: "Each question was answered several times. pass@k: one of k samples is right. maj@k: the most frequent of their " +
 			"answers is. One sample favours low temperatures; more of them tell whether a temperature keeps the answers apart.",
 	}
