@@ -10,7 +10,7 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./internal/condition/... ./internal/keys/... ./internal/thought/... ./noise/operation/... ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./noise/fidelity/... ./internal/plots/... ./internal/hub/... ./internal/builtin/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
 
-.PHONY: help run smollm2 test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check wheel wheel-check bundle release-check gpu-check clean
+.PHONY: help run smollm2 finetune test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check wheel wheel-check bundle release-check gpu-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -21,6 +21,10 @@ run: build ## set everything up, then run the bundled model on the bundled data 
 
 smollm2: ## fetch a real language model, SmolLM2-135M-Instruct, into the cache (93 MB); configs/smollm2.yaml runs it
 	@scripts/smollm2.sh "$(CACHE)"
+
+MINUTES ?= 60
+finetune: smollm2 ## fine-tune that model on gsm-synth, and with GSM8K=path/to/gsm8k on it too, for MINUTES (60), into models/smollm2-gsm
+	@"$$(scripts/venv.sh train)/bin/python" scripts/finetune_smollm2.py --minutes $(MINUTES) $(if $(GSM8K),--gsm8k "$(GSM8K)") $(FINETUNE_ARGS)
 
 deps: ## fetch libtorch and build libtokenizers into the cache (first time: 530 MB and about four minutes)
 	@scripts/deps.sh
