@@ -31,7 +31,7 @@ from train_gsm_tiny import batches, pad
 
 INSTRUCTION = "Solve this math problem step by step:\n{question}"  # prompt.instruction of a config, by default
 LONGEST = 512  # tokens of an example; longer ones are left out
-WARM_UP = 20
+WARM_UP = 5  # steps
 SAVE_EVERY = 600  # seconds
 
 
@@ -61,6 +61,12 @@ def load(base: Path, out: Path, go_on: bool) -> tuple[transformers.PreTrainedMod
         base = base.resolve()  # a link into the cache
         source, file = base.parent, {"gguf_file": base.name}
     model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **file)
+    if not go_on:
+        # transformers takes a model out of a GGUF file for a quantised one, and does not save it: the same weights in a model of no past.
+        config, weights = model.config, model.state_dict()
+        vars(config).pop("quantization_config", None)
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict(weights)
     return model, transformers.AutoTokenizer.from_pretrained(source, **file)
 
 
