@@ -49,7 +49,7 @@ func (lm *LM) WritePerturbed(out string, n condition.Noise, seed uint64, replica
 				stored := make([]checkpoint.Stored, len(params))
 				index := make(map[string]noise.Param, len(params))
 				for i, p := range params {
-					stored[i], index[p.Name] = storedAs(p, dtype), p
+					stored[i], index[p.Name] = storedAs(p), p
 				}
 				return nil, checkpoint.WriteSafetensors(w, stored, func(t checkpoint.Stored) (data []byte, err error) {
 					p := index[t.Name]
@@ -81,10 +81,10 @@ func (lm *LM) WritePerturbed(out string, n condition.Noise, seed uint64, replica
 	return effect, err
 }
 
-// storedAs is a parameter's place in a file.
-func storedAs(p noise.Param, dtype torch.DType) checkpoint.Stored {
+// storedAs is a parameter's place in a file, in the type that the model has it in: norms are float32 whatever Linears are.
+func storedAs(p noise.Param) checkpoint.Stored {
 	t := checkpoint.Stored{Name: p.Name, DType: "F32", Shape: p.Shape, Size: 4}
-	switch dtype {
+	switch p.DType {
 	case torch.BFloat16:
 		t.DType, t.Size = "BF16", 2
 	case torch.Float16:

@@ -21,6 +21,7 @@ import (
 type Param struct {
 	Name  string
 	Shape []int
+	DType torch.DType // of its elements as the model has them
 	// Change gives f the parameter as a dense tensor, which f may change in place, and puts what it became to use.
 	Change func(s *torch.Scope, f func(dense torch.Tensor))
 	// Replacement is what the checkpoint at a path has in its place, float32 on the host, as long as the scope lives.

@@ -113,7 +113,7 @@ func (p *param) restore(s *torch.Scope) error {
 // noisy is the parameter as weight noise sees it: a dense tensor, from which the copy for Linears is made anew. The
 // parameter is clean before.
 func (p *param) noisy() noise.Param {
-	return noise.Param{Name: p.name, Shape: p.source.Shape, Change: func(s *torch.Scope, f func(dense torch.Tensor)) {
+	change := func(s *torch.Scope, f func(dense torch.Tensor)) {
 		mark := s.Mark()
 		defer s.Release(mark)
 		p.dirty = true
@@ -129,7 +129,8 @@ func (p *param) noisy() noise.Param {
 		if p.value.streamed.Defined() {
 			p.value.stream(s, dense)
 		}
-	}}
+	}
+	return noise.Param{Name: p.name, Shape: p.source.Shape, DType: p.dtype, Change: change}
 }
 
 // hash is a hash of the parameter's bytes as they are now, of both copies where there are two.
