@@ -26,9 +26,7 @@ for name in right_primary right_forms right_base06; do
 	once "$name.md" run "configs/$name.yaml" --set output="$out/$name"
 	once "$name-compare.md" compare "$out/$name"
 done
-for name in right_primary right_base06; do
-	once "$name-curve.md" curve "$out/$name"
-done
+once right_primary-curve.md curve "$out/right_primary"
 
 # forms NAME NOISE [ARG...]: the forms of T* under one noise, each on texts that it was not fitted to.
 forms() {

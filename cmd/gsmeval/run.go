@@ -7,13 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gsmeval/gsmeval/harness/advise"
 	"github.com/gsmeval/gsmeval/harness/runner"
+	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/harness/study"
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/noise/fidelity"
 	"github.com/gsmeval/gsmeval/results"
 )
 
@@ -63,7 +67,7 @@ the tables and report.html to the run directory. Where the directory holds the s
 			case asJSON:
 				return usageError{errors.New("--json needs --dry-run; the tables of a run are in its directory as JSON")}
 			}
-			o := runner.Options{Stderr: a.stderr, Extend: extend, NoReport: noReport}
+			o := runner.Options{Stderr: a.stderr, Fidelity: runFidelity, Extend: extend, NoReport: noReport}
 			if shard != "" {
 				if len(cfg.Devices) > 1 {
 					return usageError{errors.New("--shard does a part on one device, and devices names several; add --set devices=[] --set model.device=NAME")}
@@ -139,7 +143,7 @@ func resumeCommand(a *app) *cobra.Command {
 			if errors.Is(err, fs.ErrNotExist) {
 				if cfg, shardErr := runner.ShardedConfig(args[0], loud); shardErr == nil {
 					cfg.Output = filepath.Clean(args[0])
-					return a.run(cmd, cfg, runner.Options{Stderr: a.stderr})
+					return a.run(cmd, cfg, runner.Options{Stderr: a.stderr, Fidelity: runFidelity})
 				} else if !errors.Is(shardErr, fs.ErrNotExist) {
 					return shardErr
 				}
@@ -154,7 +158,7 @@ func resumeCommand(a *app) *cobra.Command {
 			case err != nil:
 				return err
 			}
-			o := runner.Options{Stderr: a.stderr}
+			o := runner.Options{Stderr: a.stderr, Fidelity: runFidelity}
 			cfg.Output = filepath.Clean(args[0]) // the directory may have been moved
 			if info.Shard != "" {
 				if o.Shard, err = runner.ParseShard(info.Shard); err != nil {
@@ -202,6 +206,26 @@ Shards that are missing, incomplete, foreign or overlapping are named and nothin
 	c.Flags().BoolVar(&noReport, "no-report", false, "leave report.html and the figures out; gsmeval report makes them")
 	c.Flags().DurationVar(&wait, "wait", 0, "wait up to this `time`, such as 72h, until all shards are complete")
 	return c
+}
+
+// runFidelity measures fidelity for a run, at the temperatures of its conditions too.
+func runFidelity(ctx context.Context, s *session.Session, w runner.Wanted) (*fidelity.Report, error) {
+	o, err := study.FidelityOf(ctx, s, s.Cfg.Calibration.Base)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range w.Temperatures {
+		if !slices.Contains(o.Temperatures, t) {
+			o.Temperatures = append(o.Temperatures, t)
+		}
+	}
+	slices.Sort(o.Temperatures)
+	report, err := study.MeasureFidelity(ctx, s.LM, o, s.Logf)
+	if err != nil {
+		return nil, err
+	}
+	report.Run = w.Run
+	return report, study.WriteFidelity(w.Dir, report)
 }
 
 func (a *app) dryRun(cmd *cobra.Command, cfg *config.Config, asJSON bool) error {

@@ -58,7 +58,9 @@ func workerCommand(a *app) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			_, err = runner.Run(ctx, cfg, runner.Options{Stderr: a.stderr, Shard: shard, Progress: progress})
+			_, err = runner.Run(ctx, cfg, runner.Options{
+				Stderr: a.stderr, Fidelity: runFidelity, Shard: shard, Progress: progress,
+			})
 			return err
 		},
 	}

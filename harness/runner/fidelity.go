@@ -5,10 +5,20 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/gsmeval/gsmeval/harness/study"
+	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/noise/fidelity"
 	"github.com/gsmeval/gsmeval/results"
 )
+
+// Wanted is a fidelity report as a run needs it.
+type Wanted struct {
+	Dir          string    // where it is left
+	Run          string    // the run's fingerprint
+	Temperatures []float64 // that it has to have
+}
+
+// Fidelity measures the noises of a session's config against the clean model, and leaves the report.
+type Fidelity func(ctx context.Context, s *session.Session, w Wanted) (*fidelity.Report, error)
 
 // constant is the one temperature of all tokens, where the condition samples from softmax(z/T) as it is.
 func (c *cell) constant() (float64, bool) {
@@ -26,22 +36,13 @@ func (r *runner) fidelity(ctx context.Context, fingerprint string) (*fidelity.Re
 	if was, err := fidelity.Read(dir); err == nil && was.Run == fingerprint {
 		return was, nil
 	}
-	o, err := study.FidelityOf(ctx, r.Session, r.cfg.Calibration.Base)
-	if err != nil {
-		return nil, err
-	}
+	var temperatures []float64
 	for i := range r.plan.Cells {
-		if t, ok := r.plan.Cells[i].constant(); ok && !slices.Contains(o.Temperatures, t) {
-			o.Temperatures = append(o.Temperatures, t)
+		if t, ok := r.plan.Cells[i].constant(); ok && !slices.Contains(temperatures, t) {
+			temperatures = append(temperatures, t)
 		}
 	}
-	slices.Sort(o.Temperatures)
-	report, err := study.MeasureFidelity(ctx, r.LM, o, r.Logf)
-	if err != nil {
-		return nil, err
-	}
-	report.Run = fingerprint
-	return report, study.WriteFidelity(dir, report)
+	return r.opt.Fidelity(ctx, r.Session, Wanted{dir, fingerprint, temperatures})
 }
 
 // withFidelity fills in what the report says of each condition, along sampled texts at its own temperature.

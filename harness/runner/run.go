@@ -44,6 +44,8 @@ type Options struct {
 	Extend bool      // a finished run may get more examples, noise seeds and samples
 	// NoReport leaves report.html and the figures out: they can be made later.
 	NoReport bool
+	// Fidelity measures what fidelity: true asks for.
+	Fidelity Fidelity
 	// Progress is stored with the run in place of the config's, where it is a worker's.
 	Progress string
 }
