@@ -143,7 +143,7 @@ def test_interrupt(tmp_path: pathlib.Path) -> None:
     """Ctrl-C ends the program in good order, and the same call goes on."""
     code = f"""
         import json, gsmeval
-        run = gsmeval.run({CONFIG!r}, set={{"output": {str(tmp_path / "run")!r}, "dataset.limit": 40, "generation.max_new_tokens": 200}})
+        run = gsmeval.run({CONFIG!r}, set={{"output": {str(tmp_path / "run")!r}, "dataset.limit": 400, "generation.batch_size": 1}})
     """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
