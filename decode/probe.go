@@ -174,11 +174,12 @@ func (lm *LM) newProber(ctx context.Context, probes []Probe, p Probing) (*prober
 			return nil, err
 		}
 	}
-	fresh := map[string]bool{}
-	for _, pr := range probes {
+	keys, missing := make([]string, len(probes)), map[string]bool{}
+	for i, pr := range probes {
+		keys[i] = pr.key()
 		b.total += int64(len(pr.IDs)) * int64(p.Draws)
-		if _, known := b.clean.at[pr.key()]; !known && !fresh[pr.key()] {
-			fresh[pr.key()] = true
+		if _, known := b.clean.at[keys[i]]; !known && !missing[keys[i]] {
+			missing[keys[i]] = true
 			b.total += int64(len(pr.IDs))
 		}
 	}
@@ -187,11 +188,11 @@ func (lm *LM) newProber(ctx context.Context, probes []Probe, p Probing) (*prober
 		return err
 	})
 	for i := 0; i < len(probes) && err == nil; i++ {
-		at, known := b.clean.at[probes[i].key()]
+		at, known := b.clean.at[keys[i]]
 		if !known {
 			at = b.clean.rows
 			if err = b.pass(ctx, probes[i], noise.Draws{}, nil, b.clean.append); err == nil {
-				b.clean.at[probes[i].key()] = at
+				b.clean.at[keys[i]] = at
 			}
 		}
 		b.first[i] = at

@@ -10,15 +10,7 @@ import (
 // TestCleanLogitsAreComputedOnce probes a sequence twice and a part of it under two noises: what is clean is computed
 // once for each sequence and From, and what is seen is what probes see that share nothing.
 func TestCleanLogitsAreComputedOnce(t *testing.T) {
-	lm, err := Load(filepath.Join("..", "models", "gsm-tiny"), LoadOptions{Device: "cpu", Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lm.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	lm := loaded(t, filepath.Join("..", "models", "gsm-tiny"), "float32")
 	ids := []int{5, 17, 99, 4, 8, 31}
 	probes := []Probe{
 		{IDs: ids, From: 3, Together: 6, Sample: "a"},

@@ -172,15 +172,7 @@ func TestTwoRowsAmongOthers(t *testing.T) {
 // along the same tokens: the variance that two rows show is that over the draws about their mean. What they cannot see
 // is the noise's mean.
 func TestOnlineAgreesWithManyDraws(t *testing.T) {
-	lm, err := Load(filepath.Join("..", "models", "gsm-tiny"), LoadOptions{Device: "cpu", Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lm.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	lm := loaded(t, filepath.Join("..", "models", "gsm-tiny"), "float32")
 	const texts, tokens, many = 32, 40, 24
 	questions := []string{
 		"Tom has 3 boxes of 12 pens and gives 7 pens away. How many pens are left?",
@@ -207,7 +199,7 @@ func TestOnlineAgreesWithManyDraws(t *testing.T) {
 			}},
 		})
 	}
-	f := &fixture{worker: lm.Worker, model: lm.Model}
+	f := lm.fixture()
 	var probes []Probe
 	rows := 0
 	for i, c := range under(t, f, Options{Slots: 16, Capacity: 200}, noise.NewInjector(activation, false), reqs...) {

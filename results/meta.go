@@ -95,9 +95,9 @@ const FidelityDir = "fidelity"
 // Fidelity compares softmax(z'/T) under a noise with the clean model's law, along texts sampled from the clean model.
 type Fidelity struct {
 	KLD Float `json:"kld"` // KL(clean || noisy) of single draws, nats a position
-	// Marginal is that of the mean over draws, the law of noise that is drawn anew for every token; nil for others.
-	Marginal *Float `json:"marginal_kld"`
-	SameTop  Float  `json:"same_top"` // share of positions with the same most likely token
+	// Marginal is that of the mean over draws, the law of noise that is drawn anew for every token; NaN for others.
+	Marginal Float `json:"marginal_kld"`
+	SameTop  Float `json:"same_top"` // share of positions with the same most likely token
 }
 
 // PerQuestion is how many samples of each question there are to be in each replicate.

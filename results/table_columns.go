@@ -72,25 +72,16 @@ var tableColumns = []column[Row]{
 	},
 	{
 		csv: "kld", head: "KLD", shown: anyOf(faithful),
-		cell: fidelityValue(func(f *Fidelity) Float { return f.KLD }, 4),
+		cell: fidelityValue(nats, func(f *Fidelity) Float { return f.KLD }),
 	},
 	{
 		csv: "marginal_kld", head: "Marginal KLD",
-		shown: anyOf(func(r *Row) bool { return faithful(r) && r.Fidelity.Marginal != nil }),
-		cell: fidelityValue(func(f *Fidelity) Float {
-			if f.Marginal == nil {
-				return Float(nan)
-			}
-			return *f.Marginal
-		}, 4),
+		shown: anyOf(func(r *Row) bool { return faithful(r) && r.Fidelity.Marginal.Finite() }),
+		cell:  fidelityValue(nats, func(f *Fidelity) Float { return f.Marginal }),
 	},
 	{
-		csv: "same_top", head: "Same top %", shown: anyOf(faithful), cell: func(r *Row) value {
-			if r.Fidelity == nil {
-				return shareValue(Float(nan))
-			}
-			return shareValue(r.Fidelity.SameTop)
-		},
+		csv: "same_top", head: "Same top %", shown: anyOf(faithful),
+		cell: fidelityValue(shareValue, func(f *Fidelity) Float { return f.SameTop }),
 	},
 	{csv: "samples_of", cell: func(r *Row) value { return textValue(r.SamplesOf) }},
 	{
@@ -149,13 +140,15 @@ func compared(r *Row) bool { return !r.Reference }
 
 func faithful(r *Row) bool { return r.Fidelity != nil }
 
-// fidelityValue is a divergence in nats, where it was measured.
-func fidelityValue(of func(*Fidelity) Float, digits int) func(*Row) value {
+func nats(v Float) value { return numberValue(v, 4) }
+
+// fidelityValue is a number of the row's fidelity, where that was measured.
+func fidelityValue(show func(Float) value, of func(*Fidelity) Float) func(*Row) value {
 	return func(r *Row) value {
 		if r.Fidelity == nil {
-			return numberValue(Float(nan), digits)
+			return show(Float(nan))
 		}
-		return numberValue(of(r.Fidelity), digits)
+		return show(of(r.Fidelity))
 	}
 }
 

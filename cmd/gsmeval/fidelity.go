@@ -18,6 +18,7 @@ import (
 	"github.com/gsmeval/gsmeval/internal/condition"
 	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/noise/fidelity"
+	"github.com/gsmeval/gsmeval/results"
 )
 
 // maxFidelityDraws bounds what is remembered of every position.
@@ -177,7 +178,7 @@ func (a *app) fidelityOfConfig(ctx context.Context, s *session.Session, f fideli
 	}
 	dir := f.out
 	if dir == "" {
-		dir = filepath.Join(s.Output(), "fidelity")
+		dir = filepath.Join(s.Output(), results.FidelityDir)
 	}
 	if err := study.WriteFidelity(dir, report); err != nil {
 		return err

@@ -214,12 +214,9 @@ func runFidelity(ctx context.Context, s *session.Session, w runner.Wanted) (*fid
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range w.Temperatures {
-		if !slices.Contains(o.Temperatures, t) {
-			o.Temperatures = append(o.Temperatures, t)
-		}
-	}
+	o.Temperatures = append(o.Temperatures, w.Temperatures...)
 	slices.Sort(o.Temperatures)
+	o.Temperatures = slices.Compact(o.Temperatures)
 	report, err := study.MeasureFidelity(ctx, s.LM, o, s.Logf)
 	if err != nil {
 		return nil, err

@@ -2,8 +2,8 @@ package runner
 
 import (
 	"context"
+	"math"
 	"path/filepath"
-	"slices"
 
 	"github.com/gsmeval/gsmeval/harness/session"
 	"github.com/gsmeval/gsmeval/noise/fidelity"
@@ -29,20 +29,30 @@ func (c *cell) constant() (float64, bool) {
 	return s.T[0], true
 }
 
-// fidelity measures how near each condition's distribution is to the clean model's, for the columns of the table, and
-// leaves the whole report in the run's folder fidelity, where shards and a resumed run find it.
-func (r *runner) fidelity(ctx context.Context, fingerprint string) (*fidelity.Report, error) {
-	dir := filepath.Join(r.cfg.Output, results.FidelityDir)
-	if was, err := fidelity.Read(dir); err == nil && was.Run == fingerprint {
-		return was, nil
-	}
-	var temperatures []float64
-	for i := range r.plan.Cells {
-		if t, ok := r.plan.Cells[i].constant(); ok && !slices.Contains(temperatures, t) {
-			temperatures = append(temperatures, t)
+// addFidelity fills in how near each condition's distribution is to the clean model's, for the columns of the table. The
+// whole report is in the run's folder fidelity, where shards and a resumed run find it.
+func (r *runner) addFidelity(ctx context.Context, m *results.Meta) error {
+	if r.begun != nil {
+		if err := r.begin("measuring how near the noisy models are to the clean one"); err != nil {
+			return err
 		}
 	}
-	return r.opt.Fidelity(ctx, r.Session, Wanted{dir, fingerprint, temperatures})
+	return r.timed("fidelity", func() error {
+		w := Wanted{Dir: filepath.Join(r.cfg.Output, results.FidelityDir), Run: m.Fingerprint}
+		report, err := fidelity.Read(w.Dir)
+		if err != nil || report.Run != w.Run {
+			for i := range r.plan.Cells {
+				if t, ok := r.plan.Cells[i].constant(); ok {
+					w.Temperatures = append(w.Temperatures, t)
+				}
+			}
+			report, err = r.opt.Fidelity(ctx, r.Session, w)
+		}
+		if err == nil {
+			r.plan.withFidelity(m, report)
+		}
+		return err
+	})
 }
 
 // withFidelity fills in what the report says of each condition, along sampled texts at its own temperature.
@@ -58,9 +68,11 @@ func (p *Plan) withFidelity(m *results.Meta, report *fidelity.Report) {
 			if row.Noise != noise || row.Text != fidelity.Sampled || row.T != t {
 				continue
 			}
-			f := &results.Fidelity{KLD: results.Float(row.KLD.Mean), SameTop: results.Float(row.SameTop)}
+			f := &results.Fidelity{
+				KLD: results.Float(row.KLD.Mean), Marginal: results.Float(math.NaN()), SameTop: results.Float(row.SameTop),
+			}
 			if row.Marginal != nil {
-				f.Marginal = new(results.Float(row.Marginal.Mean))
+				f.Marginal = results.Float(row.Marginal.Mean)
 			}
 			m.Conditions[i].Fidelity = f
 		}

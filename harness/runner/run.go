@@ -27,7 +27,6 @@ import (
 	"github.com/gsmeval/gsmeval/internal/lease"
 	"github.com/gsmeval/gsmeval/internal/thought"
 	"github.com/gsmeval/gsmeval/noise"
-	"github.com/gsmeval/gsmeval/noise/fidelity"
 	"github.com/gsmeval/gsmeval/noise/philox"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/results/report"
@@ -241,19 +240,9 @@ func (r *runner) openRun(ctx context.Context) error {
 		r.info.Meta.Golds = append(r.info.Meta.Golds, e.Gold)
 	}
 	if cfg.Fidelity {
-		if r.begun != nil {
-			if err := r.begin("measuring how near the noisy models are to the clean one"); err != nil {
-				return err
-			}
-		}
-		var report *fidelity.Report
-		if err := r.timed("fidelity", func() error {
-			report, err = r.fidelity(ctx, fingerprint)
-			return err
-		}); err != nil {
+		if err := r.addFidelity(ctx, &r.info.Meta); err != nil {
 			return err
 		}
-		r.plan.withFidelity(&r.info.Meta, report)
 	}
 	if old != nil && old.Fingerprint != fingerprint {
 		if err := results.Rebase(filepath.Join(r.dir, results.JournalFile), old.Fingerprint, fingerprint); err != nil {

@@ -84,21 +84,31 @@ func (g fidelityGolden) options(t *testing.T, noise string, draws int, base floa
 
 func quietly(string, ...any) {}
 
-func TestFidelityAgreesWithTransformers(t *testing.T) {
+// fidelityGoldens are those of the bundled model and of SmolLM2, by name.
+func fidelityGoldens(t *testing.T) map[string]fidelityGolden {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "fidelity", "*.json"))
-	if err != nil || len(files) < 1 {
+	if err != nil || len(files) < 2 {
 		t.Fatalf("found %d goldens (%v); run scripts/goldens/fidelity.py", len(files), err)
 	}
+	all := map[string]fidelityGolden{}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var g fidelityGolden
-			if err := json.Unmarshal(data, &g); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g fidelityGolden
+		if err := json.Unmarshal(data, &g); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all[strings.TrimSuffix(filepath.Base(file), ".json")] = g
+	}
+	return all
+}
+
+func TestFidelityAgreesWithTransformers(t *testing.T) {
+	for name, g := range fidelityGoldens(t) {
+		t.Run(name, func(t *testing.T) {
 			lm := g.open(t)
 			for _, c := range g.Cases {
 				var ts []float64
@@ -278,20 +288,8 @@ func TestFidelityReportForms(t *testing.T) {
 // The fewer the bits of symmetric integers by output channel, the further from the clean model, on the bundled model and
 // on SmolLM2.
 func TestDivergenceRisesAsBitsFall(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("testdata", "fidelity", "*.json"))
-	if err != nil || len(files) < 2 {
-		t.Fatalf("found %d goldens (%v)", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var g fidelityGolden
-			if err := json.Unmarshal(data, &g); err != nil {
-				t.Fatal(err)
-			}
+	for name, g := range fidelityGoldens(t) {
+		t.Run(name, func(t *testing.T) {
 			lm := g.open(t)
 			before := 0.0
 			for _, bits := range []string{"8", "6", "4", "3", "2"} {
@@ -308,7 +306,7 @@ func TestDivergenceRisesAsBitsFall(t *testing.T) {
 				before = kld
 			}
 			grid := "{weights: {kind: int, bits: 4, per: group, group: 32, asymmetric: true, offset: true}}"
-			_, err = MeasureFidelity(t.Context(), lm, g.options(t, grid, 1, 1, 1), quietly)
+			_, err := MeasureFidelity(t.Context(), lm, g.options(t, grid, 1, 1, 1), quietly)
 			if own := strings.HasSuffix(g.Model, ".gguf"); own != errors.Is(err, condition.ErrNoEffect) {
 				t.Errorf("on the grid of the file itself: %v", err)
 			}

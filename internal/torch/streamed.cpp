@@ -1,5 +1,5 @@
 // Linears whose weights stand in the order in which a product reads them, so that a decode step, which multiplies few rows, reads
-// memory as one stream. docs/benchmarks.md ("Earlier and now") has what that gains over oneDNN: most at 8 to 32 rows, little at one.
+// memory as one stream. docs/benchmarks/intel-xeon-amx.md ("Earlier and now") has what that gains over oneDNN: most at 8 to 32 rows, little at one.
 //
 // An element of the result is one chain of fused multiply-adds over the input's elements in their order, from zero, and the bias is
 // added at the end: its bits do not depend on the number of rows, on the row's place among them, on the number of threads or, but

@@ -19,8 +19,11 @@ type ReRAM struct {
 	Tile int     `yaml:"tile,omitempty"` // the widest tile of a row
 }
 
-// reramSpread are the coefficients of the spread in uS, from that of (g/gmax)^4 down to the constant, by seconds.
-var reramSpread = map[float64][5]float64{
+// polynomial has the coefficients of a spread in uS, from that of (g/gmax)^4 down to the constant.
+type polynomial [5]float64
+
+// reramSpread are the spreads by seconds.
+var reramSpread = map[float64]polynomial{
 	1:      {-16.815, 45.393, -43.853, 16.030, 0.348},
 	86400:  {-16.458, 47.095, -50.773, 22.086, 0.701},
 	172800: {-11.934, 37.062, -43.507, 20.274, 0.782},
@@ -75,19 +78,20 @@ func (p *ReRAM) array(w Weight, y, x []float32, first int, most float32) {
 		return
 	}
 	above, below := w.draws(0), w.draws(1)
+	spread := reramSpread[max(p.Time, 1)]
 	for i, v := range x {
 		r := float64(v) / float64(most)
-		up := p.device(max(r, 0), above.normal(first+i))
-		down := p.device(max(-r, 0), below.normal(first+i))
+		up := spread.device(max(r, 0), above.normal(first+i))
+		down := spread.device(max(-r, 0), below.normal(first+i))
 		y[i] = float32((up - down) * float64(most))
 	}
 }
 
 // device is a conductance of target r as it is read, in units of the largest.
-func (p *ReRAM) device(r, normal float64) float64 {
+func (c polynomial) device(r, normal float64) float64 {
 	spread := 0.0
-	for _, c := range reramSpread[max(p.Time, 1)] {
-		spread = spread*r + c
+	for _, x := range c {
+		spread = spread*r + x
 	}
 	return max(r+spread/reramMax*normal, 0)
 }
