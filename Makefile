@@ -10,7 +10,7 @@ GOFUMPT_VERSION := v0.9.2
 WITH_DEPS := source .deps/env;
 PURE := ./internal/condition/... ./internal/keys/... ./internal/thought/... ./noise/operation/... ./datasets/... ./scoring/... ./results/... ./internal/config/... ./decode/chat/... ./decode/checkpoint/... ./noise/philox/... ./noise/alpha/... ./noise/fidelity/... ./internal/plots/... ./internal/hub/... ./internal/builtin/... ./harness/submit/... ./internal/files/... ./internal/lease/... ./internal/device/...
 
-.PHONY: help run smollm2 finetune test test-slurm build deps env lint fmt fuzz bench bench-scale study dist dist-check wheel wheel-check bundle release-check gpu-check clean
+.PHONY: help run smollm2 finetune test test-slurm test-container aarch64 build deps env lint fmt fuzz bench bench-scale study dist dist-check wheel wheel-check bundle release-check gpu-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -42,6 +42,12 @@ test: deps ## all tests; those of the pure-Go packages under the race detector
 test-slurm: build ## a job array on a one-machine Slurm (root; slurm-wlm and munge), and manifests against Kubernetes' types
 	@test/slurm/run.sh
 	@cd test/kubernetes && go test ./...
+
+test-container: wheel ## the Containerfile built to its end and the image run (root; buildah and debootstrap; 2 GB to fetch)
+	@test/container.sh
+
+aarch64: ## a cross build for aarch64 Linux into bin/, tried under qemu (g++-aarch64-linux-gnu, qemu-user-static)
+	@scripts/aarch64.sh
 
 env: deps ## print what an editor or a bare `go test ./...` needs: eval "$$(make -s env)"
 	@cat .deps/env

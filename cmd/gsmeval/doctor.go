@@ -21,19 +21,23 @@ func versionCommand(a *app) *cobra.Command {
 		Example: "  gsmeval version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{
-				"gsmeval": session.Version, "libtorch": session.LibtorchVersion,
-				"go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
-			}
 			if asJSON {
-				return a.printJSON(v)
+				return a.printJSON(map[string]string{
+					"gsmeval": session.Version, "libtorch": session.LibtorchVersion,
+					"go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+				})
 			}
-			return a.println(fmt.Sprintf("gsmeval %s (libtorch %s, %s, %s)", v["gsmeval"], v["libtorch"], v["go"],
-				v["platform"]))
+			return a.println("gsmeval " + versionLine())
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// versionLine is what version and --version print.
+func versionLine() string {
+	return fmt.Sprintf("%s (libtorch %s, %s, %s/%s)", session.Version, session.LibtorchVersion, runtime.Version(),
+		runtime.GOOS, runtime.GOARCH)
 }
 
 func doctorCommand(a *app) *cobra.Command {

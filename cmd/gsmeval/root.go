@@ -31,11 +31,13 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          unknownCommand,
+		Version:       versionLine(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 		SuggestionsMinimumDistance: 2,
 	}
+	root.SetVersionTemplate("gsmeval {{.Version}}\n")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

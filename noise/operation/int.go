@@ -129,7 +129,7 @@ func (q *Int) search(x []float32, over Range) levels {
 	const steps, least = 24, 0.4
 	best, all := math.Inf(1), q.levels(over, 1)
 	for k := range steps + 1 {
-		l := q.levels(over, 1-float32(k)/steps*(1-least))
+		l := q.levels(over, 1-float32(float32(k)/steps*(1-least)))
 		sum := 0.0
 		for _, v := range x {
 			e := float64(l.nearest(v)) - float64(v)
@@ -154,7 +154,7 @@ func (q *Int) levels(over Range, share float32) levels {
 	}
 	switch {
 	case q.Offset:
-		l.base, l.zero = over.Lo*share, l.lo
+		l.base, l.zero = float32(over.Lo*share), l.lo
 		l.scale = max((over.Hi-over.Lo)*share/(l.hi-l.lo), eps)
 	case q.Asymmetric:
 		lo := min(over.Lo*share, 0)
@@ -168,7 +168,7 @@ func (q *Int) levels(over Range, share float32) levels {
 }
 
 func (l levels) nearest(v float32) float32 {
-	return (min(max(even((v-l.base)*l.inverse)+l.zero, l.lo), l.hi)-l.zero)*l.scale + l.base
+	return float32((min(max(even((v-l.base)*l.inverse)+l.zero, l.lo), l.hi)-l.zero)*l.scale) + l.base
 }
 
 func (l levels) round(y, x []float32, _ Range, d *draws, i int) (clipped int64) {
@@ -183,16 +183,17 @@ func (l levels) round(y, x []float32, _ Range, d *draws, i int) (clipped int64) 
 		if in != q {
 			clipped++
 		}
-		y[k] = (in-l.zero)*l.scale + l.base
+		y[k] = float32((in-l.zero)*l.scale) + l.base
 	}
 	return clipped
 }
 
-// even rounds to the nearest whole number, ties to even.
+// even rounds to the nearest whole number, ties to even. Here and in levels a conversion to float32 keeps a processor that
+// has fused multiply-adds, as aarch64, from leaving a product unrounded.
 func even(x float32) float32 {
 	const shift = 1.5 * 0x1p23
 	if x > 0x1p21 || x < -0x1p21 {
 		return float32(math.RoundToEven(float64(x)))
 	}
-	return float32(x+shift) - shift
+	return float32(float32(x)+shift) - shift
 }
