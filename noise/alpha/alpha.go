@@ -35,23 +35,18 @@ func Measure(clean, noisy []float32, base float64) Moments {
 	meanC /= n
 	meanE /= n
 	var varC, varE, cov float64
-	var mass, sumP, sumP2 float64
+	mass := 0.0
 	for i, c := range clean {
 		dc, de := float64(c)-meanC, float64(noisy[i])-float64(c)-meanE
 		varC += dc * dc
 		varE += de * de
 		cov += dc * (dc + de)
-		w := math.Exp((float64(c) - top) / base)
-		mass += w
-		sumP += w * dc
-		sumP2 += w * dc * dc
+		mass += math.Exp((float64(c) - top) / base)
 	}
 	m := Moments{VarE: varE / (n - 1)}
 	if varC > 0 {
 		m.Alpha, m.Beta = varE/varC, cov/varC
 	}
-	mean := sumP / mass
-	m.VarP = max(sumP2/mass-mean*mean, 0)
 	m.weighted(clean, noisy, base, mass)
 	m.Entropy = Entropy(noisy)
 	return m
@@ -61,7 +56,7 @@ func Measure(clean, noisy []float32, base float64) Moments {
 // token: where the model is sure, the variances are small numbers, and no small difference of large ones.
 func (m *Moments) weighted(clean, noisy []float32, base, mass float64) {
 	first, second := topTwo(clean)
-	var meanC, meanN, varN, cov float64
+	var meanC, meanN, varC, varN, cov float64
 	each := func(f func(p, c, n float64)) {
 		for i, v := range clean {
 			c := float64(v) - float64(clean[first])
@@ -72,10 +67,11 @@ func (m *Moments) weighted(clean, noisy []float32, base, mass float64) {
 	}
 	each(func(p, c, n float64) { meanC, meanN = meanC+p*c, meanN+p*n })
 	each(func(p, c, n float64) {
+		varC += p * (c - meanC) * (c - meanC)
 		varN += p * (n - meanN) * (n - meanN)
 		cov += p * (c - meanC) * (n - meanN)
 	})
-	m.VarN, m.CovP = varN, cov
+	m.VarP, m.VarN, m.CovP = varC, varN, cov
 	gap := float64(clean[first]) - float64(clean[second])
 	m.Pair = float64(noisy[first]) - float64(noisy[second]) - gap
 	m.Weight = math.Exp(-gap/base) / (mass * mass)

@@ -101,6 +101,16 @@ func TestMeasureAgreesWithTheNotebook(t *testing.T) {
 	}
 }
 
+// Of a model that is sure the variance under p is that of one rare token: its probability times its distance, squared.
+func TestVarianceUnderPWhereTheModelIsSure(t *testing.T) {
+	t.Parallel()
+	clean := []float32{9000, 8960}
+	p := math.Exp(-40) / (1 + math.Exp(-40))
+	if got, want := Measure(clean, clean, 1).VarP, p*(1-p)*40*40; math.Abs(got-want) > 1e-9*want {
+		t.Errorf("Var_p(z) is %.12g, want %.12g", got, want)
+	}
+}
+
 func TestDivergeAgreesWithTheNotebook(t *testing.T) {
 	t.Parallel()
 	g := readGolden(t)
