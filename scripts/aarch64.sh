@@ -3,7 +3,8 @@
 # interrupted and resumed, the tests of the packages without C and parity with transformers. Half an hour on two quiet cores. Run by
 # `make aarch64`. On a machine of that kind itself `make run` and `make test` are enough.
 #
-# Needs, as Debian calls them, g++-aarch64-linux-gnu and qemu-user-static, and Rust's library for aarch64-unknown-linux-gnu.
+# Needs, as Debian calls them, g++-aarch64-linux-gnu and qemu-user-static (which is to be registered with the kernel, for a test that starts
+# itself), and Rust's library for aarch64-unknown-linux-gnu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { echo "aarch64: $*" >&2; }
