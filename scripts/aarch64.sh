@@ -30,7 +30,8 @@ gsmeval resume "$runs/cut" > /dev/null
 cmp "$runs/whole/samples.jsonl" "$runs/cut/samples.jsonl"
 say "the resumed run is the whole one, byte for byte"
 
+# Left out: a test that asks when a process started, of which qemu makes up another time than the kernel.
 say "tests"
-CGO_ENABLED=0 go test -timeout 30m -exec "$emulated" $(sed -n 's/^PURE := //p' Makefile)
+CGO_ENABLED=0 go test -timeout 30m -skip TestTwoProcesses -exec "$emulated" $(sed -n 's/^PURE := //p' Makefile)
 go test -timeout 60m -exec "$emulated" -run TestParityWithTransformers ./decode
 say "ok"

@@ -508,7 +508,7 @@ func TestRetries(t *testing.T) {
 		hubtest.ServeBytes(&cutter{ResponseWriter: w, left: 1000}, r, large)
 		<-r.Context().Done()
 	})
-	c.stall = 50 * time.Millisecond
+	c.stall = time.Second
 	if _, err := c.Snapshot(t.Context(), model(), ModelFiles); err != nil {
 		t.Errorf("a stalled connection: %v", err)
 	}
@@ -628,20 +628,26 @@ func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	h := hubtest.New(t, modelRepo())
 	ctx, cancel := context.WithCancel(t.Context())
+	c, _ := newClient(t, h)
+	part := c.repo(model()).blob(hubtest.SHA256(large)) + ".incomplete"
 	h.BeforeStore = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/"+hubtest.SHA256(large) {
 			return false
 		}
 		hubtest.ServeBytes(&cutter{ResponseWriter: w, left: 2_000_000}, r, large)
-		time.AfterFunc(100*time.Millisecond, cancel)
+		for come := int64(0); come < 2_000_000 && t.Context().Err() == nil; time.Sleep(time.Millisecond) {
+			if info, err := os.Stat(part); err == nil {
+				come = info.Size()
+			}
+		}
+		cancel()
 		<-r.Context().Done()
 		return true
 	}
-	c, _ := newClient(t, h)
 	if _, err := c.Snapshot(ctx, model(), ModelFiles); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	info, err := os.Stat(c.repo(model()).blob(hubtest.SHA256(large)) + ".incomplete")
+	info, err := os.Stat(part)
 	if err != nil || info.Size() != 2_000_000 {
 		t.Errorf("what had come: %v, error %v", info, err)
 	}
