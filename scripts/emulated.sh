@@ -6,7 +6,7 @@
 #   scripts/emulated.sh [QUESTIONS [LEVEL...]]    1 question with the best kernels there; a LEVEL is one of GSMEVAL_CPU_KERNELS, or best
 #
 # For Debian 12 or alike with the packages below (root gets them installed), 3 GB in $TMPDIR and bin/gsmeval of this machine. A lane of a fused
-# multiply-add is computed in integers, so samples end after TOKENS tokens (16). CONFIG is another config; BOCHS another program, without the debugger
+# multiply-add is computed in integers, so samples end after TOKENS tokens (16); that takes nine minutes on an AMD EPYC beside other work. CONFIG is another config; BOCHS another program, without the debugger
 # that Debian's has and with nogui (configured with --enable-x86-64 --enable-avx --enable-evex --with-nogui).
 set -euo pipefail
 cd "$(dirname "$0")/.."
