@@ -6,8 +6,9 @@
 #   scripts/emulated.sh [QUESTIONS [LEVEL...]]    1 question with the best kernels there; a LEVEL is one of GSMEVAL_CPU_KERNELS, or best
 #
 # For Debian 12 or alike with the packages below (root gets them installed), 3 GB in $TMPDIR and bin/gsmeval of this machine. A lane of a fused
-# multiply-add is computed in integers, so samples end after TOKENS tokens (16); that takes nine minutes on an AMD EPYC beside other work. CONFIG is another config; BOCHS another program, without the debugger
-# that Debian's has and with nogui (configured with --enable-x86-64 --enable-avx --enable-evex --with-nogui).
+# multiply-add is computed in integers, so samples end after TOKENS tokens (16), which takes nine minutes on an AMD EPYC beside other work.
+# CONFIG is another config; BOCHS another program, without the debugger that Debian's has and with nogui (configured with --enable-x86-64
+# --enable-avx --enable-evex --with-nogui).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 questions=${1:-1} levels=(best)
@@ -67,8 +68,8 @@ ldd bin/gsmeval | awk '$3 ~ "^/" { print $3 }' | xargs -I{} cp -L {} "$root/g/li
 cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
 cp -r configs data models "$root/g/"
 # Every row of a step costs its time, also one that no question fills; and samples do not depend on the size of the batch.
-run=(run "${CONFIG:-configs/first_light.yaml}" --set "dataset.limit=$questions" --set "generation.batch_size=$questions" --set "generation.max_new_tokens=${TOKENS:-16}" \
-  --set progress=none)
+run=(run "${CONFIG:-configs/first_light.yaml}" --set "dataset.limit=$questions" --set "generation.batch_size=$questions" \
+  --set "generation.max_new_tokens=${TOKENS:-16}" --set progress=none)
 echo 'export HOME=/tmp LD_LIBRARY_PATH=/g/lib; cd /g; bin/gsmeval doctor' > "$root/job"
 for level in "${levels[@]}"; do
   echo "GSMEVAL_CPU_KERNELS=${level#best} bin/gsmeval ${run[*]} --set output=/out/$level > /tmp/log 2>&1; echo $level: exit code \$?" >> "$root/job"
