@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Cross-builds gsmeval for aarch64 Linux into bin/gsmeval-aarch64 and tries it under qemu's user emulation: the machine, a run that is
-# interrupted and resumed, the tests of the packages without C and parity with transformers. Half an hour on two quiet cores. Run by
+# interrupted and resumed, the tests of the packages without C and parity with transformers. Twenty minutes on an AMD EPYC. Run by
 # `make aarch64`. On a machine of that kind itself `make run` and `make test` are enough.
 #
 # Needs, as Debian calls them, g++-aarch64-linux-gnu and qemu-user-static (which is to be registered with the kernel, for a test that starts
