@@ -1,6 +1,6 @@
 """Starts `gsmeval run ARGS`, interrupts it once a few samples are there, and expects that it ends in good order.
 
-interrupt.py ARGS    (scripts/wheel_check.sh calls it)
+interrupt.py ARGS    (scripts/wheel_check.sh, scripts/aarch64.sh and test/container.sh call it)
 """
 
 import json
