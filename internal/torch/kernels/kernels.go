@@ -41,7 +41,7 @@ func Compile(library, arch string) (code []byte, log string, err error) {
 	defer C.free(unsafe.Pointer(a))
 	var n C.size_t
 	var words *C.char
-	out := C.gsm_compile_kernels(l, s, a, &n, &words)
+	out := C.gsm_compile_kernels(l, s, a, &n, &words) //nolint:gocritic // cgo's own check of two addresses looks like x == x
 	if words != nil {
 		log = C.GoString(words)
 		C.free(unsafe.Pointer(words))
