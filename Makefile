@@ -52,13 +52,10 @@ aarch64: ## a cross build for aarch64 Linux into bin/, tried under qemu (g++-aar
 env: deps ## print what an editor or a bare `go test ./...` needs: eval "$$(make -s env)"
 	@cat .deps/env
 
-lint: deps ## go vet, golangci-lint and gofumpt (built into the cache the first time, about four minutes)
+lint: deps ## go vet, golangci-lint and gofumpt (the first time they are built, and the C++ once for them: about ten minutes)
 	@scripts/tools.sh "$(CACHE)" golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint $(GOLANGCI_LINT_VERSION)
 	@scripts/tools.sh "$(CACHE)" gofumpt mvdan.cc/gofumpt $(GOFUMPT_VERSION)
-	@$(WITH_DEPS) go vet ./...
-	@$(WITH_DEPS) GOLANGCI_LINT_CACHE="$(CURDIR)/.deps/lint" "$(CACHE)/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)" run ./...
-	@unformatted=$$("$(CACHE)/tools/gofumpt-$(GOFUMPT_VERSION)" -extra -l .); [ -z "$$unformatted" ] || { echo "not gofumpt: $$unformatted"; exit 1; }
-	@go mod tidy -diff
+	@scripts/lint.sh "$(CACHE)" "$(CACHE)/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)" "$(CACHE)/tools/gofumpt-$(GOFUMPT_VERSION)"
 
 fmt: ## format the Go files
 	@scripts/tools.sh "$(CACHE)" gofumpt mvdan.cc/gofumpt $(GOFUMPT_VERSION)
