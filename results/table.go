@@ -281,7 +281,7 @@ func (s *Set) notes(t *Table) []string {
 	several, chips, shared := false, false, []string{}
 	for i := range t.Rows {
 		r := &t.Rows[i]
-		several = several || r.Seeds > 1
+		several = several || r.Seeds > 1 || r.N > r.Questions
 		chips = chips || r.NewChips != nil
 		if r.SamplesOf != "" {
 			shared = append(shared, fmt.Sprintf("%s shares the samples of %s (same noise, same T(t)).", rowName(r),
@@ -290,7 +290,7 @@ func (s *Set) notes(t *Table) []string {
 	}
 	interval := "Wilson's interval"
 	if several {
-		interval = "Wilson's interval, for several noise seeds with the effective number of samples"
+		interval = "Wilson's interval, for several seeds or samples with the effective number of samples"
 	}
 	notes := []string{
 		"Accuracy in % of n = ok, no answer and truncated samples; SE clustered by " + unit(t.Clusters) + "; " +

@@ -247,7 +247,7 @@ func FormNote(f alpha.Form, n Noise) string {
 	if f.Law() == law {
 		return ""
 	}
-	says := "matches spreads and brings no distribution closest"
+	says := "is right for neither kind of noise"
 	switch f.Law() {
 	case alpha.OneDraw:
 		says = "is for noise of which one draw holds for a text"

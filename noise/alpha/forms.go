@@ -72,7 +72,7 @@ var formulas = []formula{
 	},
 	{
 		// A ratio of means: where the model is certain Var_p is nearly 0, and a mean of ratios has no meaning.
-		form: Exact, law: OneDraw, text: "T_base (1 + Var(e)/Var_p(z)), which drops a factor of fisher's",
+		form: Exact, text: "T_base (1 + Var(e)/Var_p(z)), which drops a factor of fisher's",
 		at: func(p Point) float64 { return p.VarE / math.Max(p.VarP, 1e-12) },
 		whole: func(c *Curve) float64 {
 			return c.sum(func(p Point) float64 { return p.VarE }) / math.Max(c.sum(func(p Point) float64 { return p.VarP }), 1e-12)
@@ -157,7 +157,7 @@ func (f Form) row() (*formula, error) {
 	return nil, fmt.Errorf("form %q is not one of %s", f, strings.Join(names, ", "))
 }
 
-// Law is the law that the form brings close to p; "" for one that matches spreads.
+// Law is the law that the form brings close to p; "" for one that is right for neither kind of noise.
 func (f Form) Law() Law {
 	if row, err := f.row(); err == nil {
 		return row.law

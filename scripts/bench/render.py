@@ -82,6 +82,8 @@ class Page:
                 verdict = f"undecided: other processes had {ratio.others:.0%} of the machine"
             else:
                 verdict = "met" if met(ratio.median) else "**not met**"
+                if met(min(ratio.all)) != met(max(ratio.all)):
+                    verdict += ", within the spread"
             rows.append((text, wanted, ratio, verdict))
 
         def ahead(text, least, above, below):
@@ -260,7 +262,7 @@ class Page:
         if not latest:
             return "*nothing was measured*\n"
         versions = ", ".join(f"{k} {v}" for k, v in latest["versions"].items())
-        return (f"{latest['cpu']}, {latest['cores']} cores ({', '.join(latest['features'])}), Linux {latest['kernel']}; {versions}; Python {latest['python']}.\n\n"
+        return (f"{latest['cpu']}, {latest['cores']} cores ({', '.join(latest['features'])}), Linux {latest['kernel'].split('-')[0]}; {versions}; Python {latest['python']}.\n\n"
                 + table(["Part", "When", "Commit", "Mode", "Threads", "Minutes", "Other processes' share of the machine"], rows))
 
 
@@ -345,7 +347,8 @@ INDEX = """\
     # Benchmarks
 
     Written by `make bench` from what it measured; do not edit. A page for each processor that was measured: what was compared and how is at
-    its end. The bars of each, and the rest behind its name. A ratio of times is above 1 where gsmeval is the faster one.
+    its end. Here are the bars of each; its name leads to the rest. A ratio of times is above 1 where gsmeval is the faster one. A verdict is
+    that of the median over the rounds; in brackets are the least and the greatest, and where the bar lies between them it is *within the spread*.
     """
 
 
@@ -356,5 +359,6 @@ def index(pages):
         text = p.read_text()
         machine = next(line for line in text.splitlines() if "Linux" in line)
         bars = text[text.index("## Bars\n") + len("## Bars\n"):text.index("\n## Decoding")]
-        out.append(f"\n## [{p.stem}](benchmarks/{p.name})\n\n{machine}\n{bars}")
+        days = sorted(set(re.findall(r"\| (\d{4}-\d\d-\d\d) ", text)))
+        out.append(f"\n## [{p.stem}](benchmarks/{p.name})\n\n{machine} Measured {' to '.join(days[:1] + days[1:][-1:])}.\n{bars}")
     return "".join(out)
