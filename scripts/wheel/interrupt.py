@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 
+# A shell starts what it runs in the background with SIGINT ignored, and what it starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with subprocess.Popen(["gsmeval", "run", *sys.argv[1:], "--progress=json"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
     assert process.stderr is not None
     sent = False
