@@ -155,6 +155,7 @@ func (m *Meta) Validate() error {
 			m.Examples)
 	}
 	byIndex := map[[2]int]*Condition{}
+	planned := 0
 	for i := range m.Conditions {
 		c := &m.Conditions[i]
 		at := [2]int{c.NoiseIndex, c.TempIndex}
@@ -179,6 +180,13 @@ func (m *Meta) Validate() error {
 				c.Replicates)
 		}
 		byIndex[at] = c
+		if c.SamplesOf == nil {
+			planned = min(planned+c.planned(m.Examples), MaxPlanned+1) // each of at most 2^56
+		}
+	}
+	if planned > MaxPlanned {
+		return fmt.Errorf("run %q has more than %d samples, which is the most that it can have; make it smaller (dataset.limit, noise_seeds, "+
+			"samples, fewer noises or temperatures), or make several", m.Name, MaxPlanned)
 	}
 	for at, c := range byIndex {
 		if c.SamplesOf == nil {

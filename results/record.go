@@ -137,6 +137,9 @@ const (
 	MaxSamples    = 1 << sampleBits
 )
 
+// MaxPlanned is how many samples a run can have. Lists and indexes of them are held in memory, about 200 bytes for each.
+const MaxPlanned = 20_000_000
+
 // packed is a key whose order is the canonical order: the condition in one word, the place within it in the other.
 type packed struct{ condition, place uint64 }
 

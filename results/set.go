@@ -251,6 +251,10 @@ func (s *Set) add(r *Record) error {
 		r.Order >= s.meta.Examples || r.Sample < 0 || r.Sample >= c.cond.PerQuestion() {
 		return errors.New("the run's description has no place for it")
 	}
+	if r.TSHA != "" && c.cond.TSHA != "" && r.TSHA != c.cond.TSHA {
+		return fmt.Errorf("it was sampled at the temperatures %.8s, and its condition has %.8s now: was a calibration changed or measured again?",
+			r.TSHA, c.cond.TSHA)
+	}
 	if labels := s.labels(c.cond); r.Noise != labels[0] || r.Temperature != labels[1] {
 		return fmt.Errorf("its condition is called %q, %q there and %q, %q in the run's description",
 			r.Noise, r.Temperature, labels[0], labels[1])

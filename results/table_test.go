@@ -731,6 +731,9 @@ func TestCollectRefuses(t *testing.T) {
 		{"another name", func(_ *Meta, r *[]Record) { (*r)[1].Noise = "weight" }, `called "weight"`},
 		{"an id at two places", func(_ *Meta, r *[]Record) { (*r)[1].ID = (*r)[0].ID }, "is also example 0"},
 		{"two ids at a place", func(_ *Meta, r *[]Record) { (*r)[4].ID = 999 }, "another record of the same place"},
+		{"other temperatures", func(m *Meta, r *[]Record) {
+			m.Conditions[0].TSHA, (*r)[0].TSHA = "0123456789", "abcdefghijk"
+		}, "the temperatures abcdefgh, and its condition has 01234567 now"},
 		{"no fingerprint", func(m *Meta, _ *[]Record) { m.Fingerprint = "" }, "no fingerprint"},
 		{"no examples", func(m *Meta, _ *[]Record) { m.Examples = 0 }, "0 examples"},
 		{"too many examples", func(m *Meta, _ *[]Record) { m.Examples = MaxExamples + 1 }, "examples"},

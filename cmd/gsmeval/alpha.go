@@ -64,6 +64,10 @@ the two noises of the notebook. With --ids it measures one curve and writes no f
 					if err := f.under(&o); err != nil {
 						return usageError{err}
 					}
+					if len(o.Noises) == 0 {
+						o.Noises = study.NotebookNoises()
+						s.Logf("the config has no noise: alpha is measured under the notebook's two, %s and %s", o.Noises[0].Label(), o.Noises[1].Label())
+					}
 					if err := calibrate.Offer(cmd.Context(), s, o.Noises...); err != nil {
 						return err
 					}

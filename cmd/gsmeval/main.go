@@ -64,10 +64,14 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	_, _ = fmt.Fprintf(stderr, "gsmeval: %v\n", err)
 	var usage usageError
+	interrupted := errors.Is(err, runner.ErrInterrupted)
+	if !interrupted && errors.Is(err, context.Canceled) {
+		err, interrupted = errors.New("interrupted"), true // where it was when it was told to stop is no news
+	}
+	_, _ = fmt.Fprintf(stderr, "gsmeval: %v\n", err)
 	switch {
-	case errors.Is(err, runner.ErrInterrupted), errors.Is(err, context.Canceled):
+	case interrupted:
 		return exitInterrupted
 	case errors.As(err, &usage):
 		return exitUsage

@@ -64,6 +64,8 @@ the tables and report.html to the run directory. Where the directory holds the s
 				return usageError{errors.New("--dry-run is of a whole run; leave out --extend and --shard")}
 			case dry:
 				return a.dryRun(cmd, cfg, asJSON)
+			case extend && shard != "":
+				return usageError{errors.New("--extend adds to a whole run; merge the shards first, or make the larger run under another output")}
 			case asJSON:
 				return usageError{errors.New("--json needs --dry-run; the tables of a run are in its directory as JSON")}
 			}

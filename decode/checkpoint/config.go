@@ -229,7 +229,11 @@ func (c *Config) readSizes(f *fields, fam family) {
 	}
 	c.NumKVHeads = f.integer("num_key_value_heads", kv, 1, maxHeads)
 	if c.NumHeads%c.NumKVHeads != 0 {
-		f.fail("num_attention_heads", "%d is not a multiple of num_key_value_heads %d", c.NumHeads, c.NumKVHeads)
+		note := ""
+		if !f.present("num_key_value_heads") {
+			note = ", the default of its family where config.json has none"
+		}
+		f.fail("num_attention_heads", "%d is not a multiple of num_key_value_heads %d%s", c.NumHeads, c.NumKVHeads, note)
 	}
 	if _, ok := f.get("head_dim"); ok {
 		c.HeadDim = f.integer("head_dim", 0, 1, maxHeadDim)

@@ -79,6 +79,8 @@ func noWeights(dir string) error {
 	hint := "is this a model directory?"
 	for _, e := range entries {
 		switch name := e.Name(); {
+		case name == singleFile:
+			return fmt.Errorf("%s is a link to a file that is not there; download the model again", filepath.Join(dir, name))
 		case strings.HasSuffix(name, ".safetensors"):
 			return fmt.Errorf("%s: neither %s nor %s is there, only %s; rename it, or download the index too", dir,
 				singleFile, indexFile, quote(name))

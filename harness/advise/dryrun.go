@@ -108,11 +108,14 @@ func Foresee(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Foreca
 	positions, _ := text.Config.Context()
 	capacity := f.measurePrompts(prompts, cfg.Generation.MaxNewTokens, positions)
 	if capacity == 0 {
-		return nil, fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model; lower generation.max_new_tokens",
-			cfg.Generation.MaxNewTokens, positions)
+		return nil, fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model; %s",
+			cfg.Generation.MaxNewTokens, positions, runner.Shorten(cfg))
 	}
 	p, err := runner.NewPlan(cfg, runner.Unmeasured)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.Check(len(prompts)); err != nil {
 		return nil, err
 	}
 	f.layOut(cfg, p)
@@ -132,6 +135,8 @@ func Foresee(ctx context.Context, cfg *config.Config, stderr io.Writer) (*Foreca
 		return nil, err
 	}
 	m := session.MemoryNeed(text.Config, parameters.Parameters, cfg.Model.DType, cached(cfg), capacity, os.DirFS("/"))
+	m.Other += int64(f.Samples) * runner.SampleBytes
+	m.Need += int64(f.Samples) * runner.SampleBytes
 	f.Memory = &m
 	if !m.Fits() {
 		f.NoTime = "the model does not fit into the free memory"

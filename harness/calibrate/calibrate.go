@@ -32,7 +32,7 @@ import (
 )
 
 // calibrationSchema is the version of a calibration file; it changes when a key changes meaning.
-const calibrationSchema = 2
+const calibrationSchema = 3
 
 // Calibration is a measured alpha(t): a file with its own fingerprint, found again by other runs.
 type Calibration struct {
@@ -43,6 +43,17 @@ type Calibration struct {
 	MeanAlpha   float64           `json:"mean_alpha"`
 	Curve       alpha.Curve       `json:"curve"`
 	Effect      condition.Effect  `json:"effect"`
+	Sum         string            `json:"sum"` // of all above: see sum
+}
+
+// sum is the sha256 of the calibration without its sum. What was edited, or damaged, would change temperatures
+// without a word.
+func (cal *Calibration) sum() (string, error) {
+	bare := *cal
+	bare.Sum = ""
+	data, err := json.Marshal(bare)
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // Calibrator measures alpha(t) for the noises of a config, or finds what was measured before.
@@ -139,7 +150,8 @@ func (c *Calibrator) measureOnce(ctx context.Context, of condition.Calibration, 
 func (c *Calibrator) parts(of condition.Calibration) map[string]string {
 	cal := c.cfg.Calibration
 	parts := map[string]string{
-		"noise": of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10),
+		"schema": strconv.Itoa(calibrationSchema),
+		"noise":  of.Noise.Label(), "seed": strconv.FormatUint(c.cfg.Seed, 10),
 		"kv_cache":  strconv.FormatBool(c.cfg.Generation.KVCache),
 		"positions": strconv.Itoa(cal.Positions), "draws": strconv.Itoa(cal.Draws),
 		"prompts": session.ShortSHA(fmt.Sprint(c.Prompts)),
@@ -236,10 +248,16 @@ func readCalibration(path string) (*Calibration, error) {
 		return nil, fmt.Errorf("%s is not a calibration of schema %d; remove it, it is measured again", path,
 			calibrationSchema)
 	}
+	if sum, err := cal.sum(); err != nil || sum != cal.Sum {
+		return nil, errors.Join(err, fmt.Errorf("%s was changed: its checksum does not match; remove it, it is measured again", path))
+	}
 	return cal, nil
 }
 
-func (cal *Calibration) write(path string) error {
+func (cal *Calibration) write(path string) (err error) {
+	if cal.Sum, err = cal.sum(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
 	data, err := json.MarshalIndent(cal, "", " ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)

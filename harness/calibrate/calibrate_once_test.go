@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -52,6 +53,32 @@ func TestFirstCalibrationStays(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
 		t.Errorf("files are left over: %v, %v", entries, err)
+	}
+}
+
+// A calibration that was edited, or damaged, is refused: its temperatures would be others without a word.
+func TestEditedCalibrationIsRefused(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "00-activation-0.1.json")
+	own := &Calibration{
+		Schema: calibrationSchema, Fingerprint: "f", MeanAlpha: 0.25,
+		Curve: alpha.Curve{Points: []alpha.Point{{Alpha: 0.25, Beta: 0.1}}},
+	}
+	if err := own.write(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readCalibration(path); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.ReplaceAll(data, []byte("0.25"), []byte("2.25")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readCalibration(path); err == nil || !strings.Contains(err.Error(), "its checksum does not match; remove it") {
+		t.Errorf("error %v", err)
 	}
 }
 

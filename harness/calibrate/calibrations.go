@@ -2,7 +2,7 @@ package calibrate
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 
 	"github.com/gsmeval/gsmeval/harness/session"
@@ -36,7 +36,7 @@ func Calibrate(ctx context.Context, s *session.Session) ([]*Calibration, error) 
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("the config has no noise to calibrate: %w", condition.ErrNoEffect)
+		return nil, errors.New("the config has no noise to calibrate")
 	}
 	return out, nil
 }

@@ -110,7 +110,8 @@ func TestShardFlag(t *testing.T) {
 		{"auto/8", "", "x", `JOB_COMPLETION_INDEX is "x"`},
 		{"auto/8", "", "", "no task of a job array"},
 		{"auto/8", "1", "0", "are set; say which shard"},
-		{"auto/0", "1", "", "at least 1"},
+		{"auto/0", "1", "", "n from 1 to 100000"},
+		{"auto/100001", "1", "", "n from 1 to 100000"},
 		{"auto", "1", "", "is not i/n"},
 		{"0/8", "", "", "is not i/n"},
 	} {

@@ -135,7 +135,7 @@ func completeShards(output string, n int) (first *results.RunInfo, shards []resu
 			continue
 		case info.Fingerprint != first.Fingerprint:
 			problems = append(problems, fmt.Errorf("shard %s belongs to another run than shard %s: %s", is, name,
-				session.Differences(first.Versions, info.Versions)))
+				strings.Join(differences(dir, first, info), ", ")))
 		case !bytes.Equal(has, conditions):
 			problems = append(problems,
 				fmt.Errorf("shard %s has other temperatures than shard %s, from another calibration; remove %s and run it again", is, name, dir))

@@ -81,6 +81,16 @@ func NewPlan(cfg *config.Config, measure measurer) (*Plan, error) {
 	return p, nil
 }
 
+// SampleBytes is about what a sample takes in memory besides its text: its place in the list of what is to do, in the
+// journal's index and among the verdicts.
+const SampleBytes = 200
+
+// Check is an error where a run of so many examples could not be made.
+func (p *Plan) Check(examples int) error {
+	m := p.meta("a plan", examples, nil)
+	return m.Validate()
+}
+
 // cell returns the condition of a block.
 func (p *Plan) cell(b block) *cell {
 	for i := range p.Cells {

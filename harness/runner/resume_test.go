@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -102,7 +103,7 @@ progress: none
 		open: func(int, int) (decoder, error) { return d, nil },
 	}
 	r.Session = &session.Session{
-		Cfg: cfg, Logger: session.NewLogger(io.Discard, cfg), Locator: &session.Locator{},
+		Cfg: cfg, Logger: session.NewLogger(cmp.Or[io.Writer](o.Stderr, io.Discard), cfg), Locator: &session.Locator{},
 		Prompter: &session.Prompter{Style: "plain"}, Data: &datasets.Set{SHA256: strings.Repeat("d", 64)},
 	}
 	r.ID = &session.Identity{
@@ -255,9 +256,13 @@ func TestFailedSamplesDoNotStopARun(t *testing.T) {
 func TestPromptsThatDoNotFitAreRecorded(t *testing.T) {
 	t.Parallel()
 	tight := func(c *config.Config) { c.Generation.MaxNewTokens = 98 } // prompts have 1, 2 and 3 tokens, the model 100 positions
-	table, err := stubRun(t.Context(), t, t.TempDir(), &stubDecoder{}, tight)
+	var stderr bytes.Buffer
+	table, err := stubRunWith(t.Context(), t, t.TempDir(), &stubDecoder{}, Options{NoReport: true, Stderr: &stderr}, tight)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if says := stderr.String(); !strings.Contains(says, "1 prompt too long") || !strings.Contains(says, "lower generation.max_new_tokens") {
+		t.Errorf("stderr %q", says)
 	}
 	if table.Rows[0].N != 2 || table.Rows[0].Errors != 1 {
 		t.Errorf("n %d, errors %d; want 2, 1", table.Rows[0].N, table.Rows[0].Errors)

@@ -214,8 +214,10 @@ func (r *runner) openRun(ctx context.Context) error {
 	}
 	c := calibrate.New(r.Session)
 	if err := r.timed("calibrate", func() error {
-		r.plan, err = NewPlan(cfg, c.Measurer(ctx))
-		return err
+		if r.plan, err = NewPlan(cfg, c.Measurer(ctx)); err != nil {
+			return err
+		}
+		return r.plan.Check(len(r.Data.Examples))
 	}); err != nil {
 		return err
 	}
@@ -260,6 +262,12 @@ func (r *runner) openRun(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What is there must have been sampled at the temperatures of this plan; run.json stays as it is where it was not.
+	if r.journal.Len() > 0 {
+		if _, err := results.Collect(r.info.Meta, r.journal.Records()); err != nil {
+			return fmt.Errorf("%s: %w", r.dir, err)
+		}
+	}
 	// T(t) is on disk before the first sample.
 	if err := r.info.Write(r.dir); err != nil {
 		return err
@@ -297,7 +305,7 @@ func (r *runner) extends(old *results.RunInfo) error {
 	}
 	before, now := extent{old.Meta.Examples, was.NoiseSeeds, was.Samples},
 		extent{len(r.Data.Examples), r.cfg.NoiseSeeds, r.cfg.Samples}
-	if err := extendable(config.Diff(was, r.cfg), before, now); err != nil {
+	if err := extendable(config.Differences(was, r.cfg), before, now); err != nil {
 		return fmt.Errorf("extending %s: %w", r.dir, err)
 	}
 	return nil
@@ -305,20 +313,39 @@ func (r *runner) extends(old *results.RunInfo) error {
 
 // differs says what keeps an existing run from being continued.
 func (r *runner) differs(old *results.RunInfo) error {
-	var what []string
-	if was, err := config.Parse(filepath.Join(r.dir, results.RunFile), old.Config, config.Options{}); err == nil {
-		what = config.Diff(was, r.cfg)
-	}
-	what = append(what, session.Differences(old.Hashes, r.ID.Hashes)...)
-	what = append(what, session.Differences(old.Versions, r.ID.Versions)...)
-	if old.Device != r.ID.Device {
-		what = append(what, fmt.Sprintf("device: %s != %s", old.Device, r.ID.Device))
-	}
-	if old.Threads != r.ID.Threads {
-		what = append(what, fmt.Sprintf("threads: %d != %d", old.Threads, r.ID.Threads))
+	now := &results.RunInfo{Hashes: r.ID.Hashes, Versions: r.ID.Versions, Device: r.ID.Device, Threads: r.ID.Threads}
+	var err error
+	if now.Config, err = r.cfg.JSON(); err != nil {
+		return err
 	}
 	return fmt.Errorf("%s holds another run; choose another output, or remove it. What differs (there != here):\n  %s",
-		r.dir, strings.Join(what, "\n  "))
+		r.dir, strings.Join(differences(r.dir, old, now), "\n  "))
+}
+
+// differences are the parts of their fingerprints in which two runs differ.
+func differences(dir string, a, b *results.RunInfo) []string {
+	var what []string
+	parse := func(info *results.RunInfo) (*config.Config, error) {
+		return config.Parse(filepath.Join(dir, results.RunFile), info.Config, config.Options{})
+	}
+	if x, err := parse(a); err == nil {
+		if y, err := parse(b); err == nil {
+			what = config.Differences(x, y)
+		}
+	}
+	threads := slices.ContainsFunc(what, func(s string) bool { return strings.HasPrefix(s, "threads: ") })
+	what = append(what, session.Differences(a.Hashes, b.Hashes)...)
+	what = append(what, session.Differences(a.Versions, b.Versions)...)
+	if a.Device != b.Device {
+		what = append(what, fmt.Sprintf("device: %s != %s", a.Device, b.Device))
+	}
+	if a.Threads != b.Threads && !threads {
+		what = append(what, fmt.Sprintf("threads: %d != %d", a.Threads, b.Threads))
+	}
+	if len(what) == 0 {
+		what = []string{"the fingerprint alone, which does not belong to what run.json says: was it edited?"}
+	}
+	return what
 }
 
 // settings are what stands under the tables, and what two runs must share to be compared.
@@ -430,17 +457,31 @@ func (r *runner) stopped(ctx context.Context, err error, total int) error {
 	return errors.Join(err, r.info.Write(r.dir))
 }
 
+// Shorten says what to do about prompts that do not fit.
+func Shorten(cfg *config.Config) string {
+	if cfg.Prompt.FewShot > 0 {
+		return "lower prompt.few_shot or generation.max_new_tokens"
+	}
+	return "lower generation.max_new_tokens"
+}
+
 // decode walks the samples in passes that share their weights and their kind of noise.
 func (r *runner) decode(ctx context.Context, list []todo, total int) error {
-	longest, limit := 0, r.positions
+	longest, long, limit := 0, 0, r.positions
 	for _, p := range r.prompts {
 		if n := len(p.IDs) + r.cfg.Generation.MaxNewTokens; n <= limit {
 			longest = max(longest, n)
+		} else {
+			long++
 		}
 	}
 	if longest == 0 {
-		return fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model (%s); lower generation.max_new_tokens",
-			r.cfg.Generation.MaxNewTokens, limit, r.limit)
+		return fmt.Errorf("no prompt with %d new tokens fits the %d positions of the model (%s); %s",
+			r.cfg.Generation.MaxNewTokens, limit, r.limit, Shorten(r.cfg))
+	}
+	if long > 0 {
+		r.Warnf("%s too long for the %d positions of the model (%s) with %d new tokens: their samples fail; %s", session.Count(long, "prompt"), limit,
+			r.limit, r.cfg.Generation.MaxNewTokens, Shorten(r.cfg))
 	}
 	var err error
 	if r.decoder, err = r.open(int(r.cfg.Generation.BatchSize), longest); err != nil {

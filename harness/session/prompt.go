@@ -105,7 +105,14 @@ func (p *Prompter) Prompt(question string) (Prompt, error) {
 	}
 	messages = append(messages, chat.Message{Role: "user", Content: user + fill(p.cfg.Instruction, question)})
 	text, ids, err := p.text.Chat(messages, true)
-	return p.made(text, ids), err
+	switch {
+	case err != nil:
+		return Prompt{}, err
+	case !strings.Contains(text, strings.TrimSpace(question)):
+		return Prompt{}, fmt.Errorf("the chat template does not show the question %.60q: its prompt is %.100q; set prompt.style to plain, or mend the template",
+			question, text)
+	}
+	return p.made(text, ids), nil
 }
 
 func (p *Prompter) made(text string, ids []int) Prompt {

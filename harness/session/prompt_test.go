@@ -195,3 +195,29 @@ func TestShots(t *testing.T) {
 		}
 	}
 }
+
+// A template that leaves the question out would make all prompts the same.
+func TestTemplateWithoutTheQuestion(t *testing.T) {
+	t.Parallel()
+	text, err := decode.OpenText(filepath.Join("..", "..", "models", "gsm-tiny"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = text.Close() })
+	for template, want := range map[string]string{
+		"hello":                     `does not show the question "4+4?"`,
+		"":                          `does not show the question "4+4?"`,
+		"{{ messages[0].content }}": "",
+	} {
+		if text.Template, err = chat.Parse(template, nil); err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewPrompter(text, promptConfig(t, "{style: chat}", "{path: none}").Prompt, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = p.Prompt("4+4?"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", template, err, want)
+		}
+	}
+}

@@ -52,16 +52,12 @@ type AlphaOptions struct {
 	Contexts  []int   // lengths of 6b's contexts, rising, and the positions of its control; nil for the notebook's
 }
 
-// AlphaOf are the experiments that a config describes: its noises, or the notebook's where it has none, on its
-// calibration prompts.
+// AlphaOf are the experiments that a config describes: its noises, if it has any, on its calibration prompts.
 func AlphaOf(ctx context.Context, s *session.Session) (AlphaOptions, error) {
 	cal := s.Cfg.Calibration
 	o := AlphaOptions{
 		Noises: noisesOf(s), Positions: cal.Positions, Draws: cal.Draws,
 		KVCache: s.Cfg.Generation.KVCache, Seed: s.Cfg.Seed, Base: cal.Base,
-	}
-	if len(o.Noises) == 0 {
-		o.Noises = NotebookNoises()
 	}
 	var err error
 	o.Prompts, err = calibrate.New(s).ReadPrompts(ctx)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -64,7 +65,7 @@ var tStars = []alpha.Form{alpha.Sqrt, alpha.Linear, alpha.Exact, alpha.Fitted}
 func MeasureTemps(ctx context.Context, s *session.Session, temperatures []float64) (*TempsReport, error) {
 	noises := noisesOf(s)
 	if len(noises) == 0 {
-		return nil, fmt.Errorf("the config has no noise for temperatures to make up for: %w", condition.ErrNoEffect)
+		return nil, errors.New("the config has no noise for temperatures to make up for")
 	}
 	c := calibrate.New(s)
 	if err := c.Prepare(ctx); err != nil {

@@ -2,6 +2,7 @@ package study
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -79,7 +80,7 @@ func VerifyNoise(ctx context.Context, s *session.Session, noises []condition.Noi
 		out = append(out, v)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("there is no noise to verify: %w", condition.ErrNoEffect)
+		return nil, errors.New("there is no noise to verify")
 	}
 	return out, nil
 }

@@ -140,6 +140,15 @@ func Diff(a, b *Config) []string {
 	return diffs
 }
 
+// Differences is Diff without the keys that change no sample.
+func Differences(a, b *Config) []string {
+	return slices.DeleteFunc(Diff(a, b), func(d string) bool {
+		key, _, _ := strings.Cut(d, ":")
+		key, _, _ = strings.Cut(key, "[")
+		return slices.Contains(neutral, key)
+	})
+}
+
 // field is one scalar of a config.
 type field struct {
 	path  string

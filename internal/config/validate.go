@@ -22,6 +22,7 @@ const (
 	maxCount = 1 << 30
 	// maxSamples is what a journal has room for (results.MaxSamples).
 	maxSamples = 1 << 16
+	maxSeeds   = 1 << 16 // and results.MaxReplicates
 	maxTemp    = 1000
 )
 
@@ -75,7 +76,7 @@ func (s *source) validate(c *Config) {
 	s.prompt(c.Prompt)
 	s.generation(c.Generation, thought.New(c.Scoring.Thoughts))
 	s.noises(c.Noise)
-	s.whole("noise_seeds", c.NoiseSeeds, 1, 1_000_000)
+	s.whole("noise_seeds", c.NoiseSeeds, 1, maxSeeds)
 	s.whole("samples", c.Samples, 1, maxSamples)
 	s.temperatures(c)
 	s.calibration(c.Calibration)
