@@ -180,8 +180,8 @@ func (r *Report) Markdown() string {
 			q := row.KLD
 			fmt.Fprintf(&b,
 				"| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %.2f %% | %.2f %% | %+.2f %% | %.4f |\n",
-				exact(row.T), strings.Join(marks, ", "),
-				nats(q.Mean), r.half(row), nats(q.P50), nats(q.P90), nats(q.P99), nats(q.P999), nats(q.Max),
+				digits(row.T), strings.Join(marks, ", "),
+				digits(q.Mean), r.half(row), digits(q.P50), digits(q.P90), digits(q.P99), digits(q.P999), digits(q.Max),
 				marginalCells(row.Marginal),
 				100*row.SameTop, 100*row.RMSdP, 100*row.MeanDP, row.PPLRatio)
 		}
@@ -213,14 +213,14 @@ func (r *Report) Summary() (head []string, lines [][]string) {
 		}
 		draw, marginal := least(g)
 		if marginal >= 0 {
-			at = exact(g[marginal].T)
+			at = digits(g[marginal].T)
 		}
 		if m := row.Marginal; m != nil {
-			mean = fmt.Sprintf("%s ± %.2g", nats(m.Mean), m.SE)
+			mean = fmt.Sprintf("%s ± %.2g", digits(m.Mean), m.SE)
 		}
 		lines = append(lines, []string{
-			n.Noise, n.Text, snr, nats(n.Alpha), nats(n.Beta), exact(n.T), nats(row.KLD.Mean), mean,
-			fmt.Sprintf("%.1f", 100*row.SameTop), fmt.Sprintf("%.4f", row.PPLRatio), exact(g[draw].T), at,
+			n.Noise, n.Text, snr, digits(n.Alpha), digits(n.Beta), digits(n.T), digits(row.KLD.Mean), mean,
+			fmt.Sprintf("%.1f", 100*row.SameTop), fmt.Sprintf("%.4f", row.PPLRatio), digits(g[draw].T), at,
 		})
 	}
 	return head, lines
@@ -233,13 +233,13 @@ func formsTable(b *strings.Builder, g []ReportRow) {
 	for _, row := range g {
 		mean, name := "–", string(row.Form)
 		if m := row.Marginal; m != nil {
-			mean = nats(m.Mean)
+			mean = digits(m.Mean)
 		}
 		if name == "" {
 			name = "none: the base"
 		}
 		d := row.FromFirst
-		fmt.Fprintf(b, "| %s | %.4g | %s | %s | %+.4f | [%+.4f, %+.4f] |\n", name, row.T, nats(row.KLD.Mean), mean,
+		fmt.Fprintf(b, "| %s | %.4g | %s | %s | %+.4f | [%+.4f, %+.4f] |\n", name, row.T, digits(row.KLD.Mean), mean,
 			d.Mean, d.Lo, d.Hi)
 	}
 }
@@ -254,20 +254,21 @@ func count(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
-func nats(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+// digits prints a divergence or a temperature with four of them.
+func digits(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
 func (r *Report) half(row ReportRow) string {
 	if r.Prompts == 1 && row.Draws == 1 {
 		return "–"
 	}
-	return nats((row.OverTexts.Hi - row.OverTexts.Lo) / 2)
+	return digits((row.OverTexts.Hi - row.OverTexts.Lo) / 2)
 }
 
 func marginalCells(m *MarginalMean) string {
 	if m == nil {
 		return "– | –"
 	}
-	return fmt.Sprintf("%s ± %.2g | %s", nats(m.Mean), m.SE, nats(m.Plugin))
+	return fmt.Sprintf("%s ± %.2g | %s", digits(m.Mean), m.SE, digits(m.Plugin))
 }
 
 // least are the rows of least divergence per draw, and of least marginal divergence or -1.
@@ -297,7 +298,7 @@ func (f *ReportNoise) markdown(b *strings.Builder) {
 			if bin.To != nil {
 				to = "to " + exact(*bin.To)
 			}
-			fmt.Fprintf(b, "| %s %s | %d | %s | %s | %.2f %% |\n", exact(bin.From), to, bin.Positions, nats(bin.KLD),
+			fmt.Fprintf(b, "| %s %s | %d | %s | %s | %.2f %% |\n", exact(bin.From), to, bin.Positions, digits(bin.KLD),
 				marginalCells(bin.Marginal), 100*bin.SameTop)
 		}
 	}
