@@ -47,3 +47,5 @@ real=(--set model.path=$smollm2 --set calibration.prompts=4 --set calibration.po
 	--set 'dataset.range="400:406"' --set output="$out/right_smollm2")
 for scale in 0.05 0.1; do forms "smollm2-activation-$scale" "{kind: activation, scale: $scale}" "${real[@]}"; done
 forms smollm2-weight-0.05 "{kind: weight, scale: 0.05}" "${real[@]}"
+# Not in the plan: noise of each token's own size, which an attention sink does not make larger.
+for scale in 0.05 0.1 0.2; do forms "smollm2-token-$scale" "{kind: activation, scale: $scale, per: token}" "${real[@]}"; done
