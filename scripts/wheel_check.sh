@@ -42,7 +42,8 @@ pip install "$root/$wheel"
 [ "$(inside gsmeval version --json)" = "$(bin/gsmeval version --json)" ] || fail "the versions differ"
 inside gsmeval init
 inside gsmeval doctor builtin:gsm-tiny
-small=(--set dataset.limit=6 --set generation.max_new_tokens=160 --set generation.batch_size=1 --set threads=1)
+# One sequence at a time: slow enough to be interrupted between two lines of progress, on a quick processor too.
+small=(--set dataset.limit=100 --set generation.max_new_tokens=160 --set generation.batch_size=1 --set threads=1)
 inside gsmeval run configs/first_light.yaml "${small[@]}" --quiet > "$tmp/table.md"
 [ "$(grep -c '^| .* greedy ' "$tmp/table.md")" = 3 ] || fail "the first run has no table of three rows"
 
