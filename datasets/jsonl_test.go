@@ -142,7 +142,7 @@ func TestReadTexts(t *testing.T) {
 		`{"id": 3, "text": "#### 18"}`,
 		`{"id":0,"text":"","finish":"length","source":{"a":1}}`,
 		`{"id": 3, "text": "again", "finish": null}`,
-		`{"finish": "stop", "text": "\u00e9", "id": 1}`,
+		`{"finish": "stop", "text": "\u00e9", "id": 1, "question_sha": "0a1b"}`,
 	}
 	writeFile(t, dir, "texts.jsonl", []byte(strings.Join(lines, "\n")))
 	got, err := ReadTexts(filepath.Join(dir, "texts.jsonl"))
@@ -150,10 +150,10 @@ func TestReadTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Text{
-		{3, "#### 18", "stop", []byte(lines[0])},
-		{0, "", "length", []byte(lines[1])},
-		{3, "again", "stop", []byte(lines[2])},
-		{1, "é", "stop", []byte(lines[3])},
+		{3, "#### 18", "stop", "", []byte(lines[0])},
+		{0, "", "length", "", []byte(lines[1])},
+		{3, "again", "stop", "", []byte(lines[2])},
+		{1, "é", "stop", "0a1b", []byte(lines[3])},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("texts (-want +got):\n%s", diff)
@@ -172,6 +172,7 @@ func TestReadTexts(t *testing.T) {
 		{lines[0] + "\n" + `{"id": 1}`, []string{"line 2", `no key "text"`}},
 		{`{"id": 1, "text": 5}`, []string{"line 1", `"text" is not a string`}},
 		{`{"id": 1, "text": "x", "finish": "eos"}`, []string{"line 1", `"eos"`, `"stop" or "length"`}},
+		{`{"id": 1, "text": "x", "question_sha": 1}`, []string{"line 1", `"question_sha" is not a string`}},
 		{`{"id": 1, "text": "x", "finish": 1}`, []string{"line 1", `"finish" is not a string`}},
 	} {
 		name := fmt.Sprintf("bad%d.jsonl", i)

@@ -14,15 +14,17 @@ import (
 type Text struct {
 	ID     int // row number in the data set; several texts may answer one question
 	Text   string
-	Finish string          // "stop" or "length"; "nonfinite" or "error" of samples that failed
-	Raw    json.RawMessage // the whole line
+	Finish string // "stop" or "length"; "nonfinite" or "error" of samples that failed
+	// QuestionSHA is how a run's record names its question; empty where the text says nothing of it.
+	QuestionSHA string
+	Raw         json.RawMessage // the whole line
 }
 
 // maxTextsBytes bounds the lines of a file of texts, which are held in memory.
 const maxTextsBytes = 1 << 30
 
-// ReadTexts reads a JSONL file with the keys id and text, and maybe finish, a
-// line. Other keys stay in Raw.
+// ReadTexts reads a JSONL file with the keys id and text, and maybe finish and
+// question_sha, a line. Other keys stay in Raw.
 func ReadTexts(path string) ([]Text, error) {
 	f, err := files.Open(path)
 	if err != nil {
@@ -66,6 +68,11 @@ func parseText(keys map[string]json.RawMessage) (Text, error) {
 	var err error
 	if t.Text, err = stringKey(keys, "text"); err != nil {
 		return t, err
+	}
+	if raw, ok := keys["question_sha"]; ok && string(raw) != "null" {
+		if t.QuestionSHA, err = stringKey(keys, "question_sha"); err != nil {
+			return t, err
+		}
 	}
 	if raw, ok := keys["finish"]; ok && string(raw) != "null" {
 		if t.Finish, err = stringKey(keys, "finish"); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gsmeval/gsmeval/datasets"
 	"github.com/gsmeval/gsmeval/harness/session"
+	"github.com/gsmeval/gsmeval/internal/config"
 	"github.com/gsmeval/gsmeval/internal/finish"
 	"github.com/gsmeval/gsmeval/results"
 	"github.com/gsmeval/gsmeval/results/imports"
@@ -102,14 +104,18 @@ func scoreCommand(a *app) *cobra.Command {
 	var gold, ladder, out string
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "score FILE [--dataset DATA]",
+		Use:   "score FILE|RUN [--dataset DATA]",
 		Short: "Score texts again, without a model",
 		Long: `Score reads texts, one JSON object a line with "id" (the row number in the data set) and "text", maybe "finish" ("stop" or
-"length"), extracts their answers with a ladder and compares them with the data set's. A run's samples.jsonl is such a file.
+"length"), extracts their answers with a ladder and compares them with the data set's.
+
+Of a run, named by its directory, it scores the samples, by the data that was evaluated: --dataset says where that lies now, and
+--split, --config, --question, --answer, --cluster and --gold are the run's where they are not given. A text with a "question_sha",
+as a run's have it, is not scored by the answer to another question.
 
 It also reads what other evaluators have kept: samples_*.jsonl of lm-evaluation-harness, logs of inspect_ai in .json and details_*.parquet
 of lighteval. They have gold answers of their own, so that --dataset is not needed.`,
-		Example: `  gsmeval score runs/first_light/samples.jsonl --dataset data/gsm-synth --ladder robust
+		Example: `  gsmeval score runs/first_light --ladder robust
   gsmeval score solutions.jsonl --dataset gsm8k --split test --ladder seed --json --out verdicts.jsonl
   gsmeval score samples_gsm8k_2026-11-23T10-00-00.000000.jsonl --ladder robust`,
 		Args: cobra.ExactArgs(1),
@@ -118,21 +124,15 @@ of lighteval. They have gold answers of their own, so that --dataset is not need
 			if err != nil {
 				return usageError{fmt.Errorf("--ladder: %w", err)}
 			}
-			path := args[0]
-			if info, err := os.Stat(path); err == nil && info.IsDir() {
-				path += "/" + results.JournalFile
-			}
 			spec.Gold = datasets.GoldForm(gold)
 			var t *tally
 			var lines []byte
-			if imports.Is(path) {
-				t, lines, err = a.scoreImported(cmd.Context(), path, spec, l)
-			} else if spec.Path == "" {
-				err = usageError{errors.New("--dataset is needed: the texts have no gold answers of their own")}
-			} else {
-				t, lines, err = a.scoreTexts(cmd.Context(), path, spec, l)
-			}
-			if err != nil {
+			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+				t, lines, err = a.scoreRun(cmd.Context(), args[0], spec, cmd.Flags().Changed, l)
+				if err != nil {
+					return err
+				}
+			} else if t, lines, err = a.scoreFile(cmd.Context(), args[0], spec, l); err != nil {
 				return err
 			}
 			if out != "" {
@@ -177,8 +177,8 @@ func sum(counts map[int]int) int {
 }
 
 // examplesOf reads a data set by row number.
-func (a *app) examplesOf(ctx context.Context, spec datasets.Spec) (map[int]datasets.Example, error) {
-	set, err := session.NewLocator(a.stderr).Load(ctx, spec, "")
+func (a *app) examplesOf(ctx context.Context, spec datasets.Spec, revision string) (map[int]datasets.Example, error) {
+	set, err := session.NewLocator(a.stderr).Load(ctx, spec, revision)
 	if err != nil {
 		return nil, err
 	}
@@ -189,18 +189,94 @@ func (a *app) examplesOf(ctx context.Context, spec datasets.Spec) (map[int]datas
 	return examples, nil
 }
 
-// scoreTexts scores texts by the answers of a data set.
-func (a *app) scoreTexts(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte,
+// scoreFile scores the texts of a file, whoever wrote it.
+func (a *app) scoreFile(ctx context.Context, path string, spec datasets.Spec, l scoring.Ladder) (*tally, []byte,
 	error,
 ) {
+	switch {
+	case imports.Is(path):
+		return a.scoreImported(ctx, path, spec, l)
+	case spec.Path == "":
+		return nil, nil, usageError{errors.New("--dataset is needed: the texts have no gold answers of their own")}
+	}
 	texts, err := datasets.ReadTexts(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	examples, err := a.examplesOf(ctx, spec)
+	examples, err := a.examplesOf(ctx, spec, "")
 	if err != nil {
 		return nil, nil, err
 	}
+	return scoreTexts(path, texts, spec, examples, l)
+}
+
+// scoreRun scores the samples of a run by the data that it evaluated; a flag that is given comes before what the run
+// says.
+func (a *app) scoreRun(ctx context.Context, dir string, flags datasets.Spec, given func(flag string) bool,
+	l scoring.Ladder,
+) (*tally, []byte, error) {
+	info, err := results.ReadRun(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := config.Parse(filepath.Join(dir, results.RunFile), info.Config, config.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	spec, revision := cfg.Dataset.Spec(), cfg.Dataset.Revision
+	if given("dataset") {
+		spec.Path, revision = flags.Path, ""
+	}
+	if given("gold") {
+		spec.Gold = flags.Gold
+	}
+	for flag, of := range map[string]struct {
+		to   *string
+		from string
+	}{
+		"split": {&spec.Split, flags.Split}, "config": {&spec.Config, flags.Config},
+		"question": {&spec.Columns.Question, flags.Columns.Question},
+		"answer":   {&spec.Columns.Answer, flags.Columns.Answer},
+		"cluster":  {&spec.Columns.Cluster, flags.Columns.Cluster},
+	} {
+		if given(flag) {
+			*of.to = of.from
+		}
+	}
+	path := filepath.Join(dir, results.JournalFile)
+	var texts []datasets.Text
+	for r, err := range results.Read(path, info.Fingerprint) {
+		var torn *results.TornError
+		if errors.As(err, &torn) {
+			a.logf("%v; it is left out", err)
+			break
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		raw, err := json.Marshal(&r)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		texts = append(texts, datasets.Text{
+			ID: r.ID, Text: r.Text, Finish: string(r.Finish), QuestionSHA: r.QuestionSHA, Raw: raw,
+		})
+	}
+	if len(texts) == 0 {
+		return nil, nil, fmt.Errorf("%s holds no samples yet", path)
+	}
+	examples, err := a.examplesOf(ctx, spec, revision)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w; name the run's data set with --dataset", err)
+	}
+	return scoreTexts(path, texts, spec, examples, l)
+}
+
+// scoreTexts scores texts by the answers of a data set. A text that says which question it answers is scored by the
+// answer to that one, or not at all.
+func scoreTexts(path string, texts []datasets.Text, spec datasets.Spec, examples map[int]datasets.Example,
+	l scoring.Ladder,
+) (*tally, []byte, error) {
 	t := newTally()
 	var lines bytes.Buffer
 	for _, text := range texts {
@@ -208,6 +284,10 @@ func (a *app) scoreTexts(ctx context.Context, path string, spec datasets.Spec, l
 		if !ok {
 			return nil, nil, fmt.Errorf("%s: there is no row %d in %s (%d rows)", path, text.ID, spec.Path,
 				len(examples))
+		}
+		if sha := session.ShortSHA(e.Question); text.QuestionSHA != "" && text.QuestionSHA != sha {
+			return nil, nil, fmt.Errorf("%s (split %s) is not the data that was evaluated: the sha256 of the question of row %d begins with %s there, with %s in %s; "+
+				"name the right data with --dataset, --split, --config and --question", spec.Path, spec.Split, text.ID, sha, text.QuestionSHA, path)
 		}
 		v := l.Score(scoring.Text{Text: text.Text, Finish: finish.Reason(text.Finish), Question: e.Question}, e.Gold)
 		t.add(text.ID, e.Cluster, v)
@@ -228,7 +308,7 @@ func (a *app) scoreImported(ctx context.Context, path string, spec datasets.Spec
 	}
 	var examples map[int]datasets.Example
 	if spec.Path != "" {
-		if examples, err = a.examplesOf(ctx, spec); err != nil {
+		if examples, err = a.examplesOf(ctx, spec, ""); err != nil {
 			return nil, nil, err
 		}
 	}
