@@ -12,6 +12,7 @@ import (
 var (
 	errNoGold    = errors.New(`no "#### number" in the answer column`)
 	errEmptyGold = errors.New(`what follows "####" in the answer column is not a number`)
+	errTwoGolds  = errors.New(`two "####" in the answer column, with something behind each; correct the row, or compare it as text with dataset.gold: bare`)
 )
 
 var (
@@ -26,14 +27,18 @@ var (
 // Gold returns the reference answer in a GSM8K answer column: the notebook's
 // extract_ground_truth, where that reads all of what follows "####", and the
 // value of a fraction, of scientific notation or of a number with its unit. What
-// cannot be read whole is an error.
+// cannot be read whole is an error, and so are two answers, of which the notebook
+// reads the first.
 func Gold(answerColumn string) (string, error) {
 	_, rest, ok := strings.Cut(answerColumn, "####")
 	if !ok {
 		return "", errNoGold
 	}
+	rest, second, _ := strings.Cut(rest, "####")
+	if strings.TrimFunc(second, func(r rune) bool { return r == '#' || isPySpace(r) }) != "" {
+		return "", errTwoGolds
+	}
 	rest, _, _ = strings.Cut(strings.TrimLeftFunc(rest, isPySpace), "\n")
-	rest, _, _ = strings.Cut(rest, "####")
 	rest = strings.TrimFunc(rest, isPySpace)
 	if a, ok := firstGroup(seedHash, "####"+rest); ok && a.End == len("####")+len(rest) && grouped.MatchString(rest) {
 		if _, ok := parsePyFloat(a.Value); ok {

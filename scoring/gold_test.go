@@ -16,7 +16,7 @@ func TestGoldIsWhole(t *testing.T) {
 		`#### \frac{1}{2}`: "0.5", "#### 1,00,000": "100000", "#### 70'000": "70000", "#### 18.": "18.",
 		"#### 18\nThat is all.": "18", "#### -$5": "-5", "#### minus 5": "-5",
 		"#### 18 (dollars)": "18", "#### 3 dollars and 50 cents": "3.5", "#### 5.50": "5.50", "#### ¾": "0.75",
-		"#### 1e3": "1000",
+		"#### 1e3": "1000", "#### 18 ####": "18", "#### 18\n####\n": "18",
 	} {
 		if got, err := Gold(text); err != nil || got != want {
 			t.Errorf("Gold(%q) = %q, %v; want %q", text, got, err, want)
@@ -27,6 +27,7 @@ func TestGoldIsWhole(t *testing.T) {
 		"#### 3 apples and 4 pears": "pears", "#### 1-2": "1-2", "#### 10-15": "10-15",
 		"#### 9*2=18": "9*2", "#### x = 5": "x = 5", "#### 3x": "3x", "#### 1/0": "1/0", "#### 1.2.3": "1.2.3",
 		"#### 12/25/2020": "12/25", "#### 18 or 20": "or", "#### 2^x": "2^x",
+		"#### 3\n#### 4": "two", "#### 3 #### 4": "two", "#### 3 ########\nSo 4.": "two", "#### #### 4": "two",
 		"#### ,": "not a number", "#### ": "no", "#### none": "no", "18": "no",
 	} {
 		if got, err := Gold(text); err == nil || !strings.Contains(err.Error(), words) {

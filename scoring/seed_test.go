@@ -89,6 +89,9 @@ func TestMatchIsTheNotebooks(t *testing.T) {
 func TestGold(t *testing.T) {
 	t.Parallel()
 	for _, c := range readSeedGolden(t).Gold {
+		if strings.Count(c.Text, "####") > 1 {
+			continue // the first of two answers for the notebook, no answer for us: TestGoldIsWhole
+		}
 		got, err := Gold(c.Text)
 		if (err != nil) != (c.Value == nil) {
 			t.Errorf("Gold(%q): error %v", c.Text, err)
