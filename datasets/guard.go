@@ -29,9 +29,9 @@ const (
 var errTruncatedParquet = errors.New("not a whole parquet file: it does not end in a footer; download or write it again")
 
 // checkParquet makes sure that the named columns of the file can be read
-// safely, and returns their leaf indexes in the order of names.
-func checkParquet(file []byte, names ...string) ([]int, error) {
-	return checkColumns(file, func(leaves []leaf) (columns []int, err error) {
+// safely, and returns them in the order of names.
+func checkParquet(file []byte, names ...string) ([]leaf, error) {
+	return checkColumns(file, func(leaves []leaf) (columns []leaf, err error) {
 		for _, name := range names {
 			i := slices.IndexFunc(leaves, func(l leaf) bool { return l.path() == name })
 			if i < 0 {
@@ -40,14 +40,14 @@ func checkParquet(file []byte, names ...string) ([]int, error) {
 			if l := leaves[i]; !l.isText() || l.maxRepetition > 0 || len(l.names) > 1 {
 				return nil, l.notText()
 			}
-			columns = append(columns, i)
+			columns = append(columns, leaves[i])
 		}
 		return columns, nil
 	})
 }
 
 // checkColumns makes sure that the columns that pick chooses can be read safely.
-func checkColumns(file []byte, pick func(leaves []leaf) ([]int, error)) ([]int, error) {
+func checkColumns(file []byte, pick func(leaves []leaf) ([]leaf, error)) ([]leaf, error) {
 	meta, footerStart, err := readFooter(file)
 	if err != nil {
 		return nil, err
@@ -68,13 +68,13 @@ func checkColumns(file []byte, pick func(leaves []leaf) ([]int, error)) ([]int, 
 		if group.NumRows == 0 {
 			continue // never read
 		}
-		for _, i := range columns {
+		for _, l := range columns {
 			c := chunkCheck{
-				file: file[:footerStart], meta: &group.Columns[i].MetaData, leaf: leaves[i],
+				file: file[:footerStart], meta: &group.Columns[l.index].MetaData, leaf: l,
 				rows: group.NumRows, budget: &budget,
 			}
-			if err := c.check(&group.Columns[i], &meta.RowGroups[0].Columns[i]); err != nil {
-				return nil, fmt.Errorf("row group %d, column %q: %w", g, leaves[i].path(), err)
+			if err := c.check(&group.Columns[l.index], &meta.RowGroups[0].Columns[l.index]); err != nil {
+				return nil, fmt.Errorf("row group %d, column %q: %w", g, l.path(), err)
 			}
 		}
 	}
@@ -126,6 +126,7 @@ func decodeThrift(b []byte, v any) (err error) {
 
 // leaf is a column that holds values.
 type leaf struct {
+	index   int      // among the leaves of the file
 	names   []string // its own behind those of the groups that it is in
 	element *format.SchemaElement
 	// maxDefinition counts what may be absent on the way to a value, the value included, maxRepetition the lists it is
@@ -163,6 +164,7 @@ func schemaLeaves(schema []format.SchemaElement) ([]leaf, error) {
 				}
 			}
 			if e.Type.Valid {
+				l.index = len(leaves)
 				leaves = append(leaves, l)
 			} else if err := walk(e.NumChildren.V, l); err != nil {
 				return err
@@ -209,9 +211,18 @@ func (l leaf) isText() bool {
 		return good && (isString && kind == format.ByteArray || isInt && kind != format.ByteArray)
 	}
 	if ct := l.element.ConvertedType; ct.Valid {
-		return good && (ct.V == deprecated.UTF8 || ct.V >= deprecated.Int8 && ct.V <= deprecated.Int64)
+		return good && (ct.V == deprecated.UTF8 || ct.V >= deprecated.Uint8 && ct.V <= deprecated.Int64)
 	}
 	return good
+}
+
+// unsigned reports whether the column holds integers without a sign.
+func (l leaf) unsigned() bool {
+	if it, ok := l.element.LogicalType.Value.(*format.IntType); ok {
+		return !it.IsSigned
+	}
+	ct := l.element.ConvertedType
+	return ct.Valid && ct.V >= deprecated.Uint8 && ct.V <= deprecated.Uint64
 }
 
 func (l leaf) notText() error {

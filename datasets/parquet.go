@@ -34,7 +34,7 @@ func readParquet(ctx context.Context, file []byte, names []string) ([][]string, 
 	}
 	for k, name := range names {
 		err := readColumn(ctx, f, columns[k], name, func(i int, v parquet.Value) (err error) {
-			rows[i][k], err = cellText(v, &budget)
+			rows[i][k], err = columns[k].text(v, &budget)
 			return err
 		})
 		if err != nil {
@@ -48,7 +48,7 @@ func readParquet(ctx context.Context, file []byte, names []string) ([][]string, 
 // names, such as model_response.text: a list of texts for each row, which has
 // none where the value is absent and at most one where the column is no list.
 func ReadNested(ctx context.Context, file []byte, names ...string) ([][][]string, error) {
-	columns, err := checkColumns(file, func(leaves []leaf) (columns []int, err error) {
+	columns, err := checkColumns(file, func(leaves []leaf) (columns []leaf, err error) {
 		for _, name := range names {
 			of := func(l leaf) bool { return strings.HasPrefix(l.path()+".", name+".") }
 			i := slices.IndexFunc(leaves, of)
@@ -59,7 +59,7 @@ func ReadNested(ctx context.Context, file []byte, names ...string) ([][][]string
 			if l := leaves[i]; !l.isText() || l.maxRepetition > 1 {
 				return nil, l.notText()
 			}
-			columns = append(columns, i)
+			columns = append(columns, leaves[i])
 		}
 		return columns, nil
 	})
@@ -80,7 +80,7 @@ func ReadNested(ctx context.Context, file []byte, names ...string) ([][][]string
 			if v.IsNull() {
 				return nil
 			}
-			text, err := cellText(v, &budget)
+			text, err := columns[k].text(v, &budget)
 			rows[i][k] = append(rows[i][k], text)
 			return err
 		})
@@ -94,7 +94,7 @@ func ReadNested(ctx context.Context, file []byte, names ...string) ([][][]string
 // TopColumns returns the names of a parquet file's outermost columns.
 func TopColumns(file []byte) ([]string, error) {
 	var names []string
-	_, err := checkColumns(file, func(leaves []leaf) ([]int, error) {
+	_, err := checkColumns(file, func(leaves []leaf) ([]leaf, error) {
 		for _, l := range leaves {
 			if name := l.names[0]; !slices.Contains(names, name) {
 				names = append(names, name)
@@ -113,7 +113,7 @@ func openParquet(file []byte) (f *parquet.File, err error) {
 
 // readColumn calls visit with the number of a row and a value of it: the value,
 // or each of its list.
-func readColumn(ctx context.Context, f *parquet.File, column int, name string,
+func readColumn(ctx context.Context, f *parquet.File, column leaf, name string,
 	visit func(row int, v parquet.Value) error,
 ) (err error) {
 	defer recoverTo(&err)
@@ -129,7 +129,7 @@ func readColumn(ctx context.Context, f *parquet.File, column int, name string,
 			continue // it may have no pages at all
 		}
 		first, end := n, n+int(group.NumRows())
-		err := readChunk(group.ColumnChunks()[column], func(v parquet.Value) error {
+		err := readChunk(group.ColumnChunks()[column.index], func(v parquet.Value) error {
 			if v.RepetitionLevel() == 0 {
 				n++
 			}
@@ -151,15 +151,19 @@ func readColumn(ctx context.Context, f *parquet.File, column int, name string,
 	return nil
 }
 
-// cellText copies the text of a value out of the library's page. budget is how
+// text copies the text of a value of the column out of the library's page. budget is how
 // many bytes of text may still be read: a dictionary makes a small file long.
-func cellText(v parquet.Value, budget *int) (string, error) {
-	switch v.Kind() {
-	case parquet.Int32:
+func (l leaf) text(v parquet.Value, budget *int) (string, error) {
+	switch kind := v.Kind(); {
+	case kind == parquet.Int32 && l.unsigned():
+		return strconv.FormatUint(uint64(v.Uint32()), 10), nil
+	case kind == parquet.Int64 && l.unsigned():
+		return strconv.FormatUint(v.Uint64(), 10), nil
+	case kind == parquet.Int32:
 		return strconv.Itoa(int(v.Int32())), nil
-	case parquet.Int64:
+	case kind == parquet.Int64:
 		return strconv.FormatInt(v.Int64(), 10), nil
-	case parquet.Double:
+	case kind == parquet.Double:
 		return strconv.FormatFloat(v.Double(), 'f', -1, 64), nil
 	default: // bytes; the guard lets no other kind through
 	}

@@ -452,3 +452,26 @@ func TestParquetNumbers(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// A number without a sign is never negative.
+func TestParquetUnsigned(t *testing.T) {
+	t.Parallel()
+	set, err := Load(t.Context(), Spec{Path: parquetFile("unsigned"), Columns: Columns{ID: "id", Cluster: "cluster"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Example{
+		{
+			Question: "a", Answer: "18446744073709551615", Gold: "18446744073709551615", Label: "4294967295",
+			Cluster: "255",
+		},
+		{
+			ID: 1, Question: "b", Answer: "9223372036854775808", Gold: "9223372036854775808", Label: "2147483648",
+			Cluster: "128",
+		},
+		{ID: 2, Question: "c", Answer: "8", Gold: "8", Label: "7", Cluster: "1"},
+	}
+	if diff := cmp.Diff(want, set.Examples); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

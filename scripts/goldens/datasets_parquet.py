@@ -97,6 +97,8 @@ def main():
     }
     # A data set whose answers and ids are numbers.
     write("numbers", pa.table({"ID": pa.array([7, 8], pa.int32()), "Problem": ["1+1?", "Half?"], "Answer": pa.array([204, -3], pa.int64()), "x": [0.5, 2.0]}))
+    write("unsigned", pa.table({"question": list("abc"), "answer": pa.array([2**64 - 1, 2**63, 8], pa.uint64()),
+                                "id": pa.array([2**32 - 1, 2**31, 7], pa.uint32()), "cluster": pa.array([255, 128, 1], pa.uint8())}))
     # Columns in groups and lists, as evaluators keep their samples: absent, empty, and with absent values.
     lists = [None if i % 11 == 0 else [r["answer"] if (i + k) % 5 else None for k in range(i % 4)] for i, r in enumerate(data)]
     groups = [None if i % 13 == 12 else {"id": str(i), "choices": lists[i], "steps": [[i], []]} for i in range(len(data))]
