@@ -1,7 +1,6 @@
 package datasets
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -180,8 +179,8 @@ func (s Spec) Preset(p Preset) Spec {
 // that are asked for, or, where that is test of main and there is none, those
 // that the preset knows.
 func (p Preset) Where(files []string, split, config string) (string, string) {
-	if config == "" || config == "main" {
-		config = cmp.Or(p.Config, config)
+	if (config == "" || config == "main") && slices.Contains(configsOf(files), p.Config) {
+		config = p.Config
 	}
 	if split != "" && split != "test" {
 		return split, config

@@ -45,6 +45,9 @@ type Spec struct {
 	Path   string // a .parquet, .jsonl or .json file, a glob of such files, or a directory
 	Split  string // of a directory: test, train; empty means test
 	Config string // subset of a directory: main, socratic; empty means main
+	// Exact refuses a split other than test and a subset other than main that the names of the files do not show. Without
+	// it a file and a glob stand for every split, and files that lie in no subset for each of them.
+	Exact bool
 
 	Columns Columns  // what a row is made of
 	Gold    GoldForm // where the gold answer stands; empty means auto
@@ -78,6 +81,9 @@ func Load(ctx context.Context, s Spec) (*Set, error) {
 		return nil, err
 	}
 	paths, err := find(s.Path, cmp.Or(s.Split, "test"), cmp.Or(s.Config, "main"))
+	if err == nil && s.Exact {
+		err = checkExact(s.Path, paths, cmp.Or(s.Split, "test"), cmp.Or(s.Config, "main"))
+	}
 	if err != nil {
 		return nil, err
 	}

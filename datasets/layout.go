@@ -102,6 +102,47 @@ func find(path, split, config string) ([]string, error) {
 	}
 }
 
+// checkExact makes sure that the files found at a path are of the split and the subset, by their names. The usual ones,
+// test and main, are what is there; default is what the hub calls files that lie in no subset.
+func checkExact(at string, paths []string, split, config string) error {
+	info, err := os.Stat(at)
+	isDir := err == nil && info.IsDir()
+	for _, p := range paths {
+		dir := "/" + filepath.ToSlash(filepath.Dir(p))
+		if !isDir && split != "test" && !isOfSplit(filepath.ToSlash(p), split) {
+			return fmt.Errorf("data set %s: no split %q: all of %s is read, and its name is of no such split; leave the split out, or name the directory of a data set that has it",
+				at, split, filepath.Base(p))
+		}
+		if config == "main" || config == "default" || strings.HasSuffix(dir, "/"+path.Clean(config)) ||
+			strings.HasSuffix(dir, "/"+path.Join(config, split)) {
+			continue
+		}
+		var names []string
+		if isDir {
+			files, err := list(at, config, split)
+			if err != nil {
+				return fmt.Errorf("data set %s: %w", at, err)
+			}
+			names = slices.DeleteFunc(configsOf(files), func(name string) bool { return name == "data" })
+		}
+		if len(names) == 0 {
+			return fmt.Errorf("data set %s: no subset %q: it has none; leave the subset out", at, config)
+		}
+		return fmt.Errorf("data set %s: no subset %q: it has %s, and %s in none", at, config, strings.Join(names, ", "),
+			filepath.Base(p))
+	}
+	return nil
+}
+
+// isOfSplit reports whether the name of a file is that of a split's, or of a part of it.
+func isOfSplit(file, split string) bool {
+	if shardNumber.MatchString(stem(file)) {
+		return path.Base(path.Dir(file)) == split
+	}
+	m := shardName.FindStringSubmatch(stem(file))
+	return m != nil && m[1] == split
+}
+
 func findGlob(pattern string) ([]string, error) {
 	paths, err := filepath.Glob(pattern)
 	if err != nil {

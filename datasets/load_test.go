@@ -102,6 +102,53 @@ func TestLayouts(t *testing.T) {
 			spec: Spec{Split: "train"}, want: []string{"1"},
 		},
 		{
+			name: "exactly, a file of the usual split", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl",
+			spec: Spec{Split: "test", Config: "main", Exact: true}, want: []string{"1"},
+		},
+		{
+			name: "exactly, a file of another split", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl",
+			spec: Spec{Split: "train", Exact: true}, words: []string{`no split "train"`, "x.jsonl"},
+		},
+		{
+			name: "exactly, a file named for its split", files: map[string][]byte{"train-0-of-1.jsonl": jsonl(1, 1)},
+			path: "train-0-of-1.jsonl", spec: Spec{Split: "train", Exact: true}, want: []string{"1"},
+		},
+		{
+			name: "exactly, a glob of two splits", path: "*.jsonl", spec: Spec{Split: "train", Exact: true},
+			files: map[string][]byte{"train.jsonl": jsonl(1, 1), "x.jsonl": jsonl(2, 1)},
+			words: []string{`no split "train"`, "x.jsonl"},
+		},
+		{
+			name: "exactly, a glob of a numbered split", path: "p1/train/*.jsonl",
+			files: map[string][]byte{"p1/train/0000.jsonl": jsonl(1, 1), "p1/train/0001.jsonl": jsonl(2, 1)},
+			spec:  Spec{Split: "train", Config: "p1", Exact: true}, want: []string{"1", "2"},
+		},
+		{
+			name: "exactly, a subset of a folder without", files: map[string][]byte{"test.jsonl": jsonl(1, 1)},
+			spec: Spec{Config: "socratic", Exact: true}, words: []string{`no subset "socratic"`, "it has none"},
+		},
+		{
+			name: "exactly, a subset of a file", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl",
+			spec: Spec{Config: "socratic", Exact: true}, words: []string{`no subset "socratic"`, "leave the subset out"},
+		},
+		{
+			name:  "exactly, a subset that is another",
+			files: map[string][]byte{"data/test.jsonl": jsonl(1, 1), "p1/test.jsonl": jsonl(2, 1), "p2/dev.jsonl": nil},
+			spec:  Spec{Config: "socratic", Exact: true}, words: []string{`no subset "socratic"`, "it has p1, p2"},
+		},
+		{
+			name: "exactly, a subset that is there", files: map[string][]byte{"p1/test.jsonl": jsonl(2, 1)},
+			spec: Spec{Config: "p1", Exact: true}, want: []string{"2"},
+		},
+		{
+			name: "exactly, a subset in the hub's conversions", files: map[string][]byte{"p1/dev/0000.jsonl": jsonl(2, 1)},
+			spec: Spec{Config: "p1", Split: "dev", Exact: true}, want: []string{"2"},
+		},
+		{
+			name: "exactly, no subset, as the hub says it", files: map[string][]byte{"data/test.jsonl": jsonl(1, 1)},
+			spec: Spec{Config: "default", Exact: true}, want: []string{"1"},
+		},
+		{
 			name: "a glob", files: map[string][]byte{"b.jsonl": jsonl(2, 1), "a.jsonl": jsonl(1, 1), "c.txt": nil},
 			path: "*.jsonl", want: []string{"1", "2"},
 		},

@@ -124,7 +124,7 @@ of lighteval. They have gold answers of their own, so that --dataset is not need
 			if err != nil {
 				return usageError{fmt.Errorf("--ladder: %w", err)}
 			}
-			spec.Gold = datasets.GoldForm(gold)
+			spec.Gold, spec.Exact = datasets.GoldForm(gold), true
 			var t *tally
 			var lines []byte
 			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
@@ -224,6 +224,7 @@ func (a *app) scoreRun(ctx context.Context, dir string, flags datasets.Spec, giv
 		return nil, nil, err
 	}
 	spec, revision := cfg.Dataset.Spec(), cfg.Dataset.Revision
+	spec.Exact = given("split") || given("config") // the run's data may lie elsewhere now, under another name
 	if given("dataset") {
 		spec.Path, revision = flags.Path, ""
 	}

@@ -148,6 +148,7 @@ func (s *Session) LoadData(ctx context.Context) (*datasets.Set, error) {
 		to = 0
 	}
 	spec := d.Spec()
+	spec.Exact = true
 	spec.From, spec.To, spec.IDs, spec.ShuffleSeed, spec.Limit = from, to, d.IDs, d.ShuffleSeed, d.Limit
 	set, err := s.Locator.Load(ctx, spec, d.Revision)
 	if err != nil {
