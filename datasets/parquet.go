@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -164,7 +165,7 @@ func (l leaf) text(v parquet.Value, budget *int) (string, error) {
 	case kind == parquet.Int64:
 		return strconv.FormatInt(v.Int64(), 10), nil
 	case kind == parquet.Double:
-		return strconv.FormatFloat(v.Double(), 'f', -1, 64), nil
+		return finite(v.Double(), 64)
 	default: // bytes; the guard lets no other kind through
 	}
 	b := v.ByteArray()
@@ -180,6 +181,14 @@ func (l leaf) text(v parquet.Value, budget *int) (string, error) {
 		return "", errors.New("is not UTF-8")
 	}
 	return string(b), nil
+}
+
+// finite is a number in decimals, as few as tell it from its neighbours.
+func finite(x float64, bits int) (string, error) {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return "", fmt.Errorf("is %v, not a finite number", x)
+	}
+	return strconv.FormatFloat(x, 'f', -1, bits), nil
 }
 
 // readChunk calls visit with every value of a column chunk.

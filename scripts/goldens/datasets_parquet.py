@@ -11,6 +11,7 @@ given words in it.
 
 import datetime
 import json
+import math
 import pathlib
 import shutil
 
@@ -94,6 +95,8 @@ def main():
         write("no_rows", plain.slice(0, 0)): ["no rows"],
         write("no_columns", pa.table({})): ["no column", "no columns"],
         write("not_utf8", pa.table({"question": pa.array([b"\xff"]), "answer": pa.array([b"#### 1"])})): ["row 0", "question", "UTF-8"],
+        write("nan_answer", pa.table({"question": ["a", "b"], "answer": [8.0, math.nan]})): ["row 1", "answer", "NaN", "not a finite number"],
+        write("infinite_answer", pa.table({"question": ["a", "b"], "answer": [-math.inf, 8.0]})): ["row 0", "answer", "-Inf"],
     }
     # A data set whose answers and ids are numbers.
     write("numbers", pa.table({"ID": pa.array([7, 8], pa.int32()), "Problem": ["1+1?", "Half?"], "Answer": pa.array([204, -3], pa.int64()), "x": [0.5, 2.0]}))
