@@ -33,9 +33,13 @@ var errTruncatedParquet = errors.New("not a whole parquet file: it does not end 
 func checkParquet(file []byte, names ...string) ([]leaf, error) {
 	return checkColumns(file, func(leaves []leaf) (columns []leaf, err error) {
 		for _, name := range names {
-			i := slices.IndexFunc(leaves, func(l leaf) bool { return l.path() == name })
+			of := func(l leaf) bool { return l.path() == name }
+			i := slices.IndexFunc(leaves, of)
 			if i < 0 {
 				return nil, fmt.Errorf("no column %q: the file has %s; %w", name, describeLeaves(leaves), errNoColumn)
+			}
+			if slices.ContainsFunc(leaves[i+1:], of) {
+				return nil, fmt.Errorf("column %q is there twice: rename or leave out one of the two", name)
 			}
 			if l := leaves[i]; !l.isText() || l.maxRepetition > 0 || len(l.names) > 1 {
 				return nil, l.notText()

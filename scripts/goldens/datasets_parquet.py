@@ -96,6 +96,7 @@ def main():
         write("no_columns", pa.table({})): ["no column", "no columns"],
         write("not_utf8", pa.table({"question": pa.array([b"\xff"]), "answer": pa.array([b"#### 1"])})): ["row 0", "question", "UTF-8"],
         write("nan_answer", pa.table({"question": ["a", "b"], "answer": [8.0, math.nan]})): ["row 1", "answer", "NaN", "not a finite number"],
+        write("two_answers", pa.table([["a"], ["#### 1"], ["#### 2"]], names=["question", "answer", "answer"])): ['"answer" is there twice'],
         write("infinite_answer", pa.table({"question": ["a", "b"], "answer": [-math.inf, 8.0]})): ["row 0", "answer", "-Inf"],
     }
     # A data set whose answers and ids are numbers.
