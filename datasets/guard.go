@@ -202,7 +202,7 @@ func describeLeaves(leaves []leaf) string {
 }
 
 // widths are the sizes of values that are numbers.
-var widths = map[format.Type]int{format.Int32: 4, format.Int64: 8, format.Double: 8}
+var widths = map[format.Type]int{format.Int32: 4, format.Int64: 8, format.Float: 4, format.Double: 8}
 
 // isText reports whether the column holds text, or numbers that stand for
 // themselves.
@@ -230,7 +230,11 @@ func (l leaf) unsigned() bool {
 }
 
 func (l leaf) notText() error {
-	return fmt.Errorf("column %q is not text (its type is %v)", l.path(), l.element.Type.V)
+	kind := l.element.Type.V.String()
+	if lt := l.element.LogicalType.Value; lt != nil {
+		kind += fmt.Sprintf(", %v", lt)
+	}
+	return fmt.Errorf("column %q holds neither a text nor a number for each row (its type is %s)", l.path(), kind)
 }
 
 // checkRowCounts checks that row groups agree with the file and the schema.

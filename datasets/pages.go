@@ -124,7 +124,7 @@ func (c *chunkCheck) dictionaryPage(h *format.PageHeader, body []byte) error {
 		return errors.New("damaged: a second dictionary")
 	}
 	if d.Encoding != format.Plain && d.Encoding != plainDictionary {
-		return unsupportedEncoding(d.Encoding)
+		return c.unsupported(d.Encoding)
 	}
 	data, err := decompress(c.meta.Codec, body, int(h.UncompressedPageSize))
 	if err != nil {
@@ -152,7 +152,7 @@ func (c *chunkCheck) dataPageV1(h *format.PageHeader, body []byte) error {
 			continue
 		}
 		if encoding != format.RLE {
-			return unsupportedEncoding(encoding)
+			return c.unsupported(encoding)
 		}
 		if len(data) < 4 || uint64(binary.LittleEndian.Uint32(data)) > uint64(len(data)-4) {
 			return errors.New("damaged: its levels are longer than the page")
@@ -278,22 +278,26 @@ func (c *chunkCheck) values(encoding format.Encoding, data []byte, present int) 
 		})
 	case format.DeltaLengthByteArray:
 		if c.meta.Type != format.ByteArray {
-			return unsupportedEncoding(encoding)
+			return c.unsupported(encoding)
 		}
 		_, err := checkDeltaLengths(data, present)
 		return err
 	case format.DeltaByteArray:
 		if c.meta.Type != format.ByteArray {
-			return unsupportedEncoding(encoding)
+			return c.unsupported(encoding)
 		}
 		return checkDeltaStrings(data, present)
 	default:
-		return unsupportedEncoding(encoding)
+		return c.unsupported(encoding)
 	}
 }
 
-func unsupportedEncoding(e format.Encoding) error {
-	return fmt.Errorf("encoding %v is not supported: write the file with PLAIN, dictionary or DELTA_BYTE_ARRAY encoding", e)
+func (c *chunkCheck) unsupported(e format.Encoding) error {
+	good := "PLAIN or dictionary"
+	if c.meta.Type == format.ByteArray {
+		good = "PLAIN, dictionary or DELTA_BYTE_ARRAY"
+	}
+	return fmt.Errorf("encoding %v is not supported: write the file with %s encoding", e, good)
 }
 
 // plain checks n values that are written one after another.

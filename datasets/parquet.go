@@ -164,6 +164,8 @@ func (l leaf) text(v parquet.Value, budget *int) (string, error) {
 		return strconv.Itoa(int(v.Int32())), nil
 	case kind == parquet.Int64:
 		return strconv.FormatInt(v.Int64(), 10), nil
+	case kind == parquet.Float:
+		return finite(float64(v.Float()), 32)
 	case kind == parquet.Double:
 		return finite(v.Double(), 64)
 	default: // bytes; the guard lets no other kind through

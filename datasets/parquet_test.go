@@ -118,7 +118,7 @@ func TestNestedOfPyarrow(t *testing.T) {
 		}
 		for column, words := range map[string][]string{
 			"doc": {`no column "doc" with one value`, `"doc.id"`}, "te": {`no column "te"`},
-			"doc.steps": {"is not text"},
+			"doc.steps": {"neither a text nor a number"},
 		} {
 			_, err := ReadNested(t.Context(), file, column)
 			checkError(t, err, words...)
@@ -472,6 +472,18 @@ func TestParquetUnsigned(t *testing.T) {
 		{ID: 2, Question: "c", Answer: "8", Gold: "8", Label: "7", Cluster: "1"},
 	}
 	if diff := cmp.Diff(want, set.Examples); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A number of 32 bits has the decimals that tell it from its neighbours of 32 bits, and not those of 64.
+func TestParquetFloats(t *testing.T) {
+	t.Parallel()
+	set, err := Load(t.Context(), Spec{Path: parquetFile("floats")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"0.1", "8", "-25000000"}, golds(set)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

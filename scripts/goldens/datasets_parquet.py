@@ -90,17 +90,22 @@ def main():
         write("no_gold", table(no_gold)): ["row 5", "####"],
         write("no_answer_column", plain.drop_columns(["answer"]).append_column("solution", pa.array(["x"] * 40))): ['no column "answer"', '"question"', '"solution"'],
         write("nested_answer", extra.drop_columns(["answer"])): ['no column "answer"', '"source.answer"'],
-        write("date_answer", pa.table({"question": ["a"], "answer": [datetime.date(2024, 5, 12)]})): ["answer", "not text", "INT32"],
+        write("date_answer", pa.table({"question": ["a"], "answer": [datetime.date(2024, 5, 12)]})): ["answer", "neither a text nor a number", "INT32, DATE"],
         write("list_answer", pa.table({"question": ["a"], "answer": [["b"]]})): ['no column "answer"'],
         write("no_rows", plain.slice(0, 0)): ["no rows"],
         write("no_columns", pa.table({})): ["no column", "no columns"],
         write("not_utf8", pa.table({"question": pa.array([b"\xff"]), "answer": pa.array([b"#### 1"])})): ["row 0", "question", "UTF-8"],
         write("nan_answer", pa.table({"question": ["a", "b"], "answer": [8.0, math.nan]})): ["row 1", "answer", "NaN", "not a finite number"],
         write("two_answers", pa.table([["a"], ["#### 1"], ["#### 2"]], names=["question", "answer", "answer"])): ['"answer" is there twice'],
+        write("byte_stream_split", pa.table({"question": ["a"], "answer": [8.0]}), use_dictionary=False, use_byte_stream_split=["answer"]):
+            ["answer", "BYTE_STREAM_SPLIT is not supported", "with PLAIN or dictionary encoding"],
+        write("delta_numbers", pa.table({"question": ["a"], "answer": [8]}), use_dictionary=False, column_encoding={"answer": "DELTA_BINARY_PACKED"}):
+            ["answer", "DELTA_BINARY_PACKED is not supported", "with PLAIN or dictionary encoding"],
         write("infinite_answer", pa.table({"question": ["a", "b"], "answer": [-math.inf, 8.0]})): ["row 0", "answer", "-Inf"],
     }
     # A data set whose answers and ids are numbers.
     write("numbers", pa.table({"ID": pa.array([7, 8], pa.int32()), "Problem": ["1+1?", "Half?"], "Answer": pa.array([204, -3], pa.int64()), "x": [0.5, 2.0]}))
+    write("floats", pa.table({"question": list("abc"), "answer": pa.array([0.1, 8, -2.5e7], pa.float32())}))
     write("unsigned", pa.table({"question": list("abc"), "answer": pa.array([2**64 - 1, 2**63, 8], pa.uint64()),
                                 "id": pa.array([2**32 - 1, 2**31, 7], pa.uint32()), "cluster": pa.array([255, 128, 1], pa.uint8())}))
     # Columns in groups and lists, as evaluators keep their samples: absent, empty, and with absent values.
