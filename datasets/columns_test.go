@@ -157,20 +157,20 @@ func TestGoldForms(t *testing.T) {
 			"auto, a long text",
 			`{"question": "q", "answer": "First we add 2 and 3, which makes 5, and then we are done with all of it."}`,
 			GoldAuto, "",
-			[]string{"record 0", "####"},
+			[]string{"line 1", "####"},
 		},
 		{
 			"auto, mixed", `{"question": "q", "answer": "#### 5"}` + "\n" + `{"question": "q", "answer": "5"}`, GoldAuto,
 			"",
-			[]string{"record 1", "####"},
+			[]string{"line 2", "####"},
 		},
-		{"hash", `{"question": "q", "answer": "5"}`, GoldHash, "", []string{"record 0", "####"}},
+		{"hash", `{"question": "q", "answer": "5"}`, GoldHash, "", []string{"line 1", "####"}},
 		{
 			"a part", `{"question": "q", "answer": "#### 3:30"}`, GoldAuto, "",
-			[]string{"record 0", `"3:30"`, "dataset.gold"},
+			[]string{"line 1", `"3:30"`, "dataset.gold"},
 		},
 		{"bare text", `{"question": "q", "answer": "#### 3:30"}`, GoldBare, "#### 3:30", nil},
-		{"empty", `{"question": "q", "answer": " "}`, GoldBare, "", []string{"record 0", "empty"}},
+		{"empty", `{"question": "q", "answer": " "}`, GoldBare, "", []string{"line 1", "empty"}},
 		{"unknown", `{"question": "q", "answer": "5"}`, "boxed", "", []string{"auto, hash or bare"}},
 	} {
 		dir := t.TempDir()

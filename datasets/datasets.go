@@ -88,12 +88,15 @@ func Load(ctx context.Context, s Spec) (*Set, error) {
 		return nil, err
 	}
 	set := new(Set)
+	var places []place
 	for _, path := range paths {
-		if err := set.add(ctx, path, layout); err != nil {
+		more, err := set.add(ctx, path, layout)
+		if err != nil {
 			return nil, fmt.Errorf("reading data set %s: %w", path, err)
 		}
+		places = append(places, more...)
 	}
-	if err := set.readGolds(s.Gold); err != nil {
+	if err := set.readGolds(s.Gold, places); err != nil {
 		return nil, err
 	}
 	var hashes strings.Builder
@@ -107,60 +110,66 @@ func Load(ctx context.Context, s Spec) (*Set, error) {
 	return set, nil
 }
 
-// add appends the rows of a file.
-func (set *Set) add(ctx context.Context, path string, l layout) error {
+// add appends the rows of a file and returns their places in it.
+func (set *Set) add(ctx context.Context, path string, l layout) ([]place, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	data, err := files.Read(path, maxFileBytes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if bytes.HasPrefix(data, []byte(pointerHead)) {
-		return errPointer
+		return nil, errPointer
 	}
 	var rows [][]string
+	var lines []int // of JSONL
+	of := place{name: "record"}
 	switch filepath.Ext(path) {
 	case ".parquet":
+		of.name = "row"
 		rows, err = readParquet(ctx, data, l.columns)
 	case ".json":
-		rows, err = readJSON(ctx, data, l.columns)
+		rows, lines, err = readJSON(ctx, data, l.columns)
 	default:
-		rows, err = readJSONL(ctx, data, l.columns)
+		rows, lines, err = readJSONL(ctx, data, l.columns)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(rows) == 0 {
-		return errors.New("the file holds no rows")
+		return nil, errors.New("the file holds no rows")
 	}
 	if len(rows) > maxRows-len(set.Examples) {
-		return fmt.Errorf("it brings the data set to more than the %d rows that are read", maxRows)
+		return nil, fmt.Errorf("it brings the data set to more than the %d rows that are read", maxRows)
 	}
+	places := make([]place, len(rows))
 	for i, r := range rows {
+		if of.number = i; lines != nil {
+			of = place{name: "line", number: lines[i]}
+		}
+		places[i] = of
 		e := Example{
 			ID: len(set.Examples), Question: l.fill(l.question, r), Answer: l.fill(l.answer, r), Label: l.fill(l.id, r),
 			Cluster: l.fill(l.cluster, r),
 		}
 		if strings.TrimSpace(e.Question) == "" {
-			return fmt.Errorf("%s %d: the question is empty", place(path), i)
+			return nil, fmt.Errorf("%s %d: the question is empty", of.name, of.number)
 		}
 		set.Examples = append(set.Examples, e)
 	}
 	set.Files = append(set.Files, File{Path: path, Size: int64(len(data)), SHA256: hexSum(data), Rows: len(rows)})
-	return nil
+	return places, nil
 }
 
-// place is what a row of a file is called.
-func place(path string) string {
-	if filepath.Ext(path) == ".parquet" {
-		return "row"
-	}
-	return "record"
+// place is what a row is called in its file: a row of parquet and a record of JSON count from 0, a line of JSONL from 1.
+type place struct {
+	name   string
+	number int
 }
 
-// readGolds reads the gold answer of every row.
-func (set *Set) readGolds(form GoldForm) error {
+// readGolds reads the gold answer of every row; places are where the rows stand in their files.
+func (set *Set) readGolds(form GoldForm, places []place) error {
 	answers := make([]string, len(set.Examples))
 	for i, e := range set.Examples {
 		answers[i] = e.Answer
@@ -175,10 +184,10 @@ func (set *Set) readGolds(form GoldForm) error {
 	}
 	next := 0
 	for _, f := range set.Files {
-		for i := range f.Rows {
-			e := &set.Examples[next]
+		for range f.Rows {
+			e, at := &set.Examples[next], places[next]
 			if e.Gold, err = read(e.Answer); err != nil {
-				return fmt.Errorf("reading data set %s: %s %d: %w", f.Path, place(f.Path), i, err)
+				return fmt.Errorf("reading data set %s: %s %d: %w", f.Path, at.name, at.number, err)
 			}
 			next++
 		}

@@ -16,9 +16,11 @@ import (
 // maxLineBytes bounds a line of JSON.
 const maxLineBytes = 10 << 20
 
-// eachLine calls visit with the keys of every line, each of which must hold one
-// JSON object. Blank lines are skipped. Errors name the line, from 1.
-func eachLine(ctx context.Context, r io.Reader, visit func(line []byte, keys map[string]json.RawMessage) error) error {
+// eachLine calls visit with the number, from 1, and the keys of every line, each
+// of which must hold one JSON object. Blank lines are skipped. Errors name the line.
+func eachLine(ctx context.Context, r io.Reader,
+	visit func(number int, line []byte, keys map[string]json.RawMessage) error,
+) error {
 	scan := bufio.NewScanner(r)
 	scan.Buffer(make([]byte, 0, 64<<10), maxLineBytes)
 	number := 0
@@ -36,7 +38,7 @@ func eachLine(ctx context.Context, r io.Reader, visit func(line []byte, keys map
 		}
 		keys, err := object(line)
 		if err == nil {
-			err = visit(line, keys)
+			err = visit(number, line, keys)
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
@@ -112,24 +114,28 @@ func stringKey(keys map[string]json.RawMessage, name string) (string, error) {
 }
 
 // readJSONL returns the cells of the named columns of a file with one object a
-// line. Other keys are ignored.
-func readJSONL(ctx context.Context, file []byte, columns []string) ([][]string, error) {
+// line, and the number of each row's line. Other keys are ignored.
+func readJSONL(ctx context.Context, file []byte, columns []string) (cells [][]string, lines []int, err error) {
 	rows := newRows(columns)
-	err := eachLine(ctx, bytes.NewReader(file), func(_ []byte,
-		keys map[string]json.RawMessage,
-	) error {
+	err = eachLine(ctx, bytes.NewReader(file), func(number int, _ []byte, keys map[string]json.RawMessage) error {
+		lines = append(lines, number)
 		return rows.add(keys)
 	})
-	return rows.cells, err
+	return rows.cells, lines, err
 }
 
 // readJSON returns the cells of the named columns of a file with a list of
-// objects, or with one object a line as in JSONL.
-func readJSON(ctx context.Context, file []byte, columns []string) ([][]string, error) {
-	file = bytes.TrimSpace(bytes.TrimPrefix(file, []byte("\uFEFF")))
-	if !bytes.HasPrefix(file, []byte("[")) {
+// objects, or with one object a line as in JSONL, then with their lines.
+func readJSON(ctx context.Context, file []byte, columns []string) (cells [][]string, lines []int, err error) {
+	list := bytes.TrimSpace(bytes.TrimPrefix(file, []byte("\uFEFF")))
+	if !bytes.HasPrefix(list, []byte("[")) {
 		return readJSONL(ctx, file, columns)
 	}
+	cells, err = readList(ctx, list, columns)
+	return cells, nil, err
+}
+
+func readList(ctx context.Context, file []byte, columns []string) ([][]string, error) {
 	rows := newRows(columns)
 	d := json.NewDecoder(bytes.NewReader(file))
 	if _, err := d.Token(); err != nil {

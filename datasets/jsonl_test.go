@@ -61,7 +61,7 @@ func TestJSONL(t *testing.T) {
 		},
 		{"deep", `{"x": ` + strings.Repeat("[", 1<<16), nil, []string{"line 1", "not JSON"}},
 	} {
-		got, err := readJSONL(t.Context(), []byte(tc.text), usual)
+		got, _, err := readJSONL(t.Context(), []byte(tc.text), usual)
 		if tc.words != nil {
 			checkError(t, err, tc.words...)
 			continue
@@ -99,7 +99,7 @@ func TestJSON(t *testing.T) {
 			[]string{"line 1", `"question" is not a string`},
 		},
 	} {
-		got, err := readJSON(t.Context(), []byte(tc.text), usual)
+		got, _, err := readJSON(t.Context(), []byte(tc.text), usual)
 		if tc.words != nil {
 			checkError(t, err, tc.words...)
 			continue
@@ -123,16 +123,26 @@ func TestLoadChecksRows(t *testing.T) {
 	t.Parallel()
 	for text, words := range map[string][]string{
 		"": {"no rows"},
-		goodLine + "\n" + `{"question": "q", "answer": "1"}`:                 {"record 1", "####"},
+		goodLine + "\n" + `{"question": "q", "answer": "1"}`:                 {"line 2", "####"},
 		"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n": {"git-lfs pointer", "git lfs pull"},
-		goodLine + "\n" + `{"question": "q", "answer": "#### -"}`:            {"record 1", "not a number"},
-		goodLine + "\n" + `{"question": " ", "answer": "#### 1"}`:            {"record 1", "question is empty"},
+		goodLine + "\n" + `{"question": "q", "answer": "#### -"}`:            {"line 2", "not a number"},
+		goodLine + "\n" + `{"question": " ", "answer": "#### 1"}`:            {"line 2", "question is empty"},
+		"\n" + goodLine + "\n\n" + `{"question": " ", "answer": "#### 1"}`:   {"line 4", "question is empty"},
+		"\n" + goodLine + "\n\n" + `{"question": "q", "answer": "1"}`:        {"line 4", "####"},
 	} {
 		dir := t.TempDir()
 		writeFile(t, dir, "test.jsonl", []byte(text))
 		_, err := Load(t.Context(), Spec{Path: dir, Limit: 1})
 		checkError(t, err, append(words, "test.jsonl")...)
 	}
+	dir := t.TempDir() // of a list the records are counted, from 0
+	writeFile(t, dir, "test.json", []byte("["+goodLine+",\n\n"+`{"question": "q", "answer": "1"}`+"]"))
+	_, err := Load(t.Context(), Spec{Path: dir})
+	checkError(t, err, "record 1", "####")
+	// The same lines as JSON, after blank ones.
+	writeFile(t, dir, "train.json", []byte("\n\n"+goodLine+"\n"+`{"question": "q", "answer": "1"}`))
+	_, err = Load(t.Context(), Spec{Path: dir, Split: "train"})
+	checkError(t, err, "line 4", "####")
 }
 
 func TestReadTexts(t *testing.T) {
@@ -189,15 +199,15 @@ func FuzzJSONL(f *testing.F) {
 	f.Add([]byte("\ufeff{\"id\": 1, \"text\": \"x\", \"finish\": \"length\"}\r\n\n{}"))
 	f.Add([]byte(`{"question": "\ud800", "answer": {"a": [1, null, true, 1e5]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rows, err := readJSONL(context.Background(), data, usual)
+		rows, _, err := readJSONL(context.Background(), data, usual)
 		if err == nil && len(rows) > bytes.Count(data, []byte("\n"))+1 {
 			t.Errorf("%d rows in %q", len(rows), data)
 		}
-		if rows, err := readJSON(context.Background(), data, usual); err == nil && len(rows) > len(data) {
+		if rows, _, err := readJSON(context.Background(), data, usual); err == nil && len(rows) > len(data) {
 			t.Errorf("%d rows in %q", len(rows), data)
 		}
 		err = eachLine(context.Background(), bytes.NewReader(data),
-			func(_ []byte, keys map[string]json.RawMessage) error {
+			func(_ int, _ []byte, keys map[string]json.RawMessage) error {
 				text, err := parseText(keys)
 				if err == nil && (text.ID < 0 || (text.Finish != "stop" && text.Finish != "length")) {
 					t.Errorf("%+v", text)

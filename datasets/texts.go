@@ -33,7 +33,7 @@ func ReadTexts(path string) ([]Text, error) {
 	defer func() { _ = f.Close() }() // it was only read
 	var texts []Text
 	total := 0
-	err = eachLine(context.Background(), f, func(line []byte, keys map[string]json.RawMessage) error {
+	err = eachLine(context.Background(), f, func(_ int, line []byte, keys map[string]json.RawMessage) error {
 		if total += len(line); total > maxTextsBytes {
 			return fmt.Errorf("more than %d MB of texts in one file", maxTextsBytes>>20)
 		}
