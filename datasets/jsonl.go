@@ -10,6 +10,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -201,10 +203,38 @@ func cellKey(keys map[string]json.RawMessage, name string) (string, error) {
 	}
 	switch raw[0] {
 	case '"':
+		if loneSurrogate(raw) {
+			return "", fmt.Errorf(`key %q has half of a surrogate pair (\ud800 to \udfff), which is no character`, name)
+		}
 		return stringKey(keys, name)
 	case 'n', '{', '[':
 		return "", fmt.Errorf("key %q is not a string or a number", name)
 	default:
 		return string(raw), nil
 	}
+}
+
+// loneSurrogate reports whether a JSON string escapes half of a surrogate pair, in whose place the decoder would put
+// another character.
+func loneSurrogate(s []byte) bool {
+	unit := func(at int) rune { // the escaped UTF-16 unit, 0 where there is none
+		if len(s) < at+6 || s[at] != '\\' || s[at+1] != 'u' {
+			return 0
+		}
+		n, _ := strconv.ParseUint(string(s[at+2:at+6]), 16, 16) // the decoder has read it as JSON
+		return rune(n)
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			continue
+		}
+		if utf16.IsSurrogate(unit(i)) {
+			if utf16.DecodeRune(unit(i), unit(i+6)) == utf8.RuneError {
+				return true
+			}
+			i += 6
+		}
+		i++ // what is escaped
+	}
+	return false
 }

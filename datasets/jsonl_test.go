@@ -56,6 +56,15 @@ func TestJSONL(t *testing.T) {
 			[]string{"line 2", "not UTF-8"},
 		},
 		{
+			"surrogate pairs, and what only looks like half of one",
+			`{"question": "\ud83d\ude00 \\ud800 \\\ud83d\uDE00\n", "answer": "#### 1", "other": "\ud800"}`,
+			[][]string{{"\U0001F600 \\ud800 \\\U0001F600\n", "#### 1"}},
+			nil,
+		},
+		{"half a pair", `{"question": "a\ud800", "answer": "#### 1"}`, nil, []string{"line 1", `"question"`, "surrogate"}},
+		{"the other half", `{"question": "q", "answer": "\udc00#### 1"}`, nil, []string{"line 1", "surrogate"}},
+		{"two first halves", `{"question": "\ud83d\ud83d\ude00", "answer": "#### 1"}`, nil, []string{"surrogate"}},
+		{
 			"a long line", goodLine + "\n" + strings.Repeat(" ", maxLineBytes+1), nil,
 			[]string{"line 2", "more than 10485760 bytes"},
 		},

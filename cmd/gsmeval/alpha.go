@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (f *alphaFlags) check(config bool) error {
 			err = errors.New("--ids needs one noise: --noise, or --noise-kind and --noise-scale")
 		}
 	default:
-		err = refuse("goes with a config", "set")
+		err = cmp.Or(refuse("goes with a config", "set"), checkUTF8("--prompt", f.prompts...))
 	}
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -55,6 +56,9 @@ and the log probability of every chosen token (untempered) are printed too.`,
 			}
 			if err := checkDate(date, raw || cmd.Flags().Changed("ids")); err != nil {
 				return err
+			}
+			if err := cmp.Or(checkUTF8("--prompt", prompt), checkUTF8("--stop", o.Stop...)); err != nil {
+				return usageError{err}
 			}
 			o.Schedule = condition.ConstantT(temperature)
 			if greedy {
@@ -195,6 +199,16 @@ func checkDate(date string, noTemplate bool) error {
 	return nil
 }
 
+// checkUTF8 refuses texts that a tokenizer would be shown with other characters in the place of what is none.
+func checkUTF8(flag string, texts ...string) error {
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%s %.40q is not UTF-8", flag, text)
+		}
+	}
+	return nil
+}
+
 func promptCommand(a *app) *cobra.Command {
 	var model, question, messages, template, bos, eos, style, date string
 	var raw, asJSON, noGeneration bool
@@ -227,6 +241,9 @@ ids too. With --template it renders a template file without a model. A template 
 			}
 			if err := checkDate(date, raw || style == "plain"); err != nil {
 				return err
+			}
+			if err := checkUTF8("--question", question); err != nil {
+				return usageError{err}
 			}
 			list := []chat.Message{{Role: "user", Content: question}}
 			if messages != "" {
