@@ -162,7 +162,8 @@ func (set *Set) add(ctx context.Context, path string, l layout) ([]place, error)
 	return places, nil
 }
 
-// place is what a row is called in its file: a row of parquet and a record of JSON count from 0, a line of JSONL from 1.
+// place is what a row is called in its file: a row of parquet and a record of JSON count from 0, a line of JSONL
+// from 1.
 type place struct {
 	name   string
 	number int

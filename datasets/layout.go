@@ -110,7 +110,7 @@ func checkExact(at string, paths []string, split, config string) error {
 	for _, p := range paths {
 		dir := "/" + filepath.ToSlash(filepath.Dir(p))
 		if !isDir && split != "test" && !isOfSplit(filepath.ToSlash(p), split) {
-			return fmt.Errorf("data set %s: no split %q: all of %s is read, and its name is of no such split; leave the split out, or name the directory of a data set that has it",
+			return fmt.Errorf("data set %s: no split %q: all of %s is read, and its name is not of that split; leave the split out, or name a directory that has it",
 				at, split, filepath.Base(p))
 		}
 		if config == "main" || config == "default" || strings.HasSuffix(dir, "/"+path.Clean(config)) ||

@@ -109,9 +109,9 @@ func scoreCommand(a *app) *cobra.Command {
 		Long: `Score reads texts, one JSON object a line with "id" (the row number in the data set) and "text", maybe "finish" ("stop" or
 "length"), extracts their answers with a ladder and compares them with the data set's.
 
-Of a run, named by its directory, it scores the samples, by the data that was evaluated: --dataset says where that lies now, and
---split, --config, --question, --answer, --cluster and --gold are the run's where they are not given. A text with a "question_sha",
-as a run's have it, is not scored by the answer to another question.
+Of a run, named by its directory, it scores the samples, by the data that was evaluated: --dataset says where that lies
+now, and --split, --config, --question, --answer, --cluster and --gold are the run's where they are not given. A text with
+a "question_sha", as a run's have it, is not scored by the answer to another question.
 
 It also reads what other evaluators have kept: samples_*.jsonl of lm-evaluation-harness, logs of inspect_ai in .json and details_*.parquet
 of lighteval. They have gold answers of their own, so that --dataset is not needed.`,
@@ -288,7 +288,8 @@ func scoreTexts(path string, texts []datasets.Text, spec datasets.Spec, examples
 		}
 		if sha := session.ShortSHA(e.Question); text.QuestionSHA != "" && text.QuestionSHA != sha {
 			return nil, nil, fmt.Errorf("%s (split %s) is not the data that was evaluated: the sha256 of the question of row %d begins with %s there, with %s in %s; "+
-				"name the right data with --dataset, --split, --config and --question", spec.Path, spec.Split, text.ID, sha, text.QuestionSHA, path)
+				"name the right data with --dataset, --split, --config and --question", spec.Path, spec.Split, text.ID, sha,
+				text.QuestionSHA, path)
 		}
 		v := l.Score(scoring.Text{Text: text.Text, Finish: finish.Reason(text.Finish), Question: e.Question}, e.Gold)
 		t.add(text.ID, e.Cluster, v)
