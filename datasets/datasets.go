@@ -45,7 +45,7 @@ type Spec struct {
 	Path   string // a .parquet, .jsonl or .json file, a glob of such files, or a directory
 	Split  string // of a directory: test, train; empty means test
 	Config string // subset of a directory: main, socratic; empty means main
-	// Exact refuses a split other than test and a subset other than main that the names of the files do not show. Without
+	// Exact refuses a split other than test, where names show another, and a subset other than main that they do not show. Without
 	// it a file and a glob stand for every split, and files that lie in no subset for each of them.
 	Exact bool
 

@@ -102,16 +102,26 @@ func find(path, split, config string) ([]string, error) {
 	}
 }
 
-// checkExact makes sure that the files found at a path are of the split and the subset, by their names. The usual ones,
-// test and main, are what is there; default is what the hub calls files that lie in no subset.
+// splitShown is the split that a file's name shows, of those that data sets usually have; "" where it shows none.
+func splitShown(file string) string {
+	for _, split := range []string{"train", "test", "validation", "valid", "val", "dev"} {
+		if isOfSplit(file, split) {
+			return split
+		}
+	}
+	return ""
+}
+
+// checkExact makes sure that the files found at a path are of the split and the subset, by their names. A file whose name
+// shows no split is of any; the usual ones, test and main, are what is there; default is what the hub calls files that lie in no subset.
 func checkExact(at string, paths []string, split, config string) error {
 	info, err := os.Stat(at)
 	isDir := err == nil && info.IsDir()
 	for _, p := range paths {
 		dir := "/" + filepath.ToSlash(filepath.Dir(p))
-		if !isDir && split != "test" && !isOfSplit(filepath.ToSlash(p), split) {
-			return fmt.Errorf("data set %s: no split %q: all of %s is read, and its name is not of that split; leave the split out, or name a directory that has it",
-				at, split, filepath.Base(p))
+		if other := splitShown(filepath.ToSlash(p)); !isDir && split != "test" && other != "" && other != split {
+			return fmt.Errorf("data set %s: no split %q: all of %s is read, which by its name is %q; leave the split out, or name a directory that has it",
+				at, split, filepath.Base(p), other)
 		}
 		if config == "main" || config == "default" || strings.HasSuffix(dir, "/"+path.Clean(config)) ||
 			strings.HasSuffix(dir, "/"+path.Join(config, split)) {

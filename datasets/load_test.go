@@ -106,8 +106,12 @@ func TestLayouts(t *testing.T) {
 			spec: Spec{Split: "test", Config: "main", Exact: true}, want: []string{"1"},
 		},
 		{
-			name: "exactly, a file of another split", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl",
-			spec: Spec{Split: "train", Exact: true}, words: []string{`no split "train"`, "x.jsonl"},
+			name: "exactly, a file of no split", files: map[string][]byte{"x.jsonl": jsonl(1, 1)}, path: "x.jsonl",
+			spec: Spec{Split: "train", Exact: true}, want: []string{"1"},
+		},
+		{
+			name: "exactly, a file of another split", files: map[string][]byte{"test.jsonl": jsonl(1, 1)}, path: "test.jsonl",
+			spec: Spec{Split: "train", Exact: true}, words: []string{`no split "train"`, "test.jsonl"},
 		},
 		{
 			name: "exactly, a file named for its split", files: map[string][]byte{"train-0-of-1.jsonl": jsonl(1, 1)},
@@ -115,8 +119,8 @@ func TestLayouts(t *testing.T) {
 		},
 		{
 			name: "exactly, a glob of two splits", path: "*.jsonl", spec: Spec{Split: "train", Exact: true},
-			files: map[string][]byte{"train.jsonl": jsonl(1, 1), "x.jsonl": jsonl(2, 1)},
-			words: []string{`no split "train"`, "x.jsonl"},
+			files: map[string][]byte{"train.jsonl": jsonl(1, 1), "test.jsonl": jsonl(2, 1)},
+			words: []string{`no split "train"`, "test.jsonl"},
 		},
 		{
 			name: "exactly, a glob of a numbered split", path: "p1/train/*.jsonl",
