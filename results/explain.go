@@ -269,9 +269,12 @@ func (e *explanation) temperatures() {
 	}
 	slices.Sort(order)
 	if len(order) == 0 {
-		if len(e.set.meta.Temps) > 1 {
+		switch {
+		case len(e.change) > 0:
+			e.say("There is no sample yet that compares another way to sample with %s.", way(e.set.meta.Temps[0].Label))
+		case len(e.set.meta.Temps) > 1:
 			e.say("All temperatures came out the same, so their samples are shared and there is nothing to compare.")
-		} else {
+		default:
 			e.say("Only one way to sample was tried, %s, so the run says nothing about temperatures.",
 				way(e.set.meta.Temps[0].Label))
 		}

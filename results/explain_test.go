@@ -171,6 +171,20 @@ func TestExplain(t *testing.T) {
 			},
 		},
 		{
+			"no sample yet but at the first temperature",
+			[]Noise{quiet, activation},
+			[]string{"greedy", "T=1"},
+			[][]string{{word(90, 100), ""}, {word(60, 100), ""}},
+			[]string{
+				`^The run is not complete: 200 of 400 samples are there, and what follows may change\.$`,
+				`^Without noise`,
+				`^Under activation 0\.1 accuracy falls`,
+				`^There is no sample yet that compares another way to sample with greedy decoding\.$`,
+				`drawn once`,
+				`^All of this`,
+			},
+		},
+		{
 			"one question, three noises and none without",
 			[]Noise{activation, {Label: "activation 0.2", Kind: "activation"}, {Label: "output 0.1", Kind: "output"}},
 			[]string{"T=1"},
