@@ -59,8 +59,11 @@ type effect struct {
 
 // shows tells whether the difference is one after the adjustment for all of its kind.
 func (f *effect) shows() bool {
-	return f.pHolm < adjustedLevel && (f.diff.CI.Lo > 0 || f.diff.CI.Hi < 0)
+	return f.pHolm < adjustedLevel && f.leavesZero()
 }
+
+// leavesZero tells whether the interval alone, adjusted for nothing, would say that there is a difference.
+func (f *effect) leavesZero() bool { return f.diff.CI.Lo > 0 || f.diff.CI.Hi < 0 }
 
 // explanation collects the sentences about one run.
 type explanation struct {
@@ -82,7 +85,11 @@ func (e *explanation) kind(r *Row) string { return e.set.meta.Noises[r.NoiseInde
 func (e *explanation) pair(a, b *Row) paired {
 	x, y := e.set.cells[[2]int{a.NoiseIndex, a.TempIndex}], e.set.cells[[2]int{b.NoiseIndex, b.TempIndex}]
 	chips := e.set.meta.Noises[a.NoiseIndex].Chips || e.set.meta.Noises[b.NoiseIndex].Chips
-	return pairUp(arm{e.set, x}, arm{e.set, y}, chips, DefaultSeed, a.Noise, a.Temperature, b.Noise, b.Temperature)
+	labels := []string{a.Noise, a.Temperature, b.Noise, b.Temperature}
+	if a.NoiseIndex == b.NoiseIndex { // a pair of the table's and of compare's, with their numbers
+		labels = []string{a.Noise, a.Temperature, b.Temperature}
+	}
+	return pairUp(arm{e.set, x}, arm{e.set, y}, chips, DefaultSeed, labels...)
 }
 
 // costs are what each noise does at the first temperature.
@@ -205,8 +212,12 @@ func (e *explanation) noise() {
 	switch len(falls) {
 	case 0:
 		f := counted[len(counted)-1]
-		e.say("Under none of the %d noises does a fall of accuracy show; the lowest difference is %s points %s, under %s.",
-			len(counted), signed(f.diff.Value), interval(f.diff.CI), f.row.Noise)
+		chance := ""
+		if f.leavesZero() && !f.shows() {
+			chance = f.doubt()
+		}
+		e.say("Under none of the %d noises does a fall of accuracy show; the lowest difference is %s points %s, under %s%s.",
+			len(counted), signed(f.diff.Value), interval(f.diff.CI), f.row.Noise, chance)
 	case 1:
 		f := &falls[0]
 		e.say("Under %s accuracy falls by %s points %s, to %s %%; under the other %s no fall shows.", f.row.Noise,
@@ -242,7 +253,7 @@ func (e *explanation) oneNoise(f *effect) {
 // p-value.
 func (f *effect) doubt() string {
 	switch {
-	case f.diff.CI.Lo > 0 || f.diff.CI.Hi < 0:
+	case f.leavesZero():
 		return fmt.Sprintf(", which chance alone may bring (p = %.2f, adjusted for all comparisons of this kind)", f.pHolm)
 	case math.IsNaN(f.mde) || f.mde <= 0:
 		return ", since no verdict differs"
@@ -359,11 +370,26 @@ func (e *explanation) oneTemperature(effects []effect) string {
 		if widest.diff.CI.Hi == widest.diff.CI.Lo {
 			rest += ", since no verdict differs"
 		} else {
-			rest += fmt.Sprintf(" (the widest interval is %s, %s)", interval(widest.diff.CI), under(widest.row.Noise))
+			rest += fmt.Sprintf(" (the widest interval is %s, %s)", interval(widest.diff.CI), under(widest.row.Noise)) +
+				chanceOf(same)
 		}
 	}
 	return fmt.Sprintf("%s instead of %s %s%s", capital(way(effects[0].row.Temperature)),
 		way(e.set.meta.Temps[0].Label), verb, rest)
+}
+
+// chanceOf names what chance alone may bring among several differences that do not show.
+func chanceOf(same []effect) string {
+	likely := slices.DeleteFunc(slices.Clone(same), func(f effect) bool { return !f.leavesZero() })
+	if len(likely) == 0 {
+		return ""
+	}
+	f := slices.MinFunc(likely, func(a, b effect) int { return cmp.Compare(a.pHolm, b.pHolm) })
+	text := "; "
+	if len(likely) > 1 {
+		text += fmt.Sprintf("%d intervals leave 0 out, as ", len(likely))
+	}
+	return text + fmt.Sprintf("%s points %s %s%s", signed(f.diff.Value), interval(f.diff.CI), under(f.row.Noise), f.doubt())
 }
 
 // where says by how much accuracy changes in some of all conditions, in the direction of sign: in each of a few, and

@@ -171,6 +171,42 @@ func TestExplain(t *testing.T) {
 			},
 		},
 		{
+			"what leaves zero out and does not show",
+			[]Noise{quiet, activation, weight},
+			[]string{"T=1", "greedy", "T=0.5"},
+			[][]string{
+				{word(30, 60), word(36, 60), word(36, 60)},
+				{word(30, 60), word(36, 60), word(31, 60)},
+				{word(30, 60), word(31, 60), word(31, 60)},
+			},
+			[]string{
+				`^Without noise`,
+				`^Under activation 0\.1 no`,
+				`^Under weight 0\.2 no`,
+				`^Greedy decoding instead of T=1 shows no difference in any of 3 conditions \(the widest interval is \[3\.3, 18\.3\], .*\); ` +
+					`2 intervals leave 0 out, as \+10\.0 points \[3\.3, 18\.3\] without noise, which chance alone may bring ` +
+					`\(p = 0\.19, adjusted for all comparisons of this kind\)\.$`,
+				`^T=0\.5 instead of T=1 shows no difference in any of 3 conditions \(the widest .*\); ` +
+					`\+10\.0 points \[\d\.\d, 18\.3\] without noise, which chance alone may bring \(p = 0\.19, `,
+				`^One chip`,
+				`^All of this`,
+			},
+		},
+		{
+			"a fall under several noises that does not show",
+			[]Noise{quiet, activation, weight, {Label: "output 0.1", Kind: "output"}},
+			[]string{"T=1"},
+			[][]string{{word(36, 60)}, {word(30, 60)}, {word(35, 60)}, {word(35, 60)}},
+			[]string{
+				`^Without noise`,
+				`^Under none of the 3 noises does a fall of accuracy show; the lowest difference is -10\.0 points \[-18\.3, -3\.3\], ` +
+					`under activation 0\.1, which chance alone may bring \(p = 0\.09, adjusted for all comparisons of this kind\)\.$`,
+				`^Only one`,
+				`^One chip`,
+				`^All of this`,
+			},
+		},
+		{
 			"no sample yet but at the first temperature",
 			[]Noise{quiet, activation},
 			[]string{"greedy", "T=1"},
@@ -210,6 +246,32 @@ func TestExplain(t *testing.T) {
 				t.Errorf("%d sentences, want %d:\n%s", len(got), len(tc.want), strings.Join(got, "\n"))
 			}
 		})
+	}
+}
+
+// The intervals in the sentences are those of the table and of compare, to the last digit.
+func TestExplainHasTheTablesNumbers(t *testing.T) {
+	t.Parallel()
+	// So many questions that two streams of the bootstrap hardly give the same interval.
+	of := func(word string) string { return strings.Repeat(word, 97) }
+	meta, records := gridRun([]Noise{quiet, weight}, []string{"T=1", "greedy"}, [][]string{
+		{of("rrrwwwwwrw") + "/" + of("rwrwrwrwww"), of("rrrrrwwwrr") + "/" + of("rrrrrwwwwr")},
+		{of("rwwwwwwwrw") + "/" + of("rwwwrwrwww"), of("rrrrrrwwrr") + "/" + of("rrrwrwwrrr")},
+	})
+	set := collect(t, meta, records)
+	e := &explanation{set: set, table: set.Table()}
+	e.changes()
+	compared, err := Compare([]Source{{Name: "one", Set: set}}, CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.change) != 2 || len(compared.Pairs) != 2 {
+		t.Fatalf("%d effects, %d pairs", len(e.change), len(compared.Pairs))
+	}
+	for i, f := range e.change {
+		if in := intervalOf(f.diff.CI); in != *f.row.DiffCI || in != compared.Pairs[i].CI {
+			t.Errorf("%s: %v, the table has %v, compare %v", rowName(f.row), in, *f.row.DiffCI, compared.Pairs[i].CI)
+		}
 	}
 }
 
