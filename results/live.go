@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,10 @@ type Live struct {
 	dir   string
 	set   *Set
 	parts []*part
-	total int
-	past  []mark
+	// waiting are the shards without a run.json, which load their model or have not begun.
+	waiting []LiveShard
+	total   int
+	past    []mark
 	// tokens are those of all samples that were read.
 	tokens int64
 	latest time.Time // when a journal was last written to
@@ -98,10 +101,11 @@ func Follow(dir string) *Live { return &Live{dir: dir} }
 
 // Poll reads what is new and says how far the run is. now is the time.
 func (l *Live) Poll(now time.Time) (*Progress, error) {
-	dirs, err := l.sources()
+	dirs, waiting, err := l.sources()
 	if err != nil {
 		return nil, err
 	}
+	l.waiting = waiting
 	changed := len(dirs) != len(l.parts)
 	var infos []*RunInfo
 	for i, dir := range dirs {
@@ -130,24 +134,34 @@ func (l *Live) Poll(now time.Time) (*Progress, error) {
 	return l.progress(now), nil
 }
 
-// sources lists the directories whose journals make the run: its own, or while that has no samples its shards.
-func (l *Live) sources() ([]string, error) {
+// sources lists the directories whose journals make the run: its own, or while that has no samples its shards, and
+// those of the shards that have none yet.
+func (l *Live) sources() (dirs []string, waiting []LiveShard, err error) {
 	own, err := os.Stat(filepath.Join(l.dir, JournalFile))
 	if err == nil && own.Size() > 0 {
-		return []string{l.dir}, nil
+		return []string{l.dir}, nil, nil
 	}
-	shards, err := filepath.Glob(filepath.Join(l.dir, "shards", "*", RunFile))
+	n, err := ShardCount(l.dir)
 	if err != nil {
-		return nil, fmt.Errorf("looking for shards in %s: %w", l.dir, err)
+		return nil, nil, err
 	}
-	if len(shards) == 0 {
-		return []string{l.dir}, nil
+	for i := 1; i <= n; i++ {
+		dir := ShardDir(l.dir, i, n)
+		if _, err := os.Stat(filepath.Join(dir, RunFile)); err == nil {
+			dirs = append(dirs, dir)
+			continue
+		}
+		s := LiveShard{Shard: fmt.Sprintf("%d/%d", i, n), Status: RunPending}
+		var begun *BegunError
+		if errors.As(readBegun(dir), &begun) {
+			s.Status = begun.Status
+		}
+		waiting = append(waiting, s)
 	}
-	for i := range shards {
-		shards[i] = filepath.Dir(shards[i])
+	if len(dirs) == 0 {
+		return []string{l.dir}, nil, nil
 	}
-	slices.Sort(shards)
-	return shards, nil
+	return dirs, waiting, nil
 }
 
 // replaced reports whether a journal is not the file, or the run, that was read: it was put into canonical order,
@@ -225,7 +239,7 @@ func (l *Live) progress(now time.Time) *Progress {
 		Event: "snapshot", Time: now.UTC(), Run: l.dir, Name: l.set.meta.Name, Total: l.total, Tokens: l.tokens,
 		SamplesPerSecond: Float(nan), TokensPerSecond: Float(nan), SecondsLeft: Float(nan), LastSample: l.latest.UTC(),
 	}
-	p.Status, p.Cause = overall(l.parts)
+	p.Status, p.Cause = l.overall()
 	for _, c := range l.set.conditions() {
 		row, _ := l.set.outcome(c)
 		if c.SamplesOf == nil {
@@ -243,6 +257,10 @@ func (l *Live) progress(now time.Time) *Progress {
 			p.Shards = append(p.Shards, LiveShard{Shard: part.info.Shard, Status: part.info.Status, Done: part.lines})
 		}
 	}
+	p.Shards = append(p.Shards, l.waiting...)
+	slices.SortFunc(p.Shards, func(a, b LiveShard) int { // 2/12 before 10/12
+		return cmp.Or(cmp.Compare(len(a.Shard), len(b.Shard)), cmp.Compare(a.Shard, b.Shard))
+	})
 	l.rate(p)
 	return p
 }
@@ -263,14 +281,20 @@ func (l *Live) rate(p *Progress) {
 	p.SecondsLeft = Float(float64(p.Total-p.Done) / float64(p.SamplesPerSecond))
 }
 
-// overall is the status of a run by those of its parts: it runs while one of them does.
-func overall(parts []*part) (RunStatus, string) {
-	rank := []RunStatus{RunComplete, RunFailed, RunInterrupted, RunRunning}
-	worst := parts[0].info
-	for _, p := range parts[1:] {
-		if slices.Index(rank, p.info.Status) > slices.Index(rank, worst.Status) {
-			worst = p.info
+// overall is the status of a run by those of its parts: it runs while one of them does, and is complete when all are.
+func (l *Live) overall() (status RunStatus, cause string) {
+	rank := []RunStatus{RunComplete, RunPending, RunInterrupted, RunFailed, RunRunning}
+	status = RunComplete
+	worse := func(s RunStatus) bool { return slices.Index(rank, s) > slices.Index(rank, status) }
+	for _, p := range l.parts {
+		if worse(p.info.Status) {
+			status, cause = p.info.Status, p.info.Cause
 		}
 	}
-	return worst.Status, worst.Cause
+	for _, s := range l.waiting {
+		if worse(s.Status) {
+			status, cause = s.Status, ""
+		}
+	}
+	return status, cause
 }

@@ -134,8 +134,17 @@ func TestLiveShards(t *testing.T) {
 	first := writeShard(t, filepath.Join(shards, "1-of-2"), info, records[:4])
 	live := Follow(dir)
 	start := time.Now()
-	if p := poll(t, live, start); p.Done != 4 || p.Total != 8 || p.Status != RunComplete || len(p.Shards) != 1 {
+	// What has not begun is a part of the run.
+	if p := poll(t, live, start); p.Done != 4 || p.Total != 8 || p.Status != RunPending || len(p.Shards) != 2 ||
+		p.Shards[1] != (LiveShard{Shard: "2/2", Status: RunPending}) {
 		t.Errorf("one shard: %+v", p)
+	}
+	begun := Begun{Status: RunRunning, Doing: "loading the model"}
+	if err := begun.Write(filepath.Join(shards, "2-of-2")); err != nil {
+		t.Fatal(err)
+	}
+	if p := poll(t, live, start); p.Status != RunRunning || p.Shards[1].Status != RunRunning {
+		t.Errorf("the other one loads its model: %+v", p)
 	}
 	info.Status, info.Shard = RunRunning, "2/2"
 	// The second shard repeats a sample of the first: it counts once.

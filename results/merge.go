@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -20,6 +21,34 @@ import (
 type Shard struct {
 	Name string // for messages, such as "3/8"
 	Path string
+}
+
+// ShardDir is where shard i of n of a run lies.
+func ShardDir(output string, i, n int) string {
+	return filepath.Join(output, "shards", fmt.Sprintf("%d-of-%d", i, n))
+}
+
+// ShardCount is the number of shards that a run directory is cut into, judged by the names of those that have begun; 0
+// where none has.
+func ShardCount(output string) (int, error) {
+	entries, err := os.ReadDir(filepath.Join(output, "shards"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("looking for shards: %w", err)
+	}
+	n := 0
+	for _, e := range entries {
+		var i, of int
+		if _, err := fmt.Sscanf(e.Name(), "%d-of-%d", &i, &of); err != nil ||
+			e.Name() != filepath.Base(ShardDir(output, i, of)) {
+			continue
+		}
+		if n != 0 && of != n {
+			return 0, fmt.Errorf("%s holds shards of several cuts, of %d and of %d; remove what is not wanted",
+				filepath.Join(output, "shards"), n, of)
+		}
+		n = of
+	}
+	return n, nil
 }
 
 // MergePlan says what the merged journal must hold.

@@ -31,6 +31,8 @@ const (
 	RunInterrupted RunStatus = "interrupted"
 	RunFailed      RunStatus = "failed"
 	RunComplete    RunStatus = "complete"
+	// RunPending is that of a shard that has not begun; it stands in no run.json.
+	RunPending RunStatus = "pending"
 )
 
 // RunInfo is run.json: what a run is and how it went. Everything that varies between equal runs (times, the machine's

@@ -52,7 +52,7 @@ An accuracy so far is of the answers that ended first, which are the short ones,
 				default:
 					err = screen.show(watched(p, screen.width))
 				}
-				if err != nil || once || p.Status != results.RunRunning {
+				if err != nil || once || p.Status != results.RunRunning && p.Status != results.RunPending {
 					return err
 				}
 				select {
@@ -72,8 +72,16 @@ An accuracy so far is of the answers that ended first, which are the short ones,
 // watched draws a run in progress as lines of at most width characters; 0 is any width.
 func watched(p *results.Progress, width int) []string {
 	lines := []string{headline(p)}
+	pending := 0
 	for _, s := range p.Shards {
+		if s.Status == results.RunPending {
+			pending++
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("shard %s: %s, %s", s.Shard, s.Status, plural(s.Done, "sample")))
+	}
+	if pending > 0 {
+		lines = append(lines, fmt.Sprintf("%d of %s not begun", pending, plural(len(p.Shards), "shard")))
 	}
 	rows := [][]string{{"Noise", "Temperature", "", "Samples", "Accuracy", "95 % CI", "Truncated", "Failed", "Tokens"}}
 	for _, c := range p.Conditions {

@@ -32,7 +32,7 @@ func RunDevices(ctx context.Context, cfg *config.Config, o Options, program []st
 		cfg: cfg, log: session.NewLogger(o.Stderr, cfg), program: program,
 		state: make([]progressEvent, len(cfg.Devices)),
 	}
-	n, err := shardCount(cfg.Output)
+	n, err := results.ShardCount(cfg.Output)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ func writeDevicesConfig(cfg *config.Config) error {
 // ShardedConfig is the config of a run of several devices that was not merged yet, from the first shard that has begun,
 // or from the run's start where none has.
 func ShardedConfig(output string, set []string) (*config.Config, error) {
-	n, err := shardCount(output)
+	n, err := results.ShardCount(output)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,30 +23,7 @@ func shardDir(output string, s Shard) string {
 	if s.N == 0 {
 		return output
 	}
-	return filepath.Join(output, "shards", fmt.Sprintf("%d-of-%d", s.I, s.N))
-}
-
-// shardCount is the number of shards that a run directory is cut into, judged by the names of those that have begun; 0
-// where none has.
-func shardCount(output string) (int, error) {
-	entries, err := os.ReadDir(filepath.Join(output, "shards"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("looking for shards: %w", err)
-	}
-	n := 0
-	for _, e := range entries {
-		var s Shard
-		if _, err := fmt.Sscanf(e.Name(), "%d-of-%d", &s.I, &s.N); err != nil ||
-			e.Name() != filepath.Base(shardDir(output, s)) {
-			continue
-		}
-		if n != 0 && s.N != n {
-			return 0, fmt.Errorf("%s holds shards of several cuts, of %d and of %d; remove what is not wanted",
-				filepath.Join(output, "shards"), n, s.N)
-		}
-		n = s.N
-	}
-	return n, nil
+	return results.ShardDir(output, s.I, s.N)
 }
 
 // shardOf is the shard that a run directory holds, zero for a whole run.
@@ -62,7 +38,7 @@ func shardOf(info *results.RunInfo) Shard {
 // Merge joins the complete shards of a run directory into the run: the same bytes as one run would have written.
 // Its report can be left out, and made later: it reads the samples again.
 func Merge(ctx context.Context, output string, noReport bool) (*results.Table, error) {
-	n, err := shardCount(output)
+	n, err := results.ShardCount(output)
 	if err != nil {
 		return nil, fmt.Errorf("merging %s: %w", output, err)
 	}
@@ -152,7 +128,7 @@ func AwaitShards(ctx context.Context, output string, limit time.Duration, say fu
 	const look = 15 * time.Second
 	begin, complete, said := time.Now(), map[int]bool{}, -1
 	for {
-		n, err := shardCount(output)
+		n, err := results.ShardCount(output)
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func Status(output string) (*Progress, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	n, err := shardCount(output)
+	n, err := results.ShardCount(output)
 	switch {
 	case err != nil:
 		return nil, err

@@ -144,7 +144,7 @@ func (r *Run) inspectLog(a arm, task, id string) *inspectLog {
 		log.Status = "cancelled"
 	case results.RunFailed:
 		log.Status, log.Error = "error", &inspectError{Message: info.Cause}
-	case results.RunRunning:
+	default: // at work, or killed
 		log.Status = "started"
 	}
 	for i := range a.records {
