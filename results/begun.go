@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
 // BegunFile tells of a run that has no run.json yet: it loads its model, or measures what its temperatures follow from.
@@ -24,7 +25,9 @@ type Begun struct {
 	// Doing is what the run is at, in words: "loading the model".
 	Doing string `json:"doing"`
 	// Shard is "i/n" for a part of a run, else empty.
-	Shard   string          `json:"shard,omitempty"`
+	Shard string `json:"shard,omitempty"`
+	// Process is at it.
+	Process lease.Owner     `json:"process"`
 	Config  json.RawMessage `json:"config"`
 	Started time.Time       `json:"started"`
 	made    []string        // folders that had to be made for it, the deepest first
@@ -68,7 +71,7 @@ func (b *Begun) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the run directory: %w", err)
 	}
-	b.Schema = RunSchema
+	b.Schema, b.Process = RunSchema, lease.Self()
 	var buf bytes.Buffer
 	if err := writeJSON(&buf, b); err != nil {
 		return fmt.Errorf("writing %s: %w", filepath.Join(dir, BegunFile), err)
@@ -103,6 +106,9 @@ func readBegun(dir string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", filepath.Join(dir, BegunFile), err)
+	}
+	if e.Status == RunRunning && e.Process.PID != 0 && e.Process.Ended() {
+		e.Status = RunInterrupted // killed
 	}
 	return e
 }

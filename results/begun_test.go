@@ -1,8 +1,10 @@
 package results
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,6 +38,19 @@ func TestBegun(t *testing.T) {
 	}
 	if p := read().Progress(time.Now()); p.Status != RunRunning || p.Doing != "loading the model" {
 		t.Errorf("progress %+v", p)
+	}
+	// Who was killed meanwhile said nothing.
+	path := filepath.Join(dir, BegunFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := bytes.Replace(data, fmt.Appendf(nil, `"pid": %d`, os.Getpid()), []byte(`"pid": 4194305`), 1)
+	if err := os.WriteFile(path, killed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := read(); e.Status != RunInterrupted || !strings.Contains(e.Error(), "gsmeval resume "+dir) {
+		t.Errorf("killed: %s, %v", e.Status, e)
 	}
 	b.Status = RunInterrupted
 	if err := b.Write(dir); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gsmeval/gsmeval/internal/files"
+	"github.com/gsmeval/gsmeval/internal/lease"
 )
 
 // rateWindow is how far back the speed of a run is looked at.
@@ -24,7 +25,7 @@ type Live struct {
 	set   *Set
 	parts []*part
 	// waiting are the shards without a run.json, which load their model or have not begun.
-	waiting []LiveShard
+	waiting []*part
 	total   int
 	past    []mark
 	// tokens are those of all samples that were read.
@@ -36,6 +37,7 @@ type Live struct {
 type part struct {
 	dir    string
 	info   *RunInfo
+	status RunStatus   // its info's, or stopped
 	file   os.FileInfo // of the journal when it was read
 	offset int64       // up to which it was read
 	lines  int
@@ -56,6 +58,8 @@ type Progress struct {
 	Name   string    `json:"name"`
 	Status RunStatus `json:"status"`
 	Cause  string    `json:"cause,omitempty"`
+	// Resume is the directory of a run, or of a shard, that somebody must go on with; of several one.
+	Resume string `json:"resume,omitempty"`
 	// Doing is what a run is at that has no sample yet and does not know how many there will be.
 	Doing string `json:"doing,omitempty"`
 	// Done of Total samples are there, with Tokens generated tokens.
@@ -125,7 +129,12 @@ func (l *Live) Poll(now time.Time) (*Progress, error) {
 		}
 	}
 	for i, p := range l.parts {
-		p.info = infos[i]
+		p.info, p.status = infos[i], infos[i].Status
+		if p.status == RunRunning {
+			if err := p.look(); err != nil {
+				return nil, err
+			}
+		}
 		if err := l.read(p); err != nil {
 			return nil, err
 		}
@@ -136,7 +145,7 @@ func (l *Live) Poll(now time.Time) (*Progress, error) {
 
 // sources lists the directories whose journals make the run: its own, or while that has no samples its shards, and
 // those of the shards that have none yet.
-func (l *Live) sources() (dirs []string, waiting []LiveShard, err error) {
+func (l *Live) sources() (dirs []string, waiting []*part, err error) {
 	own, err := os.Stat(filepath.Join(l.dir, JournalFile))
 	if err == nil && own.Size() > 0 {
 		return []string{l.dir}, nil, nil
@@ -151,17 +160,33 @@ func (l *Live) sources() (dirs []string, waiting []LiveShard, err error) {
 			dirs = append(dirs, dir)
 			continue
 		}
-		s := LiveShard{Shard: fmt.Sprintf("%d/%d", i, n), Status: RunPending}
+		p := &part{dir: dir, info: &RunInfo{Shard: fmt.Sprintf("%d/%d", i, n)}, status: RunPending}
 		var begun *BegunError
 		if errors.As(readBegun(dir), &begun) {
-			s.Status = begun.Status
+			p.status = begun.Status
 		}
-		waiting = append(waiting, s)
+		waiting = append(waiting, p)
 	}
 	if len(dirs) == 0 {
 		return []string{l.dir}, nil, nil
 	}
 	return dirs, waiting, nil
+}
+
+// look finds out whether somebody is at a run that says so: one that was killed has no owner, or one that has ended.
+func (p *part) look() error {
+	if owner, held := lease.ReadOwner(filepath.Join(p.dir, JournalFile)); held && owner.Running() {
+		return nil
+	}
+	// Who has just ended has said so before giving the journal back.
+	var err error
+	if p.info, err = ReadRun(p.dir); err != nil {
+		return err
+	}
+	if p.status = p.info.Status; p.status == RunRunning {
+		p.status = RunStopped
+	}
+	return nil
 }
 
 // replaced reports whether a journal is not the file, or the run, that was read: it was put into canonical order,
@@ -239,7 +264,8 @@ func (l *Live) progress(now time.Time) *Progress {
 		Event: "snapshot", Time: now.UTC(), Run: l.dir, Name: l.set.meta.Name, Total: l.total, Tokens: l.tokens,
 		SamplesPerSecond: Float(nan), TokensPerSecond: Float(nan), SecondsLeft: Float(nan), LastSample: l.latest.UTC(),
 	}
-	p.Status, p.Cause = l.overall()
+	all := slices.Concat(l.parts, l.waiting)
+	overall(p, all)
 	for _, c := range l.set.conditions() {
 		row, _ := l.set.outcome(c)
 		if c.SamplesOf == nil {
@@ -252,12 +278,11 @@ func (l *Live) progress(now time.Time) *Progress {
 			Truncated: row.Truncated, NoAnswer: row.NoAnswer, Failed: row.Failed(), MeanTokens: row.MeanTokens,
 		})
 	}
-	for _, part := range l.parts {
+	for _, part := range all {
 		if part.info.Shard != "" {
-			p.Shards = append(p.Shards, LiveShard{Shard: part.info.Shard, Status: part.info.Status, Done: part.lines})
+			p.Shards = append(p.Shards, LiveShard{Shard: part.info.Shard, Status: part.status, Done: part.lines})
 		}
 	}
-	p.Shards = append(p.Shards, l.waiting...)
 	slices.SortFunc(p.Shards, func(a, b LiveShard) int { // 2/12 before 10/12
 		return cmp.Or(cmp.Compare(len(a.Shard), len(b.Shard)), cmp.Compare(a.Shard, b.Shard))
 	})
@@ -281,20 +306,17 @@ func (l *Live) rate(p *Progress) {
 	p.SecondsLeft = Float(float64(p.Total-p.Done) / float64(p.SamplesPerSecond))
 }
 
-// overall is the status of a run by those of its parts: it runs while one of them does, and is complete when all are.
-func (l *Live) overall() (status RunStatus, cause string) {
-	rank := []RunStatus{RunComplete, RunPending, RunInterrupted, RunFailed, RunRunning}
-	status = RunComplete
-	worse := func(s RunStatus) bool { return slices.Index(rank, s) > slices.Index(rank, status) }
-	for _, p := range l.parts {
-		if worse(p.info.Status) {
-			status, cause = p.info.Status, p.info.Cause
-		}
+// overall fills in the status of a run by those of its parts: it runs while one of them does, and is complete when all
+// are.
+func overall(run *Progress, parts []*part) {
+	rank := []RunStatus{RunComplete, RunPending, RunInterrupted, RunStopped, RunFailed, RunRunning}
+	worst := slices.MaxFunc(parts, func(a, b *part) int {
+		return cmp.Compare(slices.Index(rank, a.status), slices.Index(rank, b.status))
+	})
+	run.Status, run.Cause = worst.status, worst.info.Cause
+	switch run.Status {
+	case RunInterrupted, RunStopped, RunFailed:
+		run.Resume = worst.dir
+	default:
 	}
-	for _, s := range l.waiting {
-		if worse(s.Status) {
-			status, cause = s.Status, ""
-		}
-	}
-	return status, cause
 }

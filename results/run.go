@@ -31,8 +31,10 @@ const (
 	RunInterrupted RunStatus = "interrupted"
 	RunFailed      RunStatus = "failed"
 	RunComplete    RunStatus = "complete"
-	// RunPending is that of a shard that has not begun; it stands in no run.json.
+
+	// These stand in no run.json: a shard has not begun; nobody is at a run that has (it was killed, or waits in a queue).
 	RunPending RunStatus = "pending"
+	RunStopped RunStatus = "stopped"
 )
 
 // RunInfo is run.json: what a run is and how it went. Everything that varies between equal runs (times, the machine's

@@ -23,7 +23,8 @@ func watchCommand(a *app) *cobra.Command {
 		Short: "Look at a run in progress",
 		Long: `Watch follows a run that another process is at, here or on another machine that shares the directory: for every condition how many
 samples there are and the accuracy so far with its interval, the speed and the time left. It reads the journals of the run and of its
-shards as they grow, writes nothing, and ends when the run does. Its own end, by Ctrl-C too, does nothing to the run.
+shards as they grow, writes nothing, and ends when the run does, with an error where the run is not complete then. Its own end, by
+Ctrl-C too, does nothing to the run.
 
 An accuracy so far is of the answers that ended first, which are the short ones, not of a random choice; its interval knows nothing of that.`,
 		Example: `  gsmeval watch runs/dyn_tstar
@@ -52,8 +53,11 @@ An accuracy so far is of the answers that ended first, which are the short ones,
 				default:
 					err = screen.show(watched(p, screen.width))
 				}
-				if err != nil || once || p.Status != results.RunRunning && p.Status != results.RunPending {
+				if err != nil || once || p.Status == results.RunComplete {
 					return err
+				}
+				if p.Resume != "" {
+					return notComplete(p)
 				}
 				select {
 				case <-cmd.Context().Done():
@@ -67,6 +71,19 @@ An accuracy so far is of the answers that ended first, which are the short ones,
 	c.Flags().BoolVar(&once, "once", false, "look once and end")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON each time")
 	return c
+}
+
+// notComplete says how a run goes on that nobody is at.
+func notComplete(p *results.Progress) error {
+	how := map[results.RunStatus]string{
+		results.RunStopped: "has stopped: no process is at it (it was killed, or waits in a queue)", results.RunFailed: "has failed",
+		results.RunInterrupted: "was interrupted",
+	}
+	also := ""
+	if len(p.Shards) > 1 {
+		also = "; all shards: gsmeval status " + p.Run
+	}
+	return fmt.Errorf("%s %s; go on with: gsmeval resume %s%s", p.Run, how[p.Status], p.Resume, also)
 }
 
 // watched draws a run in progress as lines of at most width characters; 0 is any width.

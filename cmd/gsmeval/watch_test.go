@@ -65,6 +65,11 @@ func TestWatchStops(t *testing.T) {
 	if err := info.Write(dir); err != nil {
 		t.Fatal(err)
 	}
+	j, err := results.Open(filepath.Join(dir, results.JournalFile), "f") // somebody is at it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close() //nolint:errcheck // nothing was written
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	var out, errs bytes.Buffer

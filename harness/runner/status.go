@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"time"
 
 	"github.com/gsmeval/gsmeval/internal/lease"
 	"github.com/gsmeval/gsmeval/results"
@@ -48,10 +47,6 @@ type ShardProgress struct {
 	PerHour float64 `json:"per_hour,omitempty"`
 	Torn    bool    `json:"torn,omitempty"` // the journal ends in a part of a line, as while it is written
 }
-
-// freshFor is for how long an owner counts as running after its last heartbeat was written. The times are those of two
-// clocks, a file server's and this machine's, so it is generous; nothing but this display depends on it.
-const freshFor = 5 * time.Minute
 
 // Status reads how far a run is: from the journals of what is not complete, from run.json of what is. It only reads,
 // takes no lock and keeps nothing but counts, so it may be asked on any machine that sees the folder.
@@ -172,7 +167,7 @@ func progressOf(dir string, info *results.RunInfo, total int) (ShardProgress, er
 		s.Host, s.PID = owner.Host, owner.PID
 	}
 	switch {
-	case held && !owner.Dead() && time.Since(owner.Seen) < freshFor:
+	case held && owner.Running():
 		s.State = StateRunning
 		if spent := count.Written.Sub(owner.Started); spent > 0 && count.Records > owner.Records {
 			s.PerHour = float64(count.Records-owner.Records) / spent.Hours()

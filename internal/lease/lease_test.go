@@ -391,7 +391,7 @@ func TestTwoProcesses(t *testing.T) {
 			t.Fatalf("while the child lives: %v", err)
 		}
 		kill()
-		if owner, ok := ReadOwner(path); !ok || !owner.Dead() {
+		if owner, ok := ReadOwner(path); !ok || !owner.Ended() || owner.Running() {
 			t.Errorf("the killed child's record: %v, %v", owner, ok)
 		}
 		begin := time.Now()

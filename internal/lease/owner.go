@@ -166,5 +166,19 @@ func ReadOwner(path string) (Owner, bool) {
 	return n.owner, err == nil && n.owner.PID != 0
 }
 
-// Dead reports whether the owner ran on this host and does not any more. Of a process elsewhere nothing is known.
-func (o Owner) Dead() bool { return o.life(thisProcess()) == dead }
+// Ended reports whether the owner ran on this host and does not any more. Of a process elsewhere nothing is known.
+func (o Owner) Ended() bool {
+	self := thisProcess()
+	self.PID = 0 // which is alive, too
+	return o.life(self) == dead
+}
+
+// freshFor is for how long an owner counts as running after its last heartbeat was written. The times are those of two
+// clocks, a file server's and this machine's, so it is generous; nothing but what is shown depends on it.
+const freshFor = 5 * time.Minute
+
+// Running reports whether the owner is at work, as far as can be told without a lock.
+func (o Owner) Running() bool { return !o.Ended() && time.Since(o.Seen) < freshFor }
+
+// Self is this process.
+func Self() Owner { return thisProcess() }
