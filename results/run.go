@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gsmeval/gsmeval/internal/files"
@@ -147,6 +148,41 @@ func (r *RunInfo) check() error {
 		return fmt.Errorf("its fingerprint is %s, that of its description %s", r.Fingerprint, r.Meta.Fingerprint)
 	}
 	return r.Meta.Validate()
+}
+
+// OwnFile tells whether a path is, or would be, a file that a run consists of: its description, its journal, a
+// calibration. What can be made from these anew is not meant.
+func OwnFile(path string) bool {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	name := filepath.Base(path)
+	if name == RunFile || name == BegunFile || strings.HasPrefix(name, "samples") && strings.Contains(name, ".jsonl") {
+		return holdsRun(filepath.Dir(path))
+	}
+	for at := path; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if filepath.Base(at) == "calibration" && holdsRun(filepath.Dir(at)) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsRun tells whether a directory has a run in it, or shards of one.
+func holdsRun(dir string) bool {
+	for _, name := range []string{RunFile, BegunFile} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	n, err := ShardCount(dir)
+	return n > 0 || err != nil && !errors.Is(err, fs.ErrNotExist)
 }
 
 // LoadSet reads the samples of a run directory.

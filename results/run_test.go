@@ -138,3 +138,38 @@ func FuzzReadRun(f *testing.F) {
 		s.Table()
 	})
 }
+
+func TestOwnFile(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	write := func(path string) {
+		t.Helper()
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{
+		"a/run.json", "a/samples.jsonl", "a/calibration/noise.json", "early/begun.json", "cut/shards/1-of-2/run.json", "texts/samples.jsonl",
+	} {
+		write(path)
+	}
+	if err := errors.Join(os.Symlink("a", filepath.Join(root, "link")),
+		os.Symlink("a/samples.jsonl", filepath.Join(root, "text.jsonl"))); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{
+		"a/run.json": true, "a/samples.jsonl": true, "a/../a/samples.jsonl.torn": true, "a/begun.json": true,
+		"link/samples.jsonl": true, "text.jsonl": true, "a/calibration/noise.json": true, "a/calibration": true,
+		"early/samples.jsonl": true, "cut/run.json": true, "cut/shards/1-of-2/samples.jsonl": true,
+		"a": false, "a/report.html": false, "a/table.json": false, "a/export/samples.csv": false, "a/curve": false,
+		"texts/samples.jsonl": false, "calibration": false, "nowhere/run.json": false, "run.json": false,
+	} {
+		if got := OwnFile(filepath.Join(root, path)); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}

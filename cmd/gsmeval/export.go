@@ -45,6 +45,11 @@ The names of the files that were written go to stdout.`,
 			case out == "-" && f != export.CSV:
 				return usageError{errors.New("only csv can be written to stdout")}
 			}
+			if f == export.CSV || f == export.Parquet {
+				if err := noDirectory("out", out); err != nil {
+					return err
+				}
+			}
 			r, err := a.openExport(cmd.Context(), args[0], dataset, !noQuestions)
 			if err != nil {
 				return err

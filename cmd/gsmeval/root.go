@@ -37,6 +37,7 @@ sampling at a constant temperature, at a constant T* or at a T*(t) that follows 
 		},
 		SuggestionsMinimumDistance: 2,
 	}
+	root.PersistentPreRunE = checkOutputs
 	root.SetVersionTemplate("gsmeval {{.Version}}\n")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
