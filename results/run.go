@@ -103,6 +103,10 @@ func ReadRun(dir string) (*RunInfo, error) {
 		if begun := readBegun(dir); begun != nil {
 			return nil, begun
 		}
+		if n, shardErr := ShardCount(dir); shardErr == nil && n > 0 {
+			return nil, fmt.Errorf("%s has shards of a run that are not merged; when all %d are complete (gsmeval status %s), "+
+				"join them with: gsmeval merge %s: %w", dir, n, dir, dir, err)
+		}
 		return nil, fmt.Errorf("%s is not a run directory: %w", dir, err)
 	}
 	if err != nil {

@@ -139,6 +139,20 @@ func FuzzReadRun(f *testing.F) {
 	})
 }
 
+// Where a run is in shards, that is said, and what to do.
+func TestReadRunOfShards(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(ShardDir(dir, 2, 3), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ReadRun(dir)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "when all 3 are complete") ||
+		!strings.Contains(err.Error(), "gsmeval merge "+dir) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestOwnFile(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
