@@ -459,7 +459,11 @@ func (e *explanation) samples() {
 		for n, noise := range e.set.meta.Noises {
 			if r := best(n, m); r != nil && (noise.Kind == KindNone || n == worst) {
 				v := r.Value(m)
-				parts = append(parts, fmt.Sprintf("%s %% %s %s (%s)", points100(v.Value), share(v.CI),
+				in := share(v.CI)
+				if v.CI.noWidth() {
+					in += ", without width as no question differs,"
+				}
+				parts = append(parts, fmt.Sprintf("%s %% %s %s (%s)", points100(v.Value), in,
 					under(r.Noise), way(r.Temperature)))
 			}
 		}

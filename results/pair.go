@@ -23,6 +23,8 @@ func maybeInterval(in stats.Interval) *Interval {
 // Valid reports whether both ends are numbers.
 func (i Interval) Valid() bool { return i[0].Finite() && i[1].Finite() }
 
+func (i Interval) noWidth() bool { return i.Valid() && i[0] == i[1] }
+
 // DefaultSeed seeds the bootstraps of tables and comparisons.
 const DefaultSeed = 1
 

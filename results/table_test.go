@@ -485,6 +485,31 @@ func sampledRun(noise Noise, replicates, examples, samples, temps int, verdict f
 	return meta, records
 }
 
+// A bootstrap of questions that are all alike has an interval without width, which is said.
+func TestNoWidth(t *testing.T) {
+	t.Parallel()
+	verdict := func(k Key) byte { // at the second temperature one question has no right answer
+		if k.TempIndex == 1 && k.Order == 0 || k.Sample == 1 && k.Order == 1 {
+			return 'w'
+		}
+		return 'r'
+	}
+	meta, records := sampledRun(Noise{Label: "none", Kind: KindNone}, 1, 120, 2, 2, verdict)
+	meta.K = []int{1, 2}
+	set := collect(t, meta, records)
+	table := set.Table()
+	want := []string{"No question differs from the others in pass@2 under none, T0: the interval there has no width, " +
+		"and says nothing about other questions."}
+	if !slices.Equal(table.Warnings, want) || !slices.Equal(table.Rows[0].Warnings, []Warning{WarnNoWidth}) ||
+		len(table.Rows[1].Warnings) > 0 {
+		t.Errorf("warnings %q, of the rows %q and %q", table.Warnings, table.Rows[0].Warnings, table.Rows[1].Warnings)
+	}
+	says := strings.Join(set.Explain(), "\n")
+	if !strings.Contains(says, "100.0 % [100.0, 100.0], without width as no question differs, without noise (T0)") {
+		t.Errorf("explain:\n%s", says)
+	}
+}
+
 // Several samples of a question are one cluster, and pair by their number.
 func TestSeveralSamplesOfAQuestion(t *testing.T) {
 	t.Parallel()
@@ -600,7 +625,8 @@ func TestOneSampleStandsForAll(t *testing.T) {
 	records = slices.DeleteFunc(records, func(r Record) bool { return r.TempIndex == 0 && r.Sample > 0 })
 	set := collect(t, meta, records)
 	if text := strings.Join(set.Explain(), " "); !strings.Contains(text,
-		"pass@4, the share of questions that at least one of 4 samples gets right, is at best 100.0 % [100.0, 100.0] under weight (T1).") {
+		"pass@4, the share of questions that at least one of 4 samples gets right, is at best 100.0 % [100.0, 100.0], "+
+			"without width as no question differs, under weight (T1).") {
 		t.Errorf("the explanation of four samples: %s", text)
 	}
 	rows := set.Table().Rows

@@ -19,6 +19,7 @@ const (
 	WarnOneSeed      Warning = "one_seed"
 	WarnFewChips     Warning = "few_chips"
 	WarnTruncated    Warning = "truncated"
+	WarnNoWidth      Warning = "no_width"
 
 	WarnNothingCounts  Warning = "nothing_counts"
 	WarnNothingDiffers Warning = "nothing_differs"
@@ -125,6 +126,34 @@ var rowCautions = []caution[Row]{
 				fixed(100*manyTruncated, 0), strings.Join(names, "; "))
 		},
 	},
+	{
+		warning: WarnNoWidth,
+		applies: func(r *Row) bool { return len(r.noWidth()) > 0 },
+		together: func(rows []*Row) string {
+			names := make([]string, len(rows))
+			for i, r := range rows {
+				names[i] = strings.Join(r.noWidth(), ", ") + " under " + rowName(r)
+			}
+			return fmt.Sprintf("No question differs from the others in %s: the interval there has no width, "+
+				"and says nothing about other questions.", strings.Join(names, "; "))
+		},
+	},
+}
+
+// noWidth lists the scores of k samples whose interval has no width: a bootstrap of questions that are all alike knows
+// nothing of others, as Wilson's interval of an accuracy does.
+func (r *Row) noWidth() []string {
+	var names []string
+	for i := range r.AtK {
+		at := &r.AtK[i]
+		if at.Pass.CI.noWidth() {
+			names = append(names, Measure{passAtK, at.K}.String())
+		}
+		if at.Maj.CI.noWidth() {
+			names = append(names, Measure{majAtK, at.K}.String())
+		}
+	}
+	return names
 }
 
 // noisesOf lists the noises of rows or pairs, each once.
