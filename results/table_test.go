@@ -220,7 +220,7 @@ func TestTableAgainstStatsmodels(t *testing.T) {
 		}
 	}
 	if got := table.Failed(); got == 0 ||
-		!strings.Contains(strings.Join(table.Warnings, "\n"), "failed and in no accuracy") {
+		!strings.Contains(strings.Join(table.Warnings, "\n"), "failed and are in no accuracy") {
 		t.Errorf("%d failed samples, warnings %q", got, table.Warnings)
 	}
 }
@@ -394,9 +394,23 @@ func TestTableWarns(t *testing.T) {
 			"failed",
 			Noise{Label: "none", Kind: KindNone},
 			[]string{many + "exx"},
-			[]string{"none, T0: 3 samples failed and in no accuracy (2 with logits that were not finite, " +
+			[]string{"none, T0: 3 samples failed and are in no accuracy (2 with logits that were not finite, " +
 				"1 with an error)"},
 			[]Warning{WarnFailed},
+		},
+		{
+			"one failed",
+			Noise{Label: "none", Kind: KindNone},
+			[]string{many + "x"},
+			[]string{"none, T0: 1 sample failed and is in no accuracy (1 with logits that were not finite, 0 with an error)"},
+			[]Warning{WarnFailed},
+		},
+		{
+			"one question",
+			Noise{Label: "none", Kind: KindNone},
+			[]string{"r"},
+			[]string{"There is only 1 question: a 95 % interval reaches up to "},
+			[]Warning{WarnFewQuestions},
 		},
 		{
 			"truncated",

@@ -80,9 +80,9 @@ var rowCautions = []caution[Row]{
 		warning: WarnFailed,
 		applies: func(r *Row) bool { return r.Failed() > 0 },
 		each: func(r *Row) string {
-			return fmt.Sprintf("%s: %s failed and in no accuracy (%d with logits that were not finite, "+
+			return fmt.Sprintf("%s: %s in no accuracy (%d with logits that were not finite, "+
 				"%d with an error).",
-				rowName(r), plural(r.Failed(), "sample"), r.Nonfinite, r.Errors)
+				rowName(r), failedAre(r.Failed()), r.Nonfinite, r.Errors)
 		},
 	},
 	{
@@ -96,8 +96,11 @@ var rowCautions = []caution[Row]{
 					widest = half
 				}
 			}
-			return fmt.Sprintf("There are only %d questions: a 95 %% interval reaches up to %s points to either side.",
-				fewest, fixed(100*widest, 0))
+			only := fmt.Sprintf("There are only %d questions", fewest)
+			if fewest == 1 {
+				only = "There is only 1 question"
+			}
+			return fmt.Sprintf("%s: a 95 %% interval reaches up to %s points to either side.", only, fixed(100*widest, 0))
 		},
 	},
 	{
@@ -217,6 +220,13 @@ func plural(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func failedAre(n int) string {
+	if n == 1 {
+		return "1 sample failed and is"
+	}
+	return fmt.Sprintf("%d samples failed and are", n)
 }
 
 func samplesAre(n int) string {

@@ -268,8 +268,16 @@ func (a *app) run(cmd *cobra.Command, cfg *config.Config, o runner.Options) erro
 		return err
 	}
 	if n := table.Failed(); n > 0 {
-		return errors.New(plural(n, "sample") +
-			" failed; they are in no accuracy, see the table and status in samples.jsonl")
+		return failedSamples(n)
 	}
 	return nil
+}
+
+// failedSamples is the error of a complete run in which samples have no verdict.
+func failedSamples(n int) error {
+	are := "are"
+	if n == 1 {
+		are = "is"
+	}
+	return fmt.Errorf("%s failed and %s in no accuracy; see the table and status in samples.jsonl", plural(n, "sample"), are)
 }

@@ -193,3 +193,12 @@ func TestExamples(t *testing.T) {
 
 // isCobras tells whether a command is not ours but one that cobra adds.
 func isCobras(c *cobra.Command) bool { return c.Name() == "help" || c.Name() == "completion" }
+
+func TestFailedSamples(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{1: "1 sample failed and is in", 2: "2 samples failed and are in"} {
+		if err := failedSamples(n); !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
