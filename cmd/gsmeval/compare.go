@@ -29,7 +29,11 @@ files, whose samples cannot be paired any more; such rows say so. Files of lm-ev
   gsmeval compare runs/a runs/b --allow-different max_new_tokens
   gsmeval compare log_a.json log_b.json --ladder robust`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := formatOf(cmd, format, asJSON)
+			if err != nil {
+				return err
+			}
 			var sources []results.Source
 			for _, path := range args {
 				s, err := sourceOf(path, ladder)
@@ -39,10 +43,6 @@ files, whose samples cannot be paired any more; such rows say so. Files of lm-ev
 				sources = append(sources, s)
 			}
 			cmp, err := results.Compare(sources, o)
-			if err != nil {
-				return err
-			}
-			f, err := formatOf(format, asJSON)
 			if err != nil {
 				return err
 			}
@@ -88,8 +88,11 @@ func outputFlags(c *cobra.Command, format, out *string, asJSON *bool) {
 	c.Flags().BoolVar(asJSON, "json", false, "the same as --format json")
 }
 
-func formatOf(name string, asJSON bool) (results.Format, error) {
-	if asJSON {
+func formatOf(c *cobra.Command, name string, asJSON bool) (results.Format, error) {
+	switch {
+	case asJSON && c.Flags().Changed("format") && name != string(results.FormatJSON):
+		return "", usageError{fmt.Errorf("give either --format %s or --json", name)}
+	case asJSON:
 		return results.FormatJSON, nil
 	}
 	f, err := results.ParseFormat(name)

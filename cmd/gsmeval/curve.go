@@ -23,7 +23,10 @@ maj@k too, and a plot over k.`,
 		Example: `  gsmeval curve runs/study_sweep
   gsmeval run configs/study_tuned.yaml --set temperature.1.values="$(gsmeval curve runs/study_tune --values)"`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !values && cmd.Flags().Changed("measure") {
+				return usageError{errors.New("--measure goes with --values; without it every measure is shown")}
+			}
 			if values && (asJSON || out != "") {
 				return usageError{errors.New("--values goes with neither --json nor --out")}
 			}

@@ -35,7 +35,7 @@ entropy. The constant T* of each form is a row among them. A plot as PNG and SVG
 			if err := checkTemps("--temps", temperatures); err != nil {
 				return usageError{err}
 			}
-			f, err := formatOf(format, asJSON)
+			f, err := formatOf(cmd, format, asJSON)
 			if err != nil {
 				return err
 			}
