@@ -820,6 +820,7 @@ func TestReadTableRefuses(t *testing.T) {
 		"wrong accuracy": {`"accuracy": 0.5`, `"accuracy": 1.5`, "the accuracy is 1.5"},
 		"wrong correct":  {`"correct": 2`, `"correct": 5`, "5 of 4 are correct"},
 		"effective n":    {`"effective_n": 4`, `"effective_n": 0`, "effective n"},
+		"edited correct": {`"correct": 2`, `"correct": 3`, "row 0: the accuracy is 0.5, but 3 of 4 are correct"},
 		"not JSON":       {`{`, ``, "invalid character"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -67,6 +68,9 @@ func ReadTable(path string) (*Table, error) {
 	return t, nil
 }
 
+// roundedOff is how far an accuracy may be from its quotient: as far as the same division on another machine.
+const roundedOff = 1e-12
+
 func parseTable(data []byte) (*Table, error) {
 	var version struct {
 		Schema int `json:"schema"`
@@ -98,6 +102,9 @@ func parseTable(data []byte) (*Table, error) {
 				len(t.Rows[0].AtK))
 		case r.N > 0 && !(r.Accuracy >= 0 && r.Accuracy <= 1):
 			return nil, fmt.Errorf("row %d: the accuracy is %v", i, float64(r.Accuracy))
+		case r.N > 0 && math.Abs(float64(r.Accuracy)-float64(r.Correct)/float64(r.N)) > roundedOff:
+			return nil, fmt.Errorf("row %d: the accuracy is %v, but %d of %d are correct: the file was changed", i,
+				float64(r.Accuracy), r.Correct, r.N)
 		case r.N > 0 && !(r.EffectiveN > 0 && r.EffectiveN <= Float(r.N)):
 			return nil, fmt.Errorf("row %d: the effective n is %v of %d", i, float64(r.EffectiveN), r.N)
 		}
