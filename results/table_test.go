@@ -821,6 +821,7 @@ func TestReadTableRefuses(t *testing.T) {
 		"wrong correct":  {`"correct": 2`, `"correct": 5`, "5 of 4 are correct"},
 		"effective n":    {`"effective_n": 4`, `"effective_n": 0`, "effective n"},
 		"edited correct": {`"correct": 2`, `"correct": 3`, "row 0: the accuracy is 0.5, but 3 of 4 are correct"},
+		"neither":        {good, "anything", "it is neither a run directory nor a table.json"},
 		"not JSON":       {`{`, ``, "invalid character"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -76,7 +76,7 @@ func parseTable(data []byte) (*Table, error) {
 		Schema int `json:"schema"`
 	}
 	if err := json.Unmarshal(data, &version); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("it is neither a run directory nor a table.json: %w", err)
 	}
 	if version.Schema != TableSchema {
 		return nil, fmt.Errorf("its schema is %d, this version reads %d: write the table anew", version.Schema,

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,6 +98,9 @@ the tables and report.html to the run directory. Where the directory holds the s
 	return c
 }
 
+// progressModes are the values of the key progress.
+var progressModes = []string{"auto", "bar", "plain", "json", "none"}
+
 // loudness is how much a run says on stderr while it is at work.
 type loudness struct {
 	progress string
@@ -116,6 +120,8 @@ func (l *loudness) set() ([]string, error) {
 		return nil, usageError{errors.New("give either --progress or --quiet")}
 	case l.quiet:
 		return []string{"progress=none", "log_level=warn"}, nil
+	case l.progress != "" && !slices.Contains(progressModes, l.progress):
+		return nil, usageError{fmt.Errorf("--progress %q: expected one of %s", l.progress, strings.Join(progressModes, ", "))}
 	case l.progress != "":
 		return []string{"progress=" + l.progress}, nil
 	default:

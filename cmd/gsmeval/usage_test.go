@@ -42,6 +42,8 @@ func TestUsage(t *testing.T) {
 		{"run " + config + " --set noise.7.scale=1", "noise"},
 		{"run " + config + " --shard auto/4", "neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set"},
 		{"run " + config + " --shard 5/4", "--shard"},
+		{"run " + config + " --progress foo", `gsmeval: --progress "foo": expected one of auto, bar, plain, json, none`},
+		{"resume x --progress foo", `gsmeval: --progress "foo": expected one of auto, bar, plain, json, none`},
 		{"merge x --wait -1s", "--wait -1s is below 0"},
 		{"status", "see gsmeval status --help"},
 		{"submit", "gsmeval submit slurm CONFIG, or gsmeval submit kubernetes CONFIG"},
