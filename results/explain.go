@@ -216,8 +216,8 @@ func (e *explanation) noise() {
 		if f.leavesZero() && !f.shows() {
 			chance = f.doubt()
 		}
-		e.say("Under none of the %d noises does a fall of accuracy show; the lowest difference is %s points %s, under %s%s.",
-			len(counted), signed(f.diff.Value), interval(f.diff.CI), f.row.Noise, chance)
+		e.say("Under none of the %d noises does a fall of accuracy show; "+
+			"the lowest difference is %s points %s, under %s%s.", len(counted), signed(f.diff.Value), interval(f.diff.CI), f.row.Noise, chance)
 	case 1:
 		f := &falls[0]
 		e.say("Under %s accuracy falls by %s points %s, to %s %%; under the other %s no fall shows.", f.row.Noise,
@@ -389,7 +389,8 @@ func chanceOf(same []effect) string {
 	if len(likely) > 1 {
 		text += fmt.Sprintf("%d intervals leave 0 out, as ", len(likely))
 	}
-	return text + fmt.Sprintf("%s points %s %s%s", signed(f.diff.Value), interval(f.diff.CI), under(f.row.Noise), f.doubt())
+	return text + fmt.Sprintf("%s points %s %s%s", signed(f.diff.Value), interval(f.diff.CI), under(f.row.Noise),
+		f.doubt())
 }
 
 // where says by how much accuracy changes in some of all conditions, in the direction of sign: in each of a few, and

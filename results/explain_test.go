@@ -183,8 +183,9 @@ func TestExplain(t *testing.T) {
 				`^Without noise`,
 				`^Under activation 0\.1 no`,
 				`^Under weight 0\.2 no`,
-				`^Greedy decoding instead of T=1 shows no difference in any of 3 conditions \(the widest interval is \[3\.3, 18\.3\], .*\); ` +
-					`2 intervals leave 0 out, as \+10\.0 points \[3\.3, 18\.3\] without noise, which chance alone may bring ` +
+				`^Greedy decoding instead of T=1 shows no difference in any of 3 conditions ` +
+					`\(the widest interval is \[3\.3, 18\.3\], .*\); 2 intervals leave 0 out, ` +
+					`as \+10\.0 points \[3\.3, 18\.3\] without noise, which chance alone may bring ` +
 					`\(p = 0\.19, adjusted for all comparisons of this kind\)\.$`,
 				`^T=0\.5 instead of T=1 shows no difference in any of 3 conditions \(the widest .*\); ` +
 					`\+10\.0 points \[\d\.\d, 18\.3\] without noise, which chance alone may bring \(p = 0\.19, `,
@@ -199,8 +200,9 @@ func TestExplain(t *testing.T) {
 			[][]string{{word(36, 60)}, {word(30, 60)}, {word(35, 60)}, {word(35, 60)}},
 			[]string{
 				`^Without noise`,
-				`^Under none of the 3 noises does a fall of accuracy show; the lowest difference is -10\.0 points \[-18\.3, -3\.3\], ` +
-					`under activation 0\.1, which chance alone may bring \(p = 0\.09, adjusted for all comparisons of this kind\)\.$`,
+				`^Under none of the 3 noises does a fall of accuracy show; ` +
+					`the lowest difference is -10\.0 points \[-18\.3, -3\.3\], under activation 0\.1, ` +
+					`which chance alone may bring \(p = 0\.09, adjusted for all comparisons of this kind\)\.$`,
 				`^Only one`,
 				`^One chip`,
 				`^All of this`,

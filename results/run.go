@@ -33,7 +33,8 @@ const (
 	RunFailed      RunStatus = "failed"
 	RunComplete    RunStatus = "complete"
 
-	// These stand in no run.json: a shard has not begun; nobody is at a run that has (it was killed, or waits in a queue).
+	// These stand in no run.json: a shard has not begun; nobody is at a run that has (it was killed, or waits in a
+	// queue).
 	RunPending RunStatus = "pending"
 	RunStopped RunStatus = "stopped"
 )
@@ -104,8 +105,8 @@ func ReadRun(dir string) (*RunInfo, error) {
 			return nil, begun
 		}
 		if n, shardErr := ShardCount(dir); shardErr == nil && n > 0 {
-			return nil, fmt.Errorf("%s has shards of a run that are not merged; when all %d are complete (gsmeval status %s), "+
-				"join them with: gsmeval merge %s: %w", dir, n, dir, dir, err)
+			return nil, fmt.Errorf("%s has shards of a run that are not merged; when all %d are complete "+
+				"(gsmeval status %s), join them with: gsmeval merge %s: %w", dir, n, dir, dir, err)
 		}
 		return nil, fmt.Errorf("%s is not a run directory: %w", dir, err)
 	}
@@ -157,8 +158,8 @@ func (r *RunInfo) check() error {
 // OwnFile tells whether a path is, or would be, a file that a run consists of: its description, its journal, a
 // calibration. What can be made from these anew is not meant.
 func OwnFile(path string) bool {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
 		path = filepath.Join(dir, filepath.Base(path))
 	}

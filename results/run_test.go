@@ -167,7 +167,8 @@ func TestOwnFile(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"a/run.json", "a/samples.jsonl", "a/calibration/noise.json", "early/begun.json", "cut/shards/1-of-2/run.json", "texts/samples.jsonl",
+		"a/run.json", "a/samples.jsonl", "a/calibration/noise.json", "early/begun.json", "cut/shards/1-of-2/run.json",
+		"texts/samples.jsonl",
 	} {
 		write(path)
 	}

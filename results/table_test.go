@@ -402,7 +402,8 @@ func TestTableWarns(t *testing.T) {
 			"one failed",
 			Noise{Label: "none", Kind: KindNone},
 			[]string{many + "x"},
-			[]string{"none, T0: 1 sample failed and is in no accuracy (1 with logits that were not finite, 0 with an error)"},
+			[]string{"none, T0: 1 sample failed and is in no accuracy (1 with logits that were not finite, " +
+				"0 with an error)"},
 			[]Warning{WarnFailed},
 		},
 		{

@@ -23,7 +23,8 @@ func checkOutputs(cmd *cobra.Command, _ []string) error {
 		}
 		path := f.Value.String()
 		if results.OwnFile(path) {
-			return usageError{fmt.Errorf("--%s %s: it is a file that a run consists of; choose another place", name, path)}
+			return usageError{fmt.Errorf("--%s %s: it is a file that a run consists of; choose another place", name,
+				path)}
 		}
 		if what, _ := pflag.UnquoteUsage(f); what != "FILE" {
 			continue

@@ -121,7 +121,8 @@ func (l *loudness) set() ([]string, error) {
 	case l.quiet:
 		return []string{"progress=none", "log_level=warn"}, nil
 	case l.progress != "" && !slices.Contains(progressModes, l.progress):
-		return nil, usageError{fmt.Errorf("--progress %q: expected one of %s", l.progress, strings.Join(progressModes, ", "))}
+		return nil, usageError{fmt.Errorf("--progress %q: expected one of %s", l.progress,
+			strings.Join(progressModes, ", "))}
 	case l.progress != "":
 		return []string{"progress=" + l.progress}, nil
 	default:
@@ -285,5 +286,6 @@ func failedSamples(n int) error {
 	if n == 1 {
 		are = "is"
 	}
-	return fmt.Errorf("%s failed and %s in no accuracy; see the table and status in samples.jsonl", plural(n, "sample"), are)
+	return fmt.Errorf("%s failed and %s in no accuracy; see the table and status in samples.jsonl",
+		plural(n, "sample"), are)
 }

@@ -76,7 +76,8 @@ An accuracy so far is of the answers that ended first, which are the short ones,
 // notComplete says how a run goes on that nobody is at.
 func notComplete(p *results.Progress) error {
 	how := map[results.RunStatus]string{
-		results.RunStopped: "has stopped: no process is at it (it was killed, or waits in a queue)", results.RunFailed: "has failed",
+		results.RunStopped:     "has stopped: no process is at it (it was killed, or waits in a queue)",
+		results.RunFailed:      "has failed",
 		results.RunInterrupted: "was interrupted",
 	}
 	also := ""
