@@ -35,6 +35,7 @@ has_samples() { [ "$(samples "$1")" -gt 0 ]; }
 state() { scontrol show job "${array}_$1" | grep -o 'JobState=[A-Z]*' | head -n 1; }
 is() { [ "$(state "$1")" = "JobState=$2" ]; }
 ended_well() { grep -q 'interrupted: .* samples are kept' "$work/run/slurm/shard-$1.log"; }
+no_jobs() { [ -z "$(squeue -h)" ]; }
 begun_again() { grep -q 'samples are there' "$work/run/slurm/shard-$1.log"; }
 
 cluster_start "$work/cluster"
@@ -69,6 +70,7 @@ killed 3 "told that its time is up (USR1)" scancel --signal=USR1 --batch "${arra
 bin/gsmeval status "$work/run"
 
 await 150 "the merge" test -e "$work/run/table.md"
+await 60 "the end of the merge's job" no_jobs # the report comes after the table
 for task in 1 2 3; do begun_again $task || fail "task $task did not go on where it was"; done
 say "all tasks are done: $(bin/gsmeval status "$work/run" | head -n 1)"
 [ "$(grep -c '^calibrating under' "$work"/run/slurm/*.log | awk -F: '{n += $2} END {print n}')" = 2 ] || fail "the two noises were not calibrated once each"
