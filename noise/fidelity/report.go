@@ -239,7 +239,7 @@ func formsTable(b *strings.Builder, g []ReportRow) {
 			name = "none: the base"
 		}
 		d := row.FromFirst
-		fmt.Fprintf(b, "| %s | %.4g | %s | %s | %+.4f | [%+.4f, %+.4f] |\n", name, row.T, digits(row.KLD.Mean), mean,
+		fmt.Fprintf(b, "| %s | %.4g | %s | %s | %+.3g | [%+.3g, %+.3g] |\n", name, row.T, digits(row.KLD.Mean), mean,
 			d.Mean, d.Lo, d.Hi)
 	}
 }
