@@ -99,7 +99,7 @@ func (f *faultFile) Close() error {
 
 // attempt is a run that stops at the first error.
 func attempt(fsys fileSystem, path string, keys []Key) (err error) {
-	j, err := openLocked(fsys, path, testRun, nil)
+	j, err := openLocked(fsys, path, testRun, nil, nil)
 	if err != nil {
 		return err
 	}

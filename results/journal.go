@@ -67,13 +67,14 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // *DamageError, another run's journal a *FingerprintError, and a journal that another process writes a
 // *lease.LockedError.
 func Open(path, fingerprint string) (*Journal, error) {
-	return OpenContext(context.Background(), path, fingerprint, nil)
+	return OpenContext(context.Background(), path, fingerprint, nil, nil)
 }
 
 // OpenContext is Open. It may have to watch for some time whether the journal's owner on another host still lives;
-// logf, which may be nil, is told so.
+// logf, which may be nil, is told so. check, which may be nil too, is asked about every record that is there, and its error
+// leaves the journal as it is.
 func OpenContext(
-	ctx context.Context, path, fingerprint string, logf func(format string, args ...any),
+	ctx context.Context, path, fingerprint string, logf func(format string, args ...any), check func(*Record) error,
 ) (*Journal, error) {
 	if fingerprint == "" {
 		return nil, fmt.Errorf("opening the journal %s: no fingerprint is given", path)
@@ -82,7 +83,7 @@ func OpenContext(
 	if err != nil {
 		return nil, err
 	}
-	j, err := openLocked(osFS{}, path, fingerprint, held)
+	j, err := openLocked(osFS{}, path, fingerprint, held, check)
 	if err == nil {
 		if err = held.SetRecords(j.Len()); err != nil {
 			j.Close() //nolint:errcheck // the error that matters is the first
@@ -93,9 +94,9 @@ func OpenContext(
 }
 
 // openLocked opens a journal whose lease is held; the journal gives it back. A nil lease is none.
-func openLocked(fsys fileSystem, path, fingerprint string, held holder) (*Journal, error) {
+func openLocked(fsys fileSystem, path, fingerprint string, held holder, check func(*Record) error) (*Journal, error) {
 	j := &Journal{path: path, fingerprint: fingerprint, fs: fsys, lease: held}
-	if err := j.load(); err != nil {
+	if err := j.load(check); err != nil {
 		j.Close() //nolint:errcheck // the error that matters is the first
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func openLocked(fsys fileSystem, path, fingerprint string, held holder) (*Journa
 }
 
 // load opens the file and reads the index from it.
-func (j *Journal) load() error {
+func (j *Journal) load(check func(*Record) error) error {
 	f, err := j.fs.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
@@ -121,6 +122,11 @@ func (j *Journal) load() error {
 		}
 		if _, ok := j.index[key]; ok {
 			return &DamageError{Reason: fmt.Errorf("it repeats the sample %s", r.Key())}
+		}
+		if check != nil {
+			if err := check(r); err != nil {
+				return fmt.Errorf("%s: %w", j.path, err)
+			}
 		}
 		j.add(key, span{offset: offset, length: int32(len(line))})
 		return nil
@@ -329,7 +335,7 @@ func (j *Journal) Finalize() error {
 	}
 	old := j.f
 	j.f = nil
-	if err := errors.Join(old.Close(), j.load()); err != nil {
+	if err := errors.Join(old.Close(), j.load(nil)); err != nil {
 		j.broken = fmt.Errorf("reading the samples that were put in order: %w", err)
 		return j.broken
 	}

@@ -141,12 +141,34 @@ func TestJournalGoesOnAfterFinalize(t *testing.T) {
 	}
 }
 
+// TestJournalIsCheckedAsItIsRead: a record that is refused leaves the journal as it is, its torn last line too.
+func TestJournalIsCheckedAsItIsRead(t *testing.T) {
+	t.Parallel()
+	m := newMemFS()
+	whole := m.finish(t, "whole", testGrid(1, 2, 1, 3), 2)
+	torn := whole[:len(whole)-5]
+	m.put("torn", torn)
+	asked := 0
+	refuse := func(*Record) error {
+		if asked++; asked == 2 {
+			return errors.New("of other temperatures")
+		}
+		return nil
+	}
+	if _, err := openLocked(m, "torn", testRun, nil, refuse); err == nil || err.Error() != "torn: of other temperatures" {
+		t.Errorf("error %v", err)
+	}
+	if asked != 2 || !bytes.Equal(m.get(t, "torn"), torn) {
+		t.Errorf("asked %d times; the journal was changed: %v", asked, !bytes.Equal(m.get(t, "torn"), torn))
+	}
+}
+
 func TestJournalCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	keys := testGrid(1, 2, 1, 3)
 	m := newMemFS()
 	want := m.finish(t, "whole", keys, 2)
-	j, err := openLocked(m, "unsorted", testRun, nil)
+	j, err := openLocked(m, "unsorted", testRun, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +178,7 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 		name := fmt.Sprintf("cut-%d", n)
 		m.put(name, whole[:n])
 		tail := whole[bytes.LastIndexByte(whole[:n], '\n')+1 : n]
-		j, err := openLocked(m, name, testRun, nil)
+		j, err := openLocked(m, name, testRun, nil, nil)
 		if err != nil {
 			t.Fatalf("cut at byte %d: %v", n, err)
 		}
@@ -218,7 +240,7 @@ func TestJournalRefusesBitFlips(t *testing.T) {
 			m.put("bad", whole)
 			m.files["bad"].data[i] ^= 1 << bit
 			before := slices.Clone(m.get(t, "bad"))
-			_, err := openLocked(m, "bad", testRun, nil)
+			_, err := openLocked(m, "bad", testRun, nil, nil)
 			var damage *DamageError
 			if !errors.As(err, &damage) || damage.Line != 2 || damage.Offset != int64(first) {
 				t.Fatalf("byte %d bit %d: %v", i, bit, err)
@@ -447,7 +469,7 @@ func (l *lostLease) Release() error { return nil }
 func TestJournalThatWasTakenOver(t *testing.T) {
 	t.Parallel()
 	m, held := newMemFS(), &lostLease{}
-	j, err := openLocked(m, "j", testRun, held)
+	j, err := openLocked(m, "j", testRun, held, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -533,7 +555,7 @@ func FuzzJournal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMemFS()
 		m.put("j", data)
-		j, err := openLocked(m, "j", testRun, nil)
+		j, err := openLocked(m, "j", testRun, nil, nil)
 		if err != nil {
 			if !bytes.Equal(m.get(t, "j"), data) {
 				t.Fatal("a refused journal was changed")

@@ -85,7 +85,7 @@ func (m *memFS) get(t *testing.T, name string) []byte {
 // finish is the function finish in memory.
 func (m *memFS) finish(t *testing.T, name string, keys []Key, batch int) []byte {
 	t.Helper()
-	j, err := openLocked(m, name, testRun, nil)
+	j, err := openLocked(m, name, testRun, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

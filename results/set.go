@@ -206,12 +206,29 @@ func Collect(meta Meta, records iter.Seq2[Record, error]) (*Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.add(&r); err != nil {
-			return nil, fmt.Errorf("the record of %s: %w", r.Key(), err)
+		if err := s.take(&r); err != nil {
+			return nil, err
 		}
 	}
 	s.shareSamples()
 	return s, nil
+}
+
+// Checker returns what refuses a record as [Collect] would, one at a time, for [OpenContext].
+func (m *Meta) Checker() (func(*Record) error, error) {
+	s, err := newSet(*m)
+	if err != nil {
+		return nil, err
+	}
+	return s.take, nil
+}
+
+// take is add, with the record's name in its error.
+func (s *Set) take(r *Record) error {
+	if err := s.add(r); err != nil {
+		return fmt.Errorf("the record of %s: %w", r.Key(), err)
+	}
+	return nil
 }
 
 // newSet is a set without records yet.

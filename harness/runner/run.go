@@ -257,16 +257,15 @@ func (r *runner) openRun(ctx context.Context) error {
 			r.timings[k] += v
 		}
 	}
-	// The journal is locked first: a run that another process is at keeps its run.json.
-	r.journal, err = results.OpenContext(ctx, filepath.Join(r.dir, results.JournalFile), fingerprint, r.Logf)
+	// What is there must have been sampled at the temperatures of this plan.
+	check, err := r.info.Meta.Checker()
 	if err != nil {
 		return err
 	}
-	// What is there must have been sampled at the temperatures of this plan; run.json stays as it is where it was not.
-	if r.journal.Len() > 0 {
-		if _, err := results.Collect(r.info.Meta, r.journal.Records()); err != nil {
-			return fmt.Errorf("%s: %w", r.dir, err)
-		}
+	// The journal is locked first: a run that another process is at keeps its run.json, and so does one that is refused.
+	r.journal, err = results.OpenContext(ctx, filepath.Join(r.dir, results.JournalFile), fingerprint, r.Logf, check)
+	if err != nil {
+		return err
 	}
 	// T(t) is on disk before the first sample.
 	if err := r.info.Write(r.dir); err != nil {
