@@ -23,6 +23,9 @@ type Shard struct {
 	Path string
 }
 
+// MaxShards is how many shards a run can be cut into: as many indices as a Slurm array or an indexed Job can have.
+const MaxShards = 100_000
+
 // ShardDir is where shard i of n of a run lies.
 func ShardDir(output string, i, n int) string {
 	return filepath.Join(output, "shards", fmt.Sprintf("%d-of-%d", i, n))

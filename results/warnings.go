@@ -82,7 +82,7 @@ var rowCautions = []caution[Row]{
 		each: func(r *Row) string {
 			return fmt.Sprintf("%s: %s in no accuracy (%d with logits that were not finite, "+
 				"%d with an error).",
-				rowName(r), failedAre(r.Failed()), r.Nonfinite, r.Errors)
+				rowName(r), FailedAre(r.Failed()), r.Nonfinite, r.Errors)
 		},
 	},
 	{
@@ -222,7 +222,8 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func failedAre(n int) string {
+// FailedAre begins a sentence about n samples without a verdict: "1 sample failed and is".
+func FailedAre(n int) string {
 	if n == 1 {
 		return "1 sample failed and is"
 	}

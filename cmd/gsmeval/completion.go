@@ -40,7 +40,7 @@ var flagCompleters = map[string]completer{
 	"device":        oneOf("auto", "cpu", "cuda"),
 	"style":         oneOf("auto", "chat", "plain"),
 	"split":         oneOf("test", "train"),
-	"progress":      oneOf(progressModes...),
+	"progress":      oneOf(config.ProgressModes...),
 }
 
 // completions sets up the completion of every command's arguments and flags, and explains the commands that print it.

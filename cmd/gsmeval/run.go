@@ -98,9 +98,6 @@ the tables and report.html to the run directory. Where the directory holds the s
 	return c
 }
 
-// progressModes are the values of the key progress.
-var progressModes = []string{"auto", "bar", "plain", "json", "none"}
-
 // loudness is how much a run says on stderr while it is at work.
 type loudness struct {
 	progress string
@@ -120,9 +117,9 @@ func (l *loudness) set() ([]string, error) {
 		return nil, usageError{errors.New("give either --progress or --quiet")}
 	case l.quiet:
 		return []string{"progress=none", "log_level=warn"}, nil
-	case l.progress != "" && !slices.Contains(progressModes, l.progress):
+	case l.progress != "" && !slices.Contains(config.ProgressModes, l.progress):
 		return nil, usageError{fmt.Errorf("--progress %q: expected one of %s", l.progress,
-			strings.Join(progressModes, ", "))}
+			strings.Join(config.ProgressModes, ", "))}
 	case l.progress != "":
 		return []string{"progress=" + l.progress}, nil
 	default:
@@ -282,10 +279,5 @@ func (a *app) run(cmd *cobra.Command, cfg *config.Config, o runner.Options) erro
 
 // failedSamples is the error of a complete run in which samples have no verdict.
 func failedSamples(n int) error {
-	are := "are"
-	if n == 1 {
-		are = "is"
-	}
-	return fmt.Errorf("%s failed and %s in no accuracy; see the table and status in samples.jsonl",
-		plural(n, "sample"), are)
+	return fmt.Errorf("%s in no accuracy; see the table and status in samples.jsonl", results.FailedAre(n))
 }

@@ -127,12 +127,12 @@ of lighteval. They have gold answers of their own, so that --dataset is not need
 			spec.Gold, spec.Exact = datasets.GoldForm(gold), true
 			var t *tally
 			var lines []byte
-			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+			if info, missing := os.Stat(args[0]); missing == nil && info.IsDir() {
 				t, lines, err = a.scoreRun(cmd.Context(), args[0], spec, cmd.Flags().Changed, l)
-				if err != nil {
-					return err
-				}
-			} else if t, lines, err = a.scoreFile(cmd.Context(), args[0], spec, l); err != nil {
+			} else {
+				t, lines, err = a.scoreFile(cmd.Context(), args[0], spec, l)
+			}
+			if err != nil {
 				return err
 			}
 			if out != "" {

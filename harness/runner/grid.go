@@ -55,16 +55,13 @@ func replicates(m *results.Meta, n int) int {
 // Shard is part I of N of a run, I from 1. The zero Shard is the whole run.
 type Shard struct{ I, N int }
 
-// MaxShards is how many shards a run can be cut into: as many indices as a Slurm array or an indexed Job can have.
-const MaxShards = 100_000
-
 // ParseShard reads "i/n".
 func ParseShard(s string) (Shard, error) {
 	a, b, ok := strings.Cut(s, "/")
 	i, err1 := strconv.Atoi(a)
 	n, err2 := strconv.Atoi(b)
-	if !ok || err1 != nil || err2 != nil || n < 1 || i < 1 || i > n || n > MaxShards {
-		return Shard{}, fmt.Errorf("shard %q is not i/n with i from 1 to n and n at most %d", s, MaxShards)
+	if !ok || err1 != nil || err2 != nil || n < 1 || i < 1 || i > n || n > results.MaxShards {
+		return Shard{}, fmt.Errorf("shard %q is not i/n with i from 1 to n and n at most %d", s, results.MaxShards)
 	}
 	return Shard{i, n}, nil
 }
@@ -85,8 +82,8 @@ func ShardFlag(s string, getenv func(string) string) (Shard, error) {
 		return ParseShard(s)
 	}
 	n, err := strconv.Atoi(count)
-	if err != nil || n < 1 || n > MaxShards {
-		return Shard{}, fmt.Errorf("shard %q is not auto/n with n from 1 to %d", s, MaxShards)
+	if err != nil || n < 1 || n > results.MaxShards {
+		return Shard{}, fmt.Errorf("shard %q is not auto/n with n from 1 to %d", s, results.MaxShards)
 	}
 	const slurm, kubernetes = "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"
 	name, first := slurm, 1

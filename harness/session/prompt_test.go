@@ -27,14 +27,21 @@ func promptConfig(t *testing.T, prompt, dataset string) *config.Config {
 	return cfg
 }
 
-// Worked examples as plain text, as text in the user's message and as turns of the chat.
-func TestFewShotPrompts(t *testing.T) {
-	t.Parallel()
+// tinyText is the tokenizer and the template of the bundled model.
+func tinyText(t *testing.T) *decode.Text {
+	t.Helper()
 	text, err := decode.OpenText(filepath.Join("..", "..", "models", "gsm-tiny"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = text.Close() })
+	return text
+}
+
+// Worked examples as plain text, as text in the user's message and as turns of the chat.
+func TestFewShotPrompts(t *testing.T) {
+	t.Parallel()
+	text := tinyText(t)
 	shots := []datasets.Example{
 		{Question: "1+1?", Answer: "It is 2.\n#### 2"},
 		{Question: "2+3?", Answer: "It is 5.\n#### 5"},
@@ -199,16 +206,13 @@ func TestShots(t *testing.T) {
 // A template that leaves the question out would make all prompts the same.
 func TestTemplateWithoutTheQuestion(t *testing.T) {
 	t.Parallel()
-	text, err := decode.OpenText(filepath.Join("..", "..", "models", "gsm-tiny"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = text.Close() })
+	text := tinyText(t)
 	for template, want := range map[string]string{
 		"hello":                     `does not show the question "4+4?"`,
 		"":                          `does not show the question "4+4?"`,
 		"{{ messages[0].content }}": "",
 	} {
+		var err error
 		if text.Template, err = chat.Parse(template, nil); err != nil {
 			t.Fatal(err)
 		}

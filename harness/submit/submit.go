@@ -12,6 +12,7 @@ import (
 	"text/template"
 
 	"github.com/gsmeval/gsmeval/internal/config"
+	"github.com/gsmeval/gsmeval/results"
 )
 
 // Job is a run that is cut into shards.
@@ -31,13 +32,10 @@ type File struct {
 //go:embed templates
 var templates embed.FS
 
-// MaxShards is how many indices a Slurm array or an indexed Job can have, at most.
-const MaxShards = 100_000
-
 // check refuses what no batch system could run.
 func (j Job) check() error {
-	if j.Shards < 1 || j.Shards > MaxShards {
-		return fmt.Errorf("--shards %d is not 1 to %d", j.Shards, MaxShards)
+	if j.Shards < 1 || j.Shards > results.MaxShards {
+		return fmt.Errorf("--shards %d is not 1 to %d", j.Shards, results.MaxShards)
 	}
 	if j.Config.Threads == 0 {
 		return fmt.Errorf("threads is not set: nodes with different numbers of cores would do different runs, which do not merge; " +

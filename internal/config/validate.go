@@ -60,6 +60,9 @@ func (s *source) line(path, value string, most int) {
 	}
 }
 
+// ProgressModes are the values of the key progress.
+var ProgressModes = []string{"auto", "bar", "plain", "json", "none"}
+
 func (s *source) validate(c *Config) {
 	s.name(c.Name)
 	s.needed("model.path", c.Model.Path, "a model directory, a GGUF file or a hub id")
@@ -82,7 +85,7 @@ func (s *source) validate(c *Config) {
 	s.calibration(c.Calibration)
 	s.scoring(c.Scoring, c.Samples)
 	s.whole("threads", c.Threads, 0, 4096)
-	s.oneOf("progress", c.Progress, "auto", "bar", "plain", "json", "none")
+	s.oneOf("progress", c.Progress, ProgressModes...)
 	s.oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error")
 }
 
