@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gsmeval/gsmeval/harness/runner"
 )
 
 // invoke runs a command line in this process and returns its exit code and output.
@@ -198,6 +203,21 @@ func TestExamples(t *testing.T) {
 
 // isCobras tells whether a command is not ours but one that cobra adds.
 func isCobras(c *cobra.Command) bool { return c.Name() == "help" || c.Name() == "completion" }
+
+// Where a command without a run was when it was interrupted, loading or hashing, is no fault of what it names.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	for text, err := range map[string]error{
+		"gsmeval: interrupted\n": fmt.Errorf("reading data set x: %w", context.Canceled),
+		"gsmeval: interrupted: 3 of 8 samples are kept\n": errors.Join(
+			fmt.Errorf("%w: 3 of 8 samples are kept", runner.ErrInterrupted)),
+	} {
+		var stderr bytes.Buffer
+		if code := exitCode(err, &stderr); code != exitInterrupted || stderr.String() != text {
+			t.Errorf("code %d, %q; want %q", code, stderr.String(), text)
+		}
+	}
+}
 
 func TestFailedSamples(t *testing.T) {
 	t.Parallel()

@@ -280,7 +280,7 @@ func TestConfigRefused(t *testing.T) {
 		},
 		{
 			"kv heads by default too many", tiny("qwen2", m{"num_key_value_heads": nil}),
-			[]string{"num_key_value_heads 32"},
+			[]string{"num_key_value_heads 32, the default of its family"},
 		},
 		{"kv heads zero", tiny("qwen2", m{"num_key_value_heads": 0}), []string{"num_key_value_heads", "found 0"}},
 		{"hidden not divided", tiny("qwen2", m{"hidden_size": 9}), []string{"hidden_size", "9 is not a multiple"}},

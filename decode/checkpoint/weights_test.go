@@ -300,12 +300,17 @@ func TestOtherFiles(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(fifo, "model.safetensors"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	dangling := modelDir(t, nil)
+	if err := os.Symlink("blobs/gone", filepath.Join(dangling, "model.safetensors")); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name string
 		dir  string
 		want []string
 	}{
 		{"no directory", filepath.Join(t.TempDir(), "none"), []string{"none"}},
+		{"a link that leads nowhere", dangling, []string{"model.safetensors is a link to a file that is not there; download"}},
 		{"empty directory", modelDir(t, nil), []string{"model.safetensors", "is this a model directory?"}},
 		{
 			"pickle", modelDir(t, map[string][]byte{"pytorch_model.bin": good}),
